@@ -1,0 +1,99 @@
+//! What consensus needs of a state machine, and nothing about any particular one.
+//!
+//! `concord-raft` replicates whatever implements [`Machine`]; [`crate::Store`] is the
+//! one that makes Concord. The contract is determinism: equal batches in equal order
+//! give equal states, equal replies and equal snapshot bytes on every node.
+//!
+//! ```text
+//!   proposer ──> Batch ──> log entry ──> Machine::apply(Meta, Batch) ──> replies, in order
+//!                                              │
+//!                                              └──> Machine::view() ──> readers, snapshots
+//! ```
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::batch::Batch;
+use crate::codec::DecodeError;
+use crate::ids::{LogIndex, Revision, Term, Timestamp};
+
+/// What the log says about the entry that is being applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Position of the entry in the log; directly follows the last applied *batch or blank* entry.
+    pub index: LogIndex,
+    /// Term in which the entry was proposed.
+    pub term: Term,
+}
+
+/// A deterministic state machine that can be replicated, read and snapshotted.
+///
+/// Implementations have no clock, no randomness and no I/O; time arrives in
+/// [`Batch::proposed_at`]. They never panic on any batch.
+pub trait Machine: Send + 'static {
+    /// The answer to one request. Refusals are replies too.
+    type Reply: Clone + fmt::Debug + Send + Sync + 'static;
+    /// An immutable picture of the state: cheap to clone, never blocks apply.
+    type View: Clone + Send + Sync + 'static;
+    /// Yields a view's snapshot in deterministic chunks of bounded size.
+    type SnapshotChunks: Iterator<Item = Bytes> + Send + 'static;
+    /// Rebuilds a machine from snapshot chunks.
+    type Restorer: Restorer<Machine = Self>;
+
+    /// A machine without data: revision 1, clock 0.
+    fn empty() -> Self;
+
+    /// Applies one committed batch and returns one reply per request, in order of
+    /// groups and of requests within them.
+    ///
+    /// A batch without requests only moves the replicated clock on.
+    fn apply(&mut self, meta: Meta, batch: &Batch) -> Vec<Self::Reply>;
+
+    /// The state after the last applied batch. O(1).
+    fn view(&self) -> Self::View;
+
+    /// When the clock must next move for something to expire, if anything can.
+    fn next_deadline(&self) -> Option<Timestamp>;
+
+    /// The revision that a view shows.
+    fn revision_of(view: &Self::View) -> Revision;
+
+    /// The chunks of a snapshot of `view`; each at most [`crate::limits::SNAPSHOT_CHUNK_BYTES`]
+    /// plus one record.
+    fn snapshot(view: &Self::View) -> Self::SnapshotChunks;
+
+    /// Starts to rebuild a machine from snapshot chunks.
+    fn restorer() -> Self::Restorer;
+
+    /// Appends the wire form of a reply, for a proposer on another node.
+    fn encode_reply(reply: &Self::Reply, out: &mut Vec<u8>);
+
+    /// Reads a reply back from its wire form.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a reply of a known version.
+    fn decode_reply(bytes: &Bytes) -> Result<Self::Reply, DecodeError>;
+}
+
+/// Rebuilds a machine from the chunks that [`Machine::snapshot`] yielded.
+pub trait Restorer: Send + 'static {
+    /// What is rebuilt.
+    type Machine;
+
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    ///
+    /// If the chunk is malformed, out of order or of an unknown version.
+    fn feed(&mut self, chunk: &Bytes) -> Result<(), DecodeError>;
+
+    /// Ends the rebuild.
+    ///
+    /// # Errors
+    ///
+    /// If chunks are missing or totals do not add up.
+    fn finish(self) -> Result<Self::Machine, DecodeError>;
+}

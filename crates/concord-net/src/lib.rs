@@ -1,0 +1,1 @@
+//! How do nodes find, trust and talk to each other?
