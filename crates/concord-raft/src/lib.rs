@@ -4,3 +4,4 @@
 //! bytes reach a peer (`concord-net`). Generic over [`concord_core::machine::Machine`].
 
 pub mod ports;
+pub mod types;
