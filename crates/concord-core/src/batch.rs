@@ -20,6 +20,11 @@ pub struct Batch {
 }
 
 /// Consecutive requests of one proposer's session.
+///
+/// Between groups, sequence numbers may be skipped for good (a request that its caller
+/// gave up on), and a group or a part of it may come again, late and in any place. A
+/// number is applied at most once (I7); one below `acked_below` of any group applied
+/// before is not applied, whatever was remembered of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Whose requests these are. Retries under the same session and sequence apply once.

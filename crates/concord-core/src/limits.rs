@@ -2,3 +2,7 @@
 
 /// A snapshot chunk is closed when it reaches this many bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
+
+/// A proposer keeps at most this many requests of its session unanswered: sequence
+/// numbers in use span at most this window above `acked_below`.
+pub const SESSION_WINDOW: u64 = 16_384;

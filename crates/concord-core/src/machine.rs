@@ -67,6 +67,10 @@ pub trait Machine: Send + 'static {
     /// Starts to rebuild a machine from snapshot chunks.
     fn restorer() -> Self::Restorer;
 
+    /// Whether a reply says that the group's session is unknown: this attempt wrote
+    /// nothing, and what became of earlier attempts cannot be told any more.
+    fn is_session_expired(reply: &Self::Reply) -> bool;
+
     /// Appends the wire form of a reply, for a proposer on another node.
     fn encode_reply(reply: &Self::Reply, out: &mut Vec<u8>);
 

@@ -3,5 +3,14 @@
 //! Not here: what a key is (`concord-core`), who may write it (`concord-auth`), how
 //! bytes reach a peer (`concord-net`). Generic over [`concord_core::machine::Machine`].
 
+mod consensus;
+pub mod error;
 pub mod ports;
+pub mod proposer;
+pub mod read;
 pub mod types;
+
+pub use consensus::{Published, Views};
+pub use error::ErrorKind;
+pub use proposer::ProposeError;
+pub use read::{ReadConsistency, ReadError, ReadRequest};
