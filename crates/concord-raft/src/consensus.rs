@@ -108,13 +108,18 @@ pub struct Views<V> {
 
 impl<V> Clone for Views<V> {
     fn clone(&self) -> Self {
-        Self { current: Arc::clone(&self.current), applied: self.applied.clone() }
+        Self {
+            current: Arc::clone(&self.current),
+            applied: self.applied.clone(),
+        }
     }
 }
 
 impl<V> fmt::Debug for Views<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Views").field("applied", &*self.applied.borrow()).finish_non_exhaustive()
+        f.debug_struct("Views")
+            .field("applied", &*self.applied.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -160,6 +165,9 @@ impl<V> Publisher<V> {
 
     /// A reading side.
     pub(crate) fn views(&self) -> Views<V> {
-        Views { current: Arc::clone(&self.current), applied: self.applied.subscribe() }
+        Views {
+            current: Arc::clone(&self.current),
+            applied: self.applied.subscribe(),
+        }
     }
 }

@@ -27,7 +27,10 @@ pub struct ReadRequest {
 
 impl From<ReadConsistency> for ReadRequest {
     fn from(consistency: ReadConsistency) -> Self {
-        Self { consistency, min_revision: None }
+        Self {
+            consistency,
+            min_revision: None,
+        }
     }
 }
 

@@ -1,0 +1,126 @@
+//! What a node tells about itself: for people, health checks and metrics.
+
+use concord_core::ids::{LogIndex, NodeId, Revision, Term};
+
+use crate::error::StopReason;
+
+/// What a node is doing in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// It belongs to no cluster yet.
+    Outside,
+    /// It receives the log but does not vote.
+    Learner,
+    /// It votes and follows.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// It leads.
+    Leader,
+    /// It has stopped; see [`NodeStatus::stopped`].
+    Stopped,
+}
+
+impl Role {
+    /// The name that interfaces show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Outside => "outside",
+            Self::Learner => "learner",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Leader => "leader",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One seat in the membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemberStatus {
+    /// The node.
+    pub node_id: NodeId,
+    /// `host:port` of its peer listener.
+    pub address: String,
+    /// The id of its data directory.
+    pub store_id: u128,
+    /// Whether it votes.
+    pub voter: bool,
+    /// The last entry it is known to hold. Only the leader knows, and only of others.
+    pub matched: Option<LogIndex>,
+    /// How many entries it is behind the leader's log. Only the leader knows.
+    pub lag_entries: Option<u64>,
+    /// Milliseconds since it last answered. Only the leader knows.
+    pub silent_ms: Option<u64>,
+}
+
+/// How far the installation of a snapshot from the leader has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotProgress {
+    /// Bytes received.
+    pub received_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+}
+
+/// A node and its view of the cluster, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// This node.
+    pub node_id: NodeId,
+    /// The id of its data directory.
+    pub store_id: u128,
+    /// Its cluster, once it belongs to one.
+    pub cluster_id: Option<u128>,
+    /// What it does there.
+    pub role: Role,
+    /// The current term.
+    pub term: Term,
+    /// The current leader, if this node knows one.
+    pub leader: Option<NodeId>,
+    /// The last entry in its log; 0 when empty.
+    pub last_index: LogIndex,
+    /// The last entry it knows to be committed; 0 when none.
+    pub commit_index: LogIndex,
+    /// The last entry its machine has applied; 0 when none.
+    pub applied_index: LogIndex,
+    /// The last entry in its newest snapshot; 0 when none.
+    pub snapshot_index: LogIndex,
+    /// The last entry that was dropped from its log; 0 when none.
+    pub purged_index: LogIndex,
+    /// The revision that its machine shows.
+    pub revision: Revision,
+    /// All members, by node id.
+    pub members: Vec<MemberStatus>,
+    /// Whether a change of voters is half way (joint consensus).
+    pub changing_members: bool,
+    /// Milliseconds since a quorum last confirmed this node as leader; leader only.
+    pub quorum_silent_ms: Option<u64>,
+    /// Whether the node still withholds its votes after a restart.
+    pub withholds_votes: bool,
+    /// The snapshot that it is receiving, if any.
+    pub receiving_snapshot: Option<SnapshotProgress>,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+    /// Why it has stopped, if it has.
+    pub stopped: Option<StopReason>,
+}
+
+impl NodeStatus {
+    /// The members that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &MemberStatus> {
+        self.members.iter().filter(|member| member.voter)
+    }
+
+    /// The members that only receive the log.
+    pub fn learners(&self) -> impl Iterator<Item = &MemberStatus> {
+        self.members.iter().filter(|member| !member.voter)
+    }
+
+    /// Whether it knows a leader and has applied what it knows to be committed.
+    pub fn is_ready(&self) -> bool {
+        self.stopped.is_none() && self.leader.is_some() && self.applied_index >= self.commit_index
+    }
+}
