@@ -13,3 +13,4 @@ pub mod codec;
 pub mod ids;
 pub mod limits;
 pub mod machine;
+pub mod tree;
