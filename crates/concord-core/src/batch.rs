@@ -29,8 +29,10 @@ pub struct Batch {
 pub struct Group {
     /// Whose requests these are. Retries under the same session and sequence apply once.
     pub session: SessionId,
-    /// The session may be created if it is unknown. Set until the proposer has had its
-    /// first answer; an unknown session is otherwise refused, because its replies are gone.
+    /// The session is created if it is unknown. An unknown session is otherwise refused,
+    /// because its replies are gone. Set on a group without requests, which a proposer sends
+    /// until it is answered, before anything else: if an opening group had requests, a late
+    /// copy of it could bring a session back that had run out, and apply them again (I7).
     pub opens: bool,
     /// Every sequence number below this has been answered and its reply can be dropped.
     pub acked_below: u64,
