@@ -1,1 +1,32 @@
 //! How do nodes find, trust and talk to each other?
+//!
+//! Not here: what the messages mean (`concord-raft`), which nodes belong together (the
+//! engine's `Inbound::admit` judges), names beyond DNS.
+//!
+//! ```text
+//!   engine ── TcpTransport ── one connection per peer and lane ──▶ Listener ── Inbound ── engine
+//!                 │            (one more for each stream)             │
+//!                 └── hello, proof both ways, verdict ── then frames ─┘
+//! ```
+//!
+//! [`TcpTransport`] dials, [`Listener`] accepts; each connection proves the cluster secret
+//! both ways before anything else is read (`hello`, `proof`), then carries frames
+//! (`frame`). A call says honestly whether its request may have arrived. Everything is
+//! bounded by `limits`; bytes on the wire are described in `docs/log-format.md`.
+//!
+//! Without TLS, traffic after the handshake is neither encrypted nor authenticated.
+
+mod client;
+mod config;
+mod frame;
+mod hello;
+pub mod limits;
+mod listener;
+mod proof;
+mod stats;
+
+pub use client::{IdentitySource, TcpTransport};
+pub use config::NetConfig;
+pub use listener::{ListenError, Listener, Serving};
+pub use proof::{ClusterSecret, UnfitSecret};
+pub use stats::{NetStats, RefusalReason};
