@@ -1,0 +1,339 @@
+//! What a node is told before it starts.
+//!
+//! An embedder builds a [`Config`] in code; the binary lays a TOML file, `CONCORD_*`
+//! variables and flags over the defaults ([`Loader`]). Both end in the same type and the
+//! same checks. Not here: what the settings do (`compose`).
+//!
+//! ```
+//! use concord_server::{Config, PeerConfig, Secret};
+//!
+//! // One durable node without any listener.
+//! let single = Config::at("./data");
+//! // A member of a cluster, serving HTTP too.
+//! let member = Config::at("./data/1")
+//!     .node_id(1)
+//!     .http("127.0.0.1:4000")
+//!     .peers(PeerConfig::new("10.0.0.1:4100", Secret::new("correct horse battery staple"))
+//!         .seeds(["10.0.0.1:4100", "10.0.0.2:4100", "10.0.0.3:4100"]));
+//! assert!(single.validate().is_ok());
+//! assert!(member.validate().is_ok());
+//! ```
+
+mod check;
+mod environment;
+mod error;
+mod file;
+mod load;
+mod raw;
+mod secret;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use concord_core::ids::NodeId;
+
+pub use self::error::{ConfigError, ConfigErrorKind, Place};
+pub use self::load::{Loaded, Loader, Overrides};
+pub use self::secret::Secret;
+pub use self::settings::setting_names;
+use crate::limits;
+
+/// Where the dev profile keeps its data.
+const DEV_DATA_DIR: &str = "./data";
+
+/// Which defaults apply, and how much must be said outright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Profile {
+    /// For a developer's machine: no authentication, human-readable logs, `./data`.
+    Dev,
+    /// For production: nothing that is unsafe happens without being asked for by name.
+    Prod,
+}
+
+/// Whether callers must prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthMode {
+    /// Everyone who reaches a listener may do everything.
+    Off,
+}
+
+/// How log lines are written by the `concord` binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How a node without data comes to belong to a cluster. A node with data ignores this:
+/// it knows its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It forms a cluster of one at once.
+    Alone,
+    /// The nodes at these peer addresses, this one among them, form a cluster together.
+    /// Every one of them must be given the same set.
+    Seeds(Vec<String>),
+    /// It asks the member at this peer address to be let in.
+    Join(String),
+}
+
+/// Everything that a node is told. Start from [`Config::dev`] or [`Config::at`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Which defaults apply.
+    pub profile: Profile,
+    /// Where the log, snapshots and identity live. One node at a time.
+    pub data_dir: PathBuf,
+    /// This node's id in its cluster; drawn at random on the first start if `None`.
+    /// Kept with the data: a later start may leave it out, but not change it.
+    pub node_id: Option<NodeId>,
+    /// Authentication.
+    pub auth: AuthMode,
+    /// The HTTP listener; `None`: there is none.
+    pub http: Option<HttpConfig>,
+    /// The peer listener and how to find the others; `None`: a cluster of one for itself.
+    pub peers: Option<PeerConfig>,
+    /// How long an operation may take unless it says otherwise.
+    pub request_timeout: Duration,
+    /// The largest value, in bytes.
+    pub value_bytes_max: usize,
+    /// Election and heartbeat times.
+    pub timing: TimingConfig,
+    /// The Raft log.
+    pub log: LogConfig,
+    /// Logging of the `concord` binary; an embedded node logs to whatever `tracing`
+    /// subscriber its application has.
+    pub logging: LoggingConfig,
+}
+
+/// The HTTP listener.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpConfig {
+    /// `host:port`; port 0 takes a free one.
+    pub listen: String,
+    /// Accept plaintext from other machines. Only the prod profile asks.
+    pub plaintext: bool,
+    /// Open connections at most.
+    pub connections_max: usize,
+    /// Time that a client may take for a request head.
+    pub header_timeout: Duration,
+    /// Largest request body in bytes.
+    pub body_bytes_max: usize,
+    /// Names under which clients may address this node (`Host`), besides IP addresses
+    /// and `localhost`. Protects against DNS rebinding. `None`: on a loopback listener no
+    /// others, else any.
+    pub allowed_hosts: Option<Vec<String>>,
+    /// Serve the Swagger UI.
+    pub docs: bool,
+}
+
+/// The peer listener and how to find the others.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerConfig {
+    /// `host:port`; port 0 takes a free one, which only a node that starts alone or joins can use.
+    pub listen: String,
+    /// The address that other nodes reach this one at; `None`: the bound address.
+    pub advertise: Option<String>,
+    /// What every node of the cluster knows and nobody else.
+    pub secret: Option<Secret>,
+    /// How a node without data comes to belong to a cluster.
+    pub start: Start,
+    /// Accept plaintext from other machines. Only the prod profile asks.
+    pub plaintext: bool,
+    /// A socket that already listens, to be used instead of binding `listen`.
+    pub socket: Option<Arc<TcpListener>>,
+}
+
+/// Election and heartbeat times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimingConfig {
+    /// How often a leader proves that it is alive.
+    pub heartbeat: Duration,
+    /// A follower that heard nothing for a random time between this ...
+    pub election_min: Duration,
+    /// ... and this stands for election.
+    pub election_max: Duration,
+}
+
+/// The Raft log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// Size of one segment file, in bytes.
+    pub segment_bytes: u64,
+}
+
+/// Logging of the `concord` binary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoggingConfig {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Which, in the syntax of `tracing` (`info`, `concord_raft=debug,info`).
+    pub filter: String,
+}
+
+impl Config {
+    /// The dev profile in `./data`, without listeners.
+    pub fn dev() -> Self {
+        Self::at(DEV_DATA_DIR)
+    }
+
+    /// The dev profile in `data_dir`, without listeners: one durable node for this process.
+    pub fn at(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            profile: Profile::Dev,
+            data_dir: data_dir.into(),
+            node_id: None,
+            auth: AuthMode::Off,
+            http: None,
+            peers: None,
+            request_timeout: limits::REQUEST_TIMEOUT,
+            value_bytes_max: limits::VALUE_BYTES_MAX,
+            timing: TimingConfig {
+                heartbeat: Duration::from_millis(100),
+                election_min: Duration::from_millis(500),
+                election_max: Duration::from_millis(1_000),
+            },
+            log: LogConfig {
+                segment_bytes: 64 << 20,
+            },
+            logging: LoggingConfig {
+                format: LogFormat::Human,
+                filter: "info".to_owned(),
+            },
+        }
+    }
+
+    /// Sets this node's id.
+    #[must_use]
+    pub fn node_id(mut self, id: u64) -> Self {
+        self.node_id = Some(NodeId::new(id));
+        self
+    }
+
+    /// Serves HTTP at `listen` (`host:port`) with the defaults of [`HttpConfig::new`].
+    #[must_use]
+    pub fn http(self, listen: impl Into<String>) -> Self {
+        self.http_config(HttpConfig::new(listen))
+    }
+
+    /// Serves HTTP.
+    #[must_use]
+    pub fn http_config(mut self, http: HttpConfig) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// Listens for other nodes.
+    #[must_use]
+    pub fn peers(mut self, peers: PeerConfig) -> Self {
+        self.peers = Some(peers);
+        self
+    }
+
+    /// Sets how long an operation may take unless it says otherwise.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest value, in bytes.
+    #[must_use]
+    pub fn value_bytes_max(mut self, bytes: usize) -> Self {
+        self.value_bytes_max = bytes;
+        self
+    }
+
+    /// Checks what can be checked without touching the machine. [`crate::Concord::open`] does so too.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that cannot be, or pair of settings that contradict each other.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        check::check(self)
+    }
+
+    /// What is allowed but should be known, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        check::warnings(self)
+    }
+}
+
+impl HttpConfig {
+    /// A listener at `host:port` with every limit at its default.
+    pub fn new(listen: impl Into<String>) -> Self {
+        Self {
+            listen: listen.into(),
+            plaintext: false,
+            connections_max: limits::HTTP_CONNECTIONS_MAX,
+            header_timeout: limits::HTTP_HEADER_TIMEOUT,
+            body_bytes_max: limits::BODY_BYTES_MAX,
+            allowed_hosts: None,
+            docs: true,
+        }
+    }
+}
+
+impl PeerConfig {
+    /// A peer listener at `host:port` of a node that starts alone.
+    pub fn new(listen: impl Into<String>, secret: Secret) -> Self {
+        Self {
+            listen: listen.into(),
+            advertise: None,
+            secret: Some(secret),
+            start: Start::Alone,
+            plaintext: false,
+            socket: None,
+        }
+    }
+
+    /// The same on a socket that already listens: for tests and socket activation.
+    pub fn on(socket: TcpListener, secret: Secret) -> Self {
+        // An address that cannot be read cannot be listened on either: open() reports it.
+        let listen = socket
+            .local_addr()
+            .map(|address| address.to_string())
+            .unwrap_or_default();
+        Self {
+            socket: Some(Arc::new(socket)),
+            ..Self::new(listen, secret)
+        }
+    }
+
+    /// Forms a cluster with the nodes at these addresses, this one among them.
+    #[must_use]
+    pub fn seeds<S: Into<String>>(mut self, addresses: impl IntoIterator<Item = S>) -> Self {
+        self.start = Start::Seeds(addresses.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Joins the cluster of the member at this address.
+    #[must_use]
+    pub fn join(mut self, address: impl Into<String>) -> Self {
+        self.start = Start::Join(address.into());
+        self
+    }
+
+    /// Sets the address that other nodes reach this one at.
+    #[must_use]
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+}

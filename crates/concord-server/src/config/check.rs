@@ -1,0 +1,239 @@
+//! What must hold for a configuration however it came about.
+
+use std::net::{IpAddr, SocketAddr};
+
+use concord_core::ids::NodeId;
+
+use super::error::ConfigError;
+use super::{Config, PeerConfig, Profile, Secret, Start};
+use crate::limits;
+
+/// Known to everyone, so only good between processes of one developer's machine.
+const DEV_SECRET: &str = "concord development secret: not a secret";
+
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    if config.node_id == Some(NodeId::new(0)) {
+        return Err(ConfigError::invalid("node_id", "must be 1 or more"));
+    }
+    if config.data_dir.as_os_str().is_empty() {
+        return Err(ConfigError::invalid("data_dir", "must not be empty"));
+    }
+    if config.value_bytes_max == 0 || config.value_bytes_max > limits::BODY_BYTES_MAX {
+        return Err(ConfigError::invalid(
+            "limits.value_bytes_max",
+            "must be between 1 and 64 MiB",
+        ));
+    }
+    if config.request_timeout.is_zero() || config.request_timeout > limits::REQUEST_TIMEOUT_MAX {
+        return Err(ConfigError::invalid(
+            "request_timeout",
+            "must be between 1 ms and 10 minutes",
+        ));
+    }
+    check_timing(config)?;
+    check_http(config)?;
+    config
+        .peers
+        .as_ref()
+        .map_or(Ok(()), |peers| check_peers(config.profile, peers))
+}
+
+fn check_timing(config: &Config) -> Result<(), ConfigError> {
+    let timing = &config.timing;
+    if timing.election_max <= timing.election_min {
+        return Err(ConfigError::contradiction(
+            "timing.election_max",
+            "must be longer than",
+            "timing.election_min",
+        ));
+    }
+    // One lost heartbeat must not cost an election.
+    if timing.heartbeat.is_zero() || timing.election_min < timing.heartbeat * 2 {
+        return Err(ConfigError::contradiction(
+            "timing.election_min",
+            "must be at least twice as long as",
+            "timing.heartbeat",
+        ));
+    }
+    Ok(())
+}
+
+fn check_http(config: &Config) -> Result<(), ConfigError> {
+    let Some(http) = &config.http else { return Ok(()) };
+    check_address("http.listen", &http.listen)?;
+    if config.profile == Profile::Prod && !http.plaintext && !is_loopback(&http.listen) {
+        let reason = "would serve plaintext to other machines; listen on a loopback address or say `http.plaintext = true`";
+        return Err(ConfigError::invalid("http.listen", reason));
+    }
+    if http.connections_max == 0 {
+        return Err(ConfigError::invalid("http.connections_max", "must be 1 or more"));
+    }
+    if http.body_bytes_max < config.value_bytes_max {
+        return Err(ConfigError::contradiction(
+            "http.body_bytes_max",
+            "must be at least",
+            "limits.value_bytes_max",
+        ));
+    }
+    if http
+        .allowed_hosts
+        .as_ref()
+        .is_some_and(|hosts| hosts.iter().any(|host| host.contains([':', '/', ' '])))
+    {
+        return Err(ConfigError::invalid(
+            "http.allowed_hosts",
+            "must be host names without port",
+        ));
+    }
+    Ok(())
+}
+
+fn check_peers(profile: Profile, peers: &PeerConfig) -> Result<(), ConfigError> {
+    check_address("peers.listen", &peers.listen)?;
+    if let Some(advertise) = &peers.advertise {
+        check_reachable("peers.advertise", advertise)?;
+    } else if is_unspecified(&peers.listen) {
+        let reason = "other nodes cannot connect to the address of peers.listen";
+        return Err(ConfigError::missing("peers.advertise", reason));
+    }
+    match &peers.start {
+        Start::Alone => {}
+        Start::Join(member) => check_reachable("peers.join", member)?,
+        Start::Seeds(seeds) => check_seeds(peers, seeds)?,
+    }
+    if profile == Profile::Prod && !peers.plaintext && !is_loopback(&peers.listen) {
+        let reason = "would talk plaintext with other machines; listen on a loopback address or say `peers.plaintext = true`";
+        return Err(ConfigError::invalid("peers.listen", reason));
+    }
+    match &peers.secret {
+        Some(secret) if secret.expose().len() < limits::SECRET_BYTES_MIN => {
+            Err(ConfigError::invalid("peers.secret", "must be 16 bytes or more"))
+        }
+        Some(_) => Ok(()),
+        None if profile == Profile::Dev && is_local(peers) => Ok(()),
+        None => {
+            let reason = "other machines can reach the peer listener; give every node of the cluster the same secret, \
+                          16 bytes or more (or a file with it: peers.secret_file)";
+            Err(ConfigError::missing("peers.secret", reason))
+        }
+    }
+}
+
+fn check_seeds(peers: &PeerConfig, seeds: &[String]) -> Result<(), ConfigError> {
+    if seeds.is_empty() || seeds.len() > limits::SEEDS_MAX {
+        return Err(ConfigError::invalid("peers.seeds", "must list 1 to 16 addresses"));
+    }
+    for (position, seed) in seeds.iter().enumerate() {
+        check_reachable("peers.seeds", seed)?;
+        if seeds.iter().take(position).any(|earlier| earlier == seed) {
+            return Err(ConfigError::invalid("peers.seeds", format!("lists {seed} twice")));
+        }
+    }
+    let own = peers.advertise.as_ref().unwrap_or(&peers.listen);
+    if !seeds.contains(own) {
+        let key = if peers.advertise.is_some() {
+            "peers.advertise"
+        } else {
+            "peers.listen"
+        };
+        return Err(ConfigError::contradiction(
+            "peers.seeds",
+            "must list this node's own address, given by",
+            key,
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(peers) = &config.peers
+        && peers.secret.is_none()
+    {
+        warnings.push(
+            "no cluster secret is set: peers use the built-in development secret, which everyone knows"
+                .to_owned(),
+        );
+    }
+    if let Some(http) = &config.http
+        && !is_loopback(&http.listen)
+    {
+        warnings.push(format!(
+            "HTTP at {} answers other machines, in plaintext and without authentication",
+            http.listen
+        ));
+    }
+    warnings
+}
+
+/// The secret that peers prove; the built-in one where [`check`] allows none.
+pub(crate) fn peer_secret(peers: &PeerConfig) -> Secret {
+    peers.secret.clone().unwrap_or_else(|| Secret::new(DEV_SECRET))
+}
+
+/// Whether no other machine can be a peer: then a secret adds nothing.
+fn is_local(peers: &PeerConfig) -> bool {
+    let others: &[String] = match &peers.start {
+        Start::Alone => &[],
+        Start::Seeds(seeds) => seeds,
+        Start::Join(member) => std::slice::from_ref(member),
+    };
+    is_loopback(&peers.listen)
+        && others
+            .iter()
+            .chain(&peers.advertise)
+            .all(|address| is_loopback(address))
+}
+
+pub(crate) fn is_loopback(address: &str) -> bool {
+    host_and_port(address).is_some_and(|(host, _)| {
+        host == "localhost"
+            || host
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.to_canonical().is_loopback())
+    })
+}
+
+fn is_unspecified(address: &str) -> bool {
+    host_and_port(address).is_some_and(|(host, _)| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()))
+}
+
+fn check_address(key: &str, address: &str) -> Result<(), ConfigError> {
+    match host_and_port(address) {
+        Some(_) => Ok(()),
+        None => Err(ConfigError::invalid(
+            key,
+            format!("must be host:port, not `{address}`"),
+        )),
+    }
+}
+
+/// An address that somebody connects to: unlike one that is listened on it names one port of one host.
+fn check_reachable(key: &str, address: &str) -> Result<(), ConfigError> {
+    check_address(key, address)?;
+    if host_and_port(address).is_some_and(|(_, port)| port == 0) {
+        return Err(ConfigError::invalid(
+            key,
+            format!("must name a port other than 0, not `{address}`"),
+        ));
+    }
+    if is_unspecified(address) {
+        return Err(ConfigError::invalid(
+            key,
+            format!("must be an address to connect to, not `{address}`"),
+        ));
+    }
+    Ok(())
+}
+
+fn host_and_port(address: &str) -> Option<(String, u16)> {
+    if let Ok(socket) = address.parse::<SocketAddr>() {
+        return Some((socket.ip().to_string(), socket.port()));
+    }
+    let (host, port) = address.rsplit_once(':')?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    if host.is_empty() || !host.bytes().all(is_name) || !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some((host.to_owned(), port.parse().ok()?))
+}

@@ -1,0 +1,310 @@
+//! Every setting that there is: its name, what it does, how it is read and shown.
+//!
+//! The file, the variables, `config show` and the documentation all go by this table,
+//! so a setting cannot be in one and not in another.
+
+use std::time::Duration;
+
+use concord_core::ids::NodeId;
+
+use super::raw::Raw;
+use super::{AuthMode, Config, LogFormat, Profile, Secret, Start};
+use crate::duration;
+
+/// What all layers said together; `None` where none did.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) profile: Option<Profile>,
+    pub(super) data_dir: Option<String>,
+    pub(super) node_id: Option<NodeId>,
+    pub(super) auth: Option<AuthMode>,
+    pub(super) request_timeout: Option<Duration>,
+    pub(super) http_enabled: Option<bool>,
+    pub(super) http_listen: Option<String>,
+    pub(super) http_plaintext: Option<bool>,
+    pub(super) http_connections_max: Option<u64>,
+    pub(super) http_header_timeout: Option<Duration>,
+    pub(super) http_body_bytes_max: Option<u64>,
+    pub(super) http_allowed_hosts: Option<Vec<String>>,
+    pub(super) http_docs: Option<bool>,
+    pub(super) peers_listen: Option<String>,
+    pub(super) peers_advertise: Option<String>,
+    pub(super) peers_seeds: Option<Vec<String>>,
+    pub(super) peers_join: Option<String>,
+    pub(super) peers_secret: Option<Secret>,
+    pub(super) peers_secret_file: Option<String>,
+    pub(super) peers_plaintext: Option<bool>,
+    pub(super) value_bytes_max: Option<u64>,
+    pub(super) heartbeat: Option<Duration>,
+    pub(super) election_min: Option<Duration>,
+    pub(super) election_max: Option<Duration>,
+    pub(super) segment_bytes: Option<u64>,
+    pub(super) log_format: Option<LogFormat>,
+    pub(super) log_filter: Option<String>,
+}
+
+/// One setting.
+pub(super) struct Setting {
+    /// Its name, with dots.
+    pub(super) key: &'static str,
+    /// What it does.
+    pub(super) about: &'static str,
+    /// Reads it into the draft; the error completes "`key` ...".
+    pub(super) read: fn(&mut Draft, &Raw) -> Result<(), String>,
+    /// Its value as TOML; `None` where it is not set and has no default.
+    pub(super) show: fn(&Config) -> Option<String>,
+}
+
+/// The names of all settings, with what each does.
+pub fn setting_names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    all().iter().map(|setting| (setting.key, setting.about))
+}
+
+pub(super) fn all() -> &'static [Setting] {
+    &SETTINGS
+}
+
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+static SETTINGS: [Setting; 27] = [
+    Setting {
+        key: "profile",
+        about: "dev or prod: which defaults apply",
+        read: |draft, raw| {
+            choose(
+                &mut draft.profile,
+                raw,
+                &[("dev", Profile::Dev), ("prod", Profile::Prod)],
+            )
+        },
+        show: |config| {
+            Some(text(match config.profile {
+                Profile::Dev => "dev",
+                Profile::Prod => "prod",
+            }))
+        },
+    },
+    Setting {
+        key: "data_dir",
+        about: "directory of the log, snapshots and identity",
+        read: |draft, raw| set(&mut draft.data_dir, raw.text()),
+        show: |config| Some(text(&config.data_dir.to_string_lossy())),
+    },
+    Setting {
+        key: "node_id",
+        about: "this node's id, 1 or more; drawn at random on the first start if not set",
+        read: |draft, raw| set(&mut draft.node_id, raw.integer().map(NodeId::new)),
+        show: |config| config.node_id.map(|id| id.to_string()),
+    },
+    Setting {
+        key: "auth",
+        about: "off: everyone who reaches a listener may do everything",
+        read: |draft, raw| choose(&mut draft.auth, raw, &[("off", AuthMode::Off)]),
+        show: |config| {
+            Some(text(match config.auth {
+                AuthMode::Off => "off",
+            }))
+        },
+    },
+    Setting {
+        key: "request_timeout",
+        about: "how long an operation may take unless it says otherwise",
+        read: |draft, raw| set(&mut draft.request_timeout, raw.duration()),
+        show: |config| Some(length(config.request_timeout)),
+    },
+    Setting {
+        key: "http.enabled",
+        about: "serve HTTP",
+        read: |draft, raw| set(&mut draft.http_enabled, raw.boolean()),
+        show: |config| Some(config.http.is_some().to_string()),
+    },
+    Setting {
+        key: "http.listen",
+        about: "host:port of the HTTP listener",
+        read: |draft, raw| set(&mut draft.http_listen, raw.text()),
+        show: |config| config.http.as_ref().map(|http| text(&http.listen)),
+    },
+    Setting {
+        key: "http.plaintext",
+        about: "prod: accept plaintext HTTP from other machines",
+        read: |draft, raw| set(&mut draft.http_plaintext, raw.boolean()),
+        show: |config| config.http.as_ref().map(|http| http.plaintext.to_string()),
+    },
+    Setting {
+        key: "http.connections_max",
+        about: "open HTTP connections at most",
+        read: |draft, raw| set(&mut draft.http_connections_max, raw.integer()),
+        show: |config| config.http.as_ref().map(|http| http.connections_max.to_string()),
+    },
+    Setting {
+        key: "http.header_timeout",
+        about: "time that a client may take for a request head",
+        read: |draft, raw| set(&mut draft.http_header_timeout, raw.duration()),
+        show: |config| config.http.as_ref().map(|http| length(http.header_timeout)),
+    },
+    Setting {
+        key: "http.body_bytes_max",
+        about: "largest request body",
+        read: |draft, raw| set(&mut draft.http_body_bytes_max, raw.bytes()),
+        show: |config| config.http.as_ref().map(|http| http.body_bytes_max.to_string()),
+    },
+    Setting {
+        key: "http.allowed_hosts",
+        about: "host names under which clients may address this node, besides IP addresses and localhost",
+        read: |draft, raw| set(&mut draft.http_allowed_hosts, raw.list()),
+        show: |config| {
+            config
+                .http
+                .as_ref()?
+                .allowed_hosts
+                .as_ref()
+                .map(|hosts| list(hosts))
+        },
+    },
+    Setting {
+        key: "http.docs",
+        about: "serve the Swagger UI at /docs",
+        read: |draft, raw| set(&mut draft.http_docs, raw.boolean()),
+        show: |config| config.http.as_ref().map(|http| http.docs.to_string()),
+    },
+    Setting {
+        key: "peers.listen",
+        about: "host:port of the listener for other nodes; without it the node is alone",
+        read: |draft, raw| set(&mut draft.peers_listen, raw.text()),
+        show: |config| config.peers.as_ref().map(|peers| text(&peers.listen)),
+    },
+    Setting {
+        key: "peers.advertise",
+        about: "host:port at which other nodes reach this one, if not at peers.listen",
+        read: |draft, raw| set(&mut draft.peers_advertise, raw.text()),
+        show: |config| config.peers.as_ref()?.advertise.as_deref().map(text),
+    },
+    Setting {
+        key: "peers.seeds",
+        about: "peer addresses of the nodes that form the cluster, the same list on each",
+        read: |draft, raw| set(&mut draft.peers_seeds, raw.list()),
+        show: |config| match &config.peers.as_ref()?.start {
+            Start::Seeds(seeds) => Some(list(seeds)),
+            Start::Alone | Start::Join(_) => None,
+        },
+    },
+    Setting {
+        key: "peers.join",
+        about: "peer address of a member whose cluster this node asks to join",
+        read: |draft, raw| set(&mut draft.peers_join, raw.text()),
+        show: |config| match &config.peers.as_ref()?.start {
+            Start::Join(address) => Some(text(address)),
+            Start::Alone | Start::Seeds(_) => None,
+        },
+    },
+    Setting {
+        key: "peers.secret",
+        about: "what every node of the cluster knows and nobody else, 16 bytes or more",
+        read: |draft, raw| {
+            set(
+                &mut draft.peers_secret,
+                raw.text().map(Secret::new).map_err(|_| NOT_SHOWN.to_owned()),
+            )
+        },
+        show: |config| config.peers.as_ref()?.secret.as_ref().map(|_| text("(hidden)")),
+    },
+    Setting {
+        key: "peers.secret_file",
+        about: "file with the secret, instead of peers.secret",
+        read: |draft, raw| set(&mut draft.peers_secret_file, raw.text()),
+        // Its content has become `peers.secret`.
+        show: |_| None,
+    },
+    Setting {
+        key: "peers.plaintext",
+        about: "prod: accept plaintext peers from other machines",
+        read: |draft, raw| set(&mut draft.peers_plaintext, raw.boolean()),
+        show: |config| config.peers.as_ref().map(|peers| peers.plaintext.to_string()),
+    },
+    Setting {
+        key: "limits.value_bytes_max",
+        about: "largest value",
+        read: |draft, raw| set(&mut draft.value_bytes_max, raw.bytes()),
+        show: |config| Some(config.value_bytes_max.to_string()),
+    },
+    Setting {
+        key: "timing.heartbeat",
+        about: "how often a leader proves that it is alive",
+        read: |draft, raw| set(&mut draft.heartbeat, raw.duration()),
+        show: |config| Some(length(config.timing.heartbeat)),
+    },
+    Setting {
+        key: "timing.election_min",
+        about: "least time without a leader before a node stands for election",
+        read: |draft, raw| set(&mut draft.election_min, raw.duration()),
+        show: |config| Some(length(config.timing.election_min)),
+    },
+    Setting {
+        key: "timing.election_max",
+        about: "most time without a leader before a node stands for election",
+        read: |draft, raw| set(&mut draft.election_max, raw.duration()),
+        show: |config| Some(length(config.timing.election_max)),
+    },
+    Setting {
+        key: "log.segment_bytes",
+        about: "size of one segment file of the Raft log",
+        read: |draft, raw| set(&mut draft.segment_bytes, raw.bytes()),
+        show: |config| Some(config.log.segment_bytes.to_string()),
+    },
+    Setting {
+        key: "logging.format",
+        about: "human or json",
+        read: |draft, raw| {
+            choose(
+                &mut draft.log_format,
+                raw,
+                &[("human", LogFormat::Human), ("json", LogFormat::Json)],
+            )
+        },
+        show: |config| {
+            Some(text(match config.logging.format {
+                LogFormat::Human => "human",
+                LogFormat::Json => "json",
+            }))
+        },
+    },
+    Setting {
+        key: "logging.filter",
+        about: "which log lines are written, such as info or concord_raft=debug,info",
+        read: |draft, raw| set(&mut draft.log_filter, raw.text()),
+        show: |config| Some(text(&config.logging.filter)),
+    },
+];
+
+/// The message for a bad secret names no part of it.
+const NOT_SHOWN: &str = "must be text in quotes, not empty";
+
+fn set<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
+    *slot = Some(value?);
+    Ok(())
+}
+
+fn choose<T: Copy>(slot: &mut Option<T>, raw: &Raw, choices: &[(&str, T)]) -> Result<(), String> {
+    let word = raw.text()?;
+    let Some((_, choice)) = choices.iter().find(|(name, _)| *name == word) else {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        return Err(format!("must be {}, not `{word}`", names.join(" or ")));
+    };
+    *slot = Some(*choice);
+    Ok(())
+}
+
+/// Text as TOML.
+fn text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list(items: &[String]) -> String {
+    toml::Value::Array(items.iter().cloned().map(toml::Value::String).collect()).to_string()
+}
+
+fn length(length: Duration) -> String {
+    text(&duration::format(length))
+}
