@@ -21,6 +21,12 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that a caller may ask an operation to take.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
+/// The shortest heartbeat.
+pub const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
+
+/// The longest time without a leader before a node stands for election.
+pub const ELECTION_MAX: Duration = Duration::from_secs(60);
+
 /// How long a graceful shutdown waits for requests in flight.
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -47,12 +47,21 @@ fn check_timing(config: &Config) -> Result<(), ConfigError> {
             "timing.election_min",
         ));
     }
-    // One lost heartbeat must not cost an election.
-    if timing.heartbeat.is_zero() || timing.election_min < timing.heartbeat * 2 {
+    // Two lost heartbeats must not cost an election.
+    if timing.heartbeat < limits::HEARTBEAT_MIN {
+        return Err(ConfigError::invalid("timing.heartbeat", "must be at least 10 ms"));
+    }
+    if timing.election_min < timing.heartbeat * 3 {
         return Err(ConfigError::contradiction(
             "timing.election_min",
-            "must be at least twice as long as",
+            "must be at least three times as long as",
             "timing.heartbeat",
+        ));
+    }
+    if timing.election_max > limits::ELECTION_MAX {
+        return Err(ConfigError::invalid(
+            "timing.election_max",
+            "must be at most one minute",
         ));
     }
     Ok(())

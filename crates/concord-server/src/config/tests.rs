@@ -112,7 +112,7 @@ fn errors_name_file_line_and_key() {
         ),
         (
             "[timing]\nheartbeat = \"400ms\"\n",
-            "at least twice as long as `timing.heartbeat` (",
+            "at least three times as long as `timing.heartbeat` (",
         ),
         ("node_id = 1\nnode_id = 2\n", "concord.toml:2: duplicate key"),
         ("node_id = \n", "concord.toml:1: "),
