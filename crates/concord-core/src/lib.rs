@@ -3,6 +3,18 @@
 //! Not here: agreement (`concord-raft`), who may do what (`concord-auth`), bytes on a
 //! socket (`concord-net`). This crate has no clock, no randomness and no I/O; it is
 //! `no_std`, so it could not have them by accident.
+//!
+//! ```text
+//!   Command ──> Batch ──> log entry ──> Store::apply ──> Reply, to the caller
+//!                                            │
+//!                                            └──> state ──> ReadView at a Revision
+//! ```
+//!
+//! [`Store::apply`](machine::Machine::apply) is the only door in, [`ReadView`] the only door out.
+//!
+//! Keeps I1 (log order), I2 (time never runs back), I3 (a refusal changes nothing), I4 (equal
+//! logs give equal bytes), I7 (once per session and sequence), I10 (exact usage), I11 (reads of
+//! the past), I15 (views never change) and I17 (expiry). See `docs/invariants.md`.
 
 #![no_std]
 
@@ -10,7 +22,25 @@ extern crate alloc;
 
 pub mod batch;
 pub mod codec;
+pub mod command;
+pub mod document;
 pub mod ids;
+pub mod key;
 pub mod limits;
 pub mod machine;
+pub mod record;
+pub mod reply;
+pub mod settings;
 pub mod tree;
+pub mod value;
+
+pub use batch::{Batch, Group};
+pub use command::Command;
+pub use document::Document;
+pub use ids::{LeaseId, LogIndex, Millis, NodeId, Revision, SessionId, Term, Timestamp};
+pub use key::{InvalidKey, Key, KeyRange};
+pub use machine::{Machine, Meta, Restorer};
+pub use record::Record;
+pub use reply::{Rejection, Reply};
+pub use settings::{Compaction, Settings};
+pub use value::{InvalidValue, Value, ValueFormat};

@@ -1,4 +1,68 @@
 //! Every maximum of the core in one place. Checked at the edge, asserted inside.
+//!
+//! A few are only defaults: what an operator may change *and* decides in apply lives in
+//! the replicated [`crate::Settings`], so that all replicas judge alike.
+
+/// The longest key.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Default of [`crate::Settings::value_bytes_max`].
+pub const VALUE_BYTES_MAX_DEFAULT: u64 = 16 << 20;
+
+/// The longest value any setting can allow: what one log entry can carry.
+pub const VALUE_BYTES_MAX: u64 = 64 << 20;
+
+/// The longest encoded request.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// The longest time to live: a hundred years.
+pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
+
+/// Levels of arrays and objects in a document, the outermost included.
+pub const DOCUMENT_DEPTH_MAX: usize = 128;
+
+/// Records on one scan page.
+pub const SCAN_PAGE_RECORDS_MAX: usize = 10_000;
+
+/// A scan page is closed when its keys and values reach this many bytes.
+pub const SCAN_PAGE_BYTES: usize = 16 << 20;
+
+/// Keys a scan page looks at. A page of the past may have to step over many keys that did
+/// not exist then; it ends here, with a position to go on from.
+pub const SCAN_PAGE_VISITS_MAX: usize = 1_000_000;
+
+/// Versions on one page of a key's history.
+pub const HISTORY_PAGE_MAX: usize = 10_000;
+
+/// Keys that expire in one batch; the replicated clock stops short of the rest.
+pub const EXPIRIES_PER_BATCH: usize = 10_000;
+
+/// Changes that compaction removes in one batch.
+pub const COMPACTIONS_PER_BATCH: usize = 4_096;
+
+/// Default of [`crate::Compaction::keep_ms`]: one hour.
+pub const COMPACTION_KEEP_MS_DEFAULT: u64 = 3_600_000;
+
+/// Default of [`crate::Compaction::keep_revisions`].
+pub const COMPACTION_KEEP_REVISIONS_DEFAULT: u64 = 100_000;
+
+/// Default of [`crate::Compaction::keep_bytes`].
+pub const COMPACTION_KEEP_BYTES_DEFAULT: u64 = 256 << 20;
+
+/// Points of time whose revision is kept, to compact by age: its resolution.
+pub const COMPACTION_MARKS: usize = 64;
+
+/// Sessions remembered at once. The one idle for longest makes room.
+pub const SESSIONS_MAX: usize = 10_000;
+
+/// A session that has sent nothing for this long, by the replicated clock, is forgotten.
+pub const SESSION_IDLE_MS: u64 = 3_600_000;
+
+/// Bytes of replies of one session that are kept for its retries.
+pub const SESSION_REPLY_BYTES_MAX: u64 = 8 << 20;
+
+/// Bytes of replies of all sessions together.
+pub const SESSIONS_REPLY_BYTES_MAX: u64 = 128 << 20;
 
 /// A snapshot chunk is closed when it reaches this many bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;

@@ -1,0 +1,195 @@
+//! Answers to commands. A refusal is an answer: it is replicated, remembered and compared
+//! like any other.
+
+use crate::ids::{Revision, Timestamp};
+use crate::key::InvalidKey;
+use crate::record::Record;
+use crate::value::InvalidValue;
+
+/// The answer to one [`crate::Command`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The value is stored.
+    Written {
+        /// The revision of the write.
+        revision: Revision,
+        /// What it replaced, if that was asked for and there was something.
+        previous: Option<Record>,
+    },
+    /// The key is absent now.
+    Deleted {
+        /// The revision of the removal, or the current one if there was nothing to remove.
+        revision: Revision,
+        /// Whether there was something to remove.
+        existed: bool,
+        /// What was removed, if that was asked for and there was something.
+        previous: Option<Record>,
+    },
+    /// The key lives until then.
+    Touched {
+        /// The revision of the write, or the current one if the deadline was the same already.
+        revision: Revision,
+        /// When the key expires now; `None`: never.
+        expires_at: Option<Timestamp>,
+    },
+    /// The number is changed.
+    Incremented {
+        /// The revision of the write.
+        revision: Revision,
+        /// The number after the change.
+        value: i64,
+    },
+    /// History up to and including this revision is gone.
+    Compacted {
+        /// The oldest revision that is still readable.
+        revision: Revision,
+    },
+    /// The new settings hold.
+    Configured {
+        /// The current revision.
+        revision: Revision,
+    },
+    /// Refused: the request changed nothing (I3).
+    Rejected(Rejection),
+}
+
+impl Reply {
+    /// The reply or the refusal.
+    ///
+    /// # Errors
+    ///
+    /// If the request was refused.
+    pub fn into_result(self) -> Result<Self, Rejection> {
+        match self {
+            Self::Rejected(rejection) => Err(rejection),
+            Self::Written { .. }
+            | Self::Deleted { .. }
+            | Self::Touched { .. }
+            | Self::Incremented { .. }
+            | Self::Compacted { .. }
+            | Self::Configured { .. } => Ok(self),
+        }
+    }
+}
+
+/// Why a request was refused by the state machine, on every replica alike.
+///
+/// Nothing was written by this attempt. Only [`Rejection::SessionExpired`] leaves open
+/// whether an earlier attempt of the same request was applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Not a key. Nothing was written.
+    #[error("{0}")]
+    InvalidKey(#[from] InvalidKey),
+    /// A time to live of zero or beyond [`crate::limits::TTL_MS_MAX`]. Nothing was written.
+    #[error("ttl is {ttl_ms} ms, must be 1 to {}", crate::limits::TTL_MS_MAX)]
+    InvalidTtl {
+        /// The one asked for.
+        ttl_ms: u64,
+    },
+    /// The value, given or stored, is not what the operation needs. Nothing was written.
+    #[error("{reason}")]
+    InvalidValue {
+        /// What is wrong with it.
+        reason: InvalidValueReason,
+    },
+    /// Over [`crate::Settings::value_bytes_max`]. Nothing was written.
+    #[error("value is {size_bytes} bytes, limit is {limit_bytes}")]
+    ValueTooLarge {
+        /// Its size.
+        size_bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The request makes no sense: bytes that are no request, a setting out of range.
+    /// Nothing was written.
+    #[error("request is invalid: {reason}")]
+    InvalidRequest {
+        /// What is wrong with it.
+        reason: InvalidRequestReason,
+    },
+    /// The key is absent. Nothing was written.
+    #[error("key not found")]
+    NotFound,
+    /// The revision asked for is already compacted. Nothing was written.
+    #[error("history up to revision {compact_revision} is compacted")]
+    Compacted {
+        /// The oldest revision that is still readable.
+        compact_revision: Revision,
+    },
+    /// The revision asked for does not exist yet. Nothing was written.
+    #[error("revision {revision} is the current one")]
+    FutureRevision {
+        /// The current revision.
+        revision: Revision,
+    },
+    /// A request of a kind or version that this state machine does not know. Nothing was written.
+    #[error("request kind {code} of version {version} is not supported")]
+    Unsupported {
+        /// The version byte.
+        version: u8,
+        /// The kind, 0 if the version itself is unknown.
+        code: u8,
+    },
+    /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
+    /// attempt may have. The caller must look before it tries again under a new session.
+    #[error("session is unknown or its reply is forgotten, outcome unknown")]
+    SessionExpired,
+}
+
+/// Why a value is not what an operation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidValueReason {
+    /// A text value that is not UTF-8.
+    #[error("text is not valid utf-8")]
+    NotUtf8,
+    /// A document value that is not canonical.
+    #[error("document is not canonical messagepack")]
+    NotCanonical,
+    /// The number to increment is not a 64-bit integer.
+    #[error("value is not a 64-bit integer")]
+    NotAnInteger,
+    /// The sum does not fit 64 bits.
+    #[error("sum overflows 64 bits")]
+    Overflow,
+}
+
+/// Why a request makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRequestReason {
+    /// Its bytes are not an encoded request.
+    #[error("malformed bytes")]
+    Malformed,
+    /// It sets a limit beyond what the core allows, or to nothing.
+    #[error("setting out of range")]
+    SettingOutOfRange,
+}
+
+impl From<InvalidValue> for Rejection {
+    fn from(invalid: InvalidValue) -> Self {
+        let reason = match invalid {
+            InvalidValue::NotUtf8 { .. } => InvalidValueReason::NotUtf8,
+            InvalidValue::Document(_) => InvalidValueReason::NotCanonical,
+        };
+        Self::InvalidValue { reason }
+    }
+}
+
+impl Rejection {
+    /// The error's name in every interface. Stable, unlike the message.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::InvalidKey(_) => "invalid_key",
+            Self::InvalidTtl { .. } => "invalid_ttl",
+            Self::InvalidValue { .. } => "invalid_value",
+            Self::ValueTooLarge { .. } => "value_too_large",
+            Self::InvalidRequest { .. } => "invalid_request",
+            Self::NotFound => "not_found",
+            Self::Compacted { .. } => "compacted",
+            Self::FutureRevision { .. } => "future_revision",
+            Self::Unsupported { .. } => "unsupported",
+            Self::SessionExpired => "outcome_unknown",
+        }
+    }
+}
