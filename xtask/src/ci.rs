@@ -1,0 +1,100 @@
+//! `ci`: every gate in order, cheapest first. `.ci/run` is this command, so a developer
+//! runs exactly what CI runs.
+//!
+//! All builds use the same packages and features (`--workspace`), because each other
+//! selection would compile the dependencies once more.
+
+use std::time::Instant;
+
+use crate::{Failure, check, deps, shell, sim, tidy};
+
+type Gate = (&'static str, fn() -> Result<(), Failure>);
+
+const GATES: [Gate; 9] = [
+    ("tidy", tidy::run),
+    ("deps", deps::run),
+    ("fmt", check::fmt),
+    ("clippy", check::clippy),
+    ("build", build),
+    ("tests", tests),
+    ("doctests", doctests),
+    ("rustdoc", rustdoc),
+    ("sim", sim::committed_and_fresh),
+];
+
+/// Runs every gate; stops at the first that fails.
+pub(crate) fn run() -> Result<(), Failure> {
+    let started = Instant::now();
+    let mut took = Vec::new();
+    for (name, gate) in GATES {
+        shell::say(&format!("\n== {name}"));
+        let at = Instant::now();
+        gate().map_err(|failure| format!("gate `{name}`: {failure}"))?;
+        took.push(format!("{name} {:.0} s", at.elapsed().as_secs_f64()));
+    }
+    shell::say(&format!(
+        "\nAll gates passed in {:.0} s: {}",
+        started.elapsed().as_secs_f64(),
+        took.join(", ")
+    ));
+    Ok(())
+}
+
+fn build() -> Result<(), Failure> {
+    // All targets: the features of the tests then differ nowhere from those of the binaries.
+    shell::run(&mut shell::cargo(&[
+        "build",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+    ]))
+}
+
+fn tests() -> Result<(), Failure> {
+    if shell::has_cargo_command("nextest") {
+        return shell::run(&mut shell::cargo(&[
+            "nextest",
+            "run",
+            "--locked",
+            "--workspace",
+            "--profile",
+            "ci",
+            "--cargo-quiet",
+        ]));
+    }
+    shell::run(&mut shell::cargo(&[
+        "test",
+        "--locked",
+        "--workspace",
+        "--lib",
+        "--bins",
+        "--tests",
+        "--quiet",
+        "--no-fail-fast",
+    ]))
+}
+
+fn doctests() -> Result<(), Failure> {
+    shell::run(&mut shell::cargo(&[
+        "test",
+        "--locked",
+        "--workspace",
+        "--doc",
+        "--quiet",
+    ]))
+}
+
+fn rustdoc() -> Result<(), Failure> {
+    shell::run(
+        shell::cargo(&[
+            "doc",
+            "--locked",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+            "--quiet",
+        ])
+        .env("RUSTDOCFLAGS", "--deny warnings"),
+    )
+}

@@ -1,0 +1,59 @@
+//! `sim`: the deterministic simulation of a cluster (`crates/concord-raft/tests/sim`).
+//!
+//! The budget reaches it by environment: `CONCORD_SIM_SEED` runs one seed,
+//! `CONCORD_SIM_SEEDS` that many fresh ones, `CONCORD_SIM_MINUTES` for that long.
+//! Without any of them the test runs only its committed seeds.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::args::Args;
+use crate::{Failure, shell};
+
+/// Fresh seeds that every CI run tries after the committed ones.
+const FRESH_SEEDS_IN_CI: u64 = 30;
+
+/// The `sim` command.
+pub(crate) fn run(mut args: Args) -> Result<(), Failure> {
+    let seed: Option<u64> = args.value("--seed")?;
+    let seeds: Option<u64> = args.value("--seeds")?;
+    let minutes: Option<u64> = args.value("--minutes")?;
+    args.finish()?;
+    match (seed, seeds, minutes) {
+        (None, None, None) => simulate(&[("CONCORD_SIM_SEEDS", FRESH_SEEDS_IN_CI)]),
+        (Some(seed), None, None) => simulate(&[("CONCORD_SIM_SEED", seed)]),
+        (None, Some(seeds), None) => simulate(&[("CONCORD_SIM_SEEDS", seeds)]),
+        (None, None, Some(minutes)) => simulate(&[("CONCORD_SIM_MINUTES", minutes)]),
+        _ => Err("use one of --seed, --seeds and --minutes".to_owned()),
+    }
+}
+
+/// The gate of CI: the committed seeds, then a fixed number of fresh ones.
+pub(crate) fn committed_and_fresh() -> Result<(), Failure> {
+    simulate(&[("CONCORD_SIM_SEEDS", FRESH_SEEDS_IN_CI)])
+}
+
+fn simulate(budget: &[(&str, u64)]) -> Result<(), Failure> {
+    if !shell::root().join("crates/concord-raft/tests/sim").is_dir() {
+        return Err("there is no simulation in crates/concord-raft/tests/sim".to_owned());
+    }
+    let base = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |since| since.as_secs());
+    // `--workspace` and not `--package`: the same features as every other build.
+    let mut command = shell::cargo(&[
+        "test",
+        "--locked",
+        "--workspace",
+        "--quiet",
+        "--test",
+        "sim",
+        "--",
+        "--nocapture",
+    ]);
+    // Fresh seeds count up from here; printed with the command, so the run can be repeated.
+    command.env("CONCORD_SIM_BASE_SEED", base.to_string());
+    for (name, value) in budget {
+        command.env(name, value.to_string());
+    }
+    shell::run(&mut command)
+}
