@@ -1,4 +1,13 @@
 //! Versioned byte forms of what the log, the wire and snapshots keep.
+//!
+//! Each form begins with a version byte; the layouts are in `docs/log-format.md`, and bytes
+//! of every version are kept under `testdata/`. Decoders are total: any input gives a value
+//! or a [`DecodeError`], and allocates no more than the input justifies. Numbers are LEB128
+//! in their shortest form, so that equal values are equal bytes.
+
+mod batch;
+pub(crate) mod reader;
+pub(crate) mod writer;
 
 /// Bytes that are not what they should be. The offset counts from the start of the
 /// decoded unit (a batch, a request, a reply, a snapshot chunk).
