@@ -2,6 +2,8 @@
 //!
 //! Not here: what a key is (`concord-core`), who may write it (`concord-auth`), how
 //! bytes reach a peer (`concord-net`). Generic over [`concord_core::machine::Machine`].
+//!
+//! Feature `test-util`: [`sim_disk`], a disk in memory that loses what was not synced.
 
 pub mod config;
 mod consensus;
@@ -13,9 +15,22 @@ pub mod read;
 pub mod status;
 pub mod types;
 
+pub mod identity;
+pub mod log;
+pub mod os;
+pub mod snapshot_store;
+pub mod storage_error;
+
+mod codec;
+mod small_file;
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod sim_disk;
+
 pub use config::{LogConfig, NodeConfig, SnapshotConfig, StartMode, Timing};
 pub use consensus::{Published, Views};
 pub use error::{ErrorKind, MembershipError, StartError, StopReason};
 pub use proposer::ProposeError;
 pub use read::{ReadConsistency, ReadError, ReadRequest};
 pub use status::{MemberStatus, NodeStatus, Role};
+pub use storage_error::StorageError;

@@ -6,3 +6,36 @@ pub const LOG_ENTRIES_KEPT_MAX: u64 = 10_000_000;
 
 /// Bytes of a peer's address, `host:port`.
 pub const ADDRESS_BYTES_MAX: usize = 300;
+
+/// Members, voters and learners, that a stored membership may have.
+pub const MEMBERS_MAX: usize = 1024;
+
+/// The smallest log segment, for tests and tiny disks.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 8 << 10;
+
+/// The largest log segment: a frame's length is 32 bits.
+pub const LOG_SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// Requests that may wait for the log writer; the next one waits for a place.
+pub const LOG_QUEUE_REQUESTS: usize = 1024;
+
+/// The log writer closes a frame when it holds this many bytes; a larger entry makes its own.
+pub const LOG_FRAME_BYTES: usize = 4 << 20;
+
+/// Bytes of one read when the log is replayed or read back.
+pub const LOG_READ_BYTES: usize = 1 << 20;
+
+/// The sparse index of the log keeps one position for about this many bytes.
+pub const LOG_POSITION_EVERY_BYTES: u64 = 32 << 10;
+
+/// Entries handed out by one read for replication stay under this, but for the first.
+pub const LOG_READ_ENTRIES_BYTES: usize = 2 << 20;
+
+/// Bytes of the newest entries that stay in memory, unless configured otherwise.
+pub const LOG_TAIL_BYTES: usize = 64 << 20;
+
+/// Bytes of a small file such as the identity, and of a snapshot's header.
+pub const SMALL_FILE_BYTES: usize = 1 << 20;
+
+/// Bytes of the largest chunk in a snapshot file.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 16 << 20;
