@@ -8,6 +8,8 @@
 pub mod config;
 mod consensus;
 pub mod error;
+#[cfg(test)]
+mod fake;
 pub mod limits;
 pub mod ports;
 pub mod proposer;

@@ -39,3 +39,37 @@ pub const SMALL_FILE_BYTES: usize = 1 << 20;
 
 /// Bytes of the largest chunk in a snapshot file.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 16 << 20;
+
+/// Bytes of one request.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// Requests that wait or are in flight on one node; more are refused as overload.
+pub const PROPOSALS_MAX: u64 = 16_384;
+
+/// Their bytes.
+pub const PROPOSAL_BYTES_MAX: u64 = 256 << 20;
+
+/// Requests sent and not answered: with the numbers of answered ones between them they
+/// must fit into the machine's session window, with room to spare.
+pub const PROPOSALS_SENT_MAX: usize = 8_192;
+
+/// Bytes of requests in one group or entry, unless it is a single larger request.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Requests in one group or entry.
+pub const ENTRY_REQUESTS_MAX: usize = 4_096;
+
+/// Entries that a leader has in flight, and groups that a proposer has on its way to one.
+pub const ENTRIES_IN_FLIGHT_MAX: usize = 4;
+
+/// Groups of other nodes that wait for the leader's next entry.
+pub const FORWARDED_GROUPS_MAX: usize = 256;
+
+/// Groups of one peer that wait or are in flight; more are not read from its stream.
+pub const FORWARDED_GROUPS_PER_PEER_MAX: usize = 2 * ENTRIES_IN_FLIGHT_MAX;
+
+/// Bytes of replies in one message to another proposer, unless it is a single larger reply.
+pub const REPLY_MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Reads that wait on one node.
+pub const READS_WAITING_MAX: usize = 65_536;
