@@ -1,0 +1,118 @@
+//! Every action there is, and what each needs.
+//!
+//! Each *field* that reads or binds needs its own right: a put that answers with the
+//! previous record also reads it (compare CVE-2026-44283 of etcd).
+
+use concord_core::Command;
+
+use crate::permission::{Permission, Permissions};
+
+const READ: Permissions = Permissions::of(&[Permission::Read]);
+const WRITE: Permissions = Permissions::of(&[Permission::Write]);
+const DELETE: Permissions = Permissions::of(&[Permission::Delete]);
+const ADMIN: Permissions = Permissions::of(&[Permission::Admin]);
+
+/// What a request wants to do: one name for each kind, exhaustive on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Store a value.
+    Put,
+    /// Remove a key.
+    Delete,
+    /// Reset a time to live.
+    Touch,
+    /// Add to a number.
+    Increment,
+    /// Forget history.
+    Compact,
+    /// Change replicated settings.
+    Configure,
+    /// Any read.
+    Read(ReadAction),
+    /// Any change of the cluster itself.
+    Admin(AdminAction),
+}
+
+/// Reads, which never enter the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadAction {
+    /// One key.
+    Get,
+    /// A range of keys.
+    Scan,
+    /// The versions of a key.
+    History,
+    /// How the cluster is: roles, terms, lag, sizes. Shows no key.
+    Status,
+}
+
+/// Changes of the cluster itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AdminAction {
+    /// Add, promote, remove or replace a member.
+    ChangeMembers,
+    /// Move leadership.
+    TransferLeadership,
+    /// Write a snapshot now.
+    Snapshot,
+}
+
+/// Something that can be judged.
+pub trait Request {
+    /// What it wants to do.
+    fn action(&self) -> Action;
+    /// The rights it needs, all of them.
+    fn needs(&self) -> Permissions;
+}
+
+impl Request for Command {
+    fn action(&self) -> Action {
+        match self {
+            Self::Put { .. } => Action::Put,
+            Self::Delete { .. } => Action::Delete,
+            Self::Touch { .. } => Action::Touch,
+            Self::Increment { .. } => Action::Increment,
+            Self::Compact { .. } => Action::Compact,
+            Self::Configure(_) => Action::Configure,
+        }
+    }
+
+    fn needs(&self) -> Permissions {
+        match self {
+            Self::Put { return_previous, .. } => with_read(WRITE, *return_previous),
+            Self::Delete { return_previous, .. } => with_read(DELETE, *return_previous),
+            Self::Touch { .. } => WRITE,
+            // Its answer is the value.
+            Self::Increment { .. } => with_read(WRITE, true),
+            Self::Compact { .. } | Self::Configure(_) => ADMIN,
+        }
+    }
+}
+
+impl Request for ReadAction {
+    fn action(&self) -> Action {
+        Action::Read(*self)
+    }
+
+    fn needs(&self) -> Permissions {
+        match self {
+            Self::Get | Self::Scan | Self::History | Self::Status => READ,
+        }
+    }
+}
+
+impl Request for AdminAction {
+    fn action(&self) -> Action {
+        Action::Admin(*self)
+    }
+
+    fn needs(&self) -> Permissions {
+        match self {
+            Self::ChangeMembers | Self::TransferLeadership | Self::Snapshot => ADMIN,
+        }
+    }
+}
+
+const fn with_read(needed: Permissions, reads: bool) -> Permissions {
+    if reads { needed.union(READ) } else { needed }
+}

@@ -1,0 +1,123 @@
+//! Who may do what, as one printed table. A new action must appear in it.
+
+use concord_auth::{AdminAction, BuiltinRole, Principal, ReadAction, Request, authorize};
+use concord_core::ids::Revision;
+use concord_core::{Command, Key, Settings, Value};
+
+fn commands() -> Vec<(&'static str, Command)> {
+    let key = || Key::new("k").expect("one byte is a key");
+    let put = |return_previous| Command::Put {
+        key: key(),
+        value: Value::binary("v"),
+        ttl: None,
+        return_previous,
+    };
+    let delete = |return_previous| Command::Delete {
+        key: key(),
+        return_previous,
+    };
+    vec![
+        ("put", put(false)),
+        ("put, return previous", put(true)),
+        ("delete", delete(false)),
+        ("delete, return previous", delete(true)),
+        (
+            "touch",
+            Command::Touch {
+                key: key(),
+                ttl: None,
+            },
+        ),
+        (
+            "increment",
+            Command::Increment {
+                key: key(),
+                delta: 1,
+                ttl: None,
+            },
+        ),
+        (
+            "compact",
+            Command::Compact {
+                revision: Revision::EMPTY,
+            },
+        ),
+        ("configure", Command::Configure(Settings::INITIAL)),
+    ]
+}
+
+fn row<T: Request + Clone>(name: &str, request: &T) -> String {
+    let verdicts =
+        BuiltinRole::ALL.map(
+            |role| match authorize(&Principal::with_role(role), request.clone()) {
+                Ok(_) => format!("{:<6}", "yes"),
+                Err(_) => format!("{:<6}", "-"),
+            },
+        );
+    format!("{name:<24} {}", verdicts.join(" ")).trim_end().to_owned()
+}
+
+#[test]
+fn the_matrix_of_roles_and_actions_is_as_printed() {
+    let mut rows: Vec<String> = commands()
+        .iter()
+        .map(|(name, command)| row(name, command))
+        .collect();
+    for read in [
+        ReadAction::Get,
+        ReadAction::Scan,
+        ReadAction::History,
+        ReadAction::Status,
+    ] {
+        rows.push(row(&format!("{read:?}").to_lowercase(), &read));
+    }
+    for admin in [
+        AdminAction::ChangeMembers,
+        AdminAction::TransferLeadership,
+        AdminAction::Snapshot,
+    ] {
+        rows.push(row(&format!("{admin:?}").to_lowercase(), &admin));
+    }
+    let expected = "\
+put                      yes    yes    -      -
+put, return previous     yes    yes    -      -
+delete                   yes    yes    -      -
+delete, return previous  yes    yes    -      -
+touch                    yes    yes    -      -
+increment                yes    yes    -      -
+compact                  yes    -      -      -
+configure                yes    -      -      -
+get                      yes    yes    yes    -
+scan                     yes    yes    yes    -
+history                  yes    yes    yes    -
+status                   yes    yes    yes    -
+changemembers            yes    -      -      -
+transferleadership       yes    -      -      -
+snapshot                 yes    -      -      -";
+    assert_eq!(rows.join("\n"), expected, "columns: admin editor viewer none");
+}
+
+#[test]
+fn a_denial_names_who_what_and_why_but_no_key() {
+    let secret_key = Key::new("secret-key").unwrap();
+    let denied = authorize(
+        &Principal::with_role(BuiltinRole::Viewer),
+        Command::Delete {
+            key: secret_key,
+            return_previous: true,
+        },
+    )
+    .unwrap_err();
+    assert_eq!(denied.to_string(), "viewer may not Delete: it needs read+delete");
+    assert!(!format!("{denied:?}").contains("secret-key"));
+}
+
+#[test]
+fn those_without_authentication_are_named_apart_but_may_do_everything() {
+    for principal in [Principal::embedder(), Principal::anonymous()] {
+        for (name, command) in commands() {
+            assert!(authorize(&principal, command).is_ok(), "{principal} {name}");
+        }
+    }
+    assert_ne!(Principal::embedder(), Principal::anonymous());
+}
