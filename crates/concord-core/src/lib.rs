@@ -19,6 +19,9 @@
 #![no_std]
 
 extern crate alloc;
+// Lets a file of `tests/` run as a unit test too.
+#[cfg(test)]
+extern crate self as concord_core;
 
 pub mod batch;
 pub mod codec;

@@ -3,54 +3,83 @@
 //!
 //! A clone is a view: it costs one reference count and never changes afterwards (I15),
 //! whatever happens to the original. What the cells mean is the business of the callers.
+//!
+//! ```text
+//!   Tree ──> Inner ─┬─> Inner ─┬─> Leaf   keys and cells packed in one buffer
+//!                   │          └─> Leaf ──> Arc<[u8]>   cells over 512 bytes
+//!                   └─> Inner ──> Leaf                           ^
+//!                         ^                                      │
+//!   a clone ──> Inner ────┘  (what did not change is shared)     └── also in other trees
+//! ```
+//!
+//! A B+tree whose nodes are reference counted. The writer changes a node in place when it
+//! alone holds it, and copies it when a view does too, so a batch of writes between two views
+//! copies each leaf at most once. Records lie packed in their leaf: to copy one is a single
+//! block copy without reference counts, and a read touches few cache lines. See
+//! `docs/adr/0003-packed-persistent-tree.md` for what this was measured against.
 
 mod cell;
+mod digest;
+mod edit;
+mod inner;
+mod leaf;
+#[cfg(test)]
+#[path = "../tests/tree/model.rs"]
+mod model_tests;
+mod range;
+#[cfg(test)]
+mod tests;
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::{Bound, Deref};
+use core::fmt;
+use core::ops::Bound;
 
-use cell::Repr;
-pub use cell::{Cell, INLINE_CELL_BYTES, OwnedCell};
+use cell::NewCell;
+pub use cell::{Cell, INLINE_CELL_BYTES, OwnedCell, PinnedCell};
+use digest::fingerprint;
+use inner::Node;
+use leaf::Leaf;
+pub use range::{Range, prefix_end};
 
 /// A persistent ordered map from byte keys to byte cells. See the [module](self).
 ///
 /// Keys may have any length, none included; neither keys nor cells are limited here.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default)]
 pub struct Tree {
-    map: Arc<BTreeMap<Vec<u8>, OwnedCell>>,
+    root: Option<Node>,
+    len: usize,
 }
 
 impl Tree {
     /// An empty tree. Allocates nothing.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { root: None, len: 0 }
     }
 
     /// How many keys it holds.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.map.len()
+    pub const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether it holds no key.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// Whether `key` is there.
     #[must_use]
     pub fn contains_key(&self, key: &[u8]) -> bool {
-        self.get(key).is_some()
+        self.find(key).is_some()
     }
 
     /// The cell of `key`.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Cell<'_>> {
-        self.map.get(key).map(borrow)
+        self.find(key).map(|(leaf, slot)| leaf.key_and_cell(slot).1)
     }
 
     /// The cell of `key` in a handle that outlives the borrow: it pins the leaf that holds
@@ -58,42 +87,74 @@ impl Tree {
     /// leaf stays in memory and is copied when it is next written.
     #[must_use]
     pub fn get_pinned(&self, key: &[u8]) -> Option<PinnedCell> {
-        self.map.get(key).map(|cell| PinnedCell { cell: cell.clone() })
+        self.find(key).map(|(leaf, slot)| PinnedCell::new(leaf, slot))
+    }
+
+    fn find(&self, key: &[u8]) -> Option<(&Arc<Leaf>, usize)> {
+        let print = fingerprint(key);
+        let mut node = self.root.as_ref()?;
+        loop {
+            match node {
+                Node::Inner(inner) => node = inner.child(inner.child_index(key))?,
+                Node::Leaf(leaf) => return leaf.find(key, print).map(|slot| (leaf, slot)),
+            }
+        }
     }
 
     /// Stores `cell` under `key` and drops what was there. Says whether there was something.
     /// Cheaper than [`insert`](Self::insert), which has to copy the old cell out.
     pub fn set(&mut self, key: &[u8], cell: &[u8]) -> bool {
-        self.insert(key, cell).is_some()
-    }
-
-    /// Stores `cell` under `key`; returns the cell that it replaces.
-    pub fn insert(&mut self, key: &[u8], cell: &[u8]) -> Option<OwnedCell> {
-        self.insert_owned(key, cell.into())
-    }
-
-    /// As [`insert`](Self::insert); a large cell moves in without being copied.
-    pub fn insert_owned(&mut self, key: &[u8], cell: OwnedCell) -> Option<OwnedCell> {
-        Arc::make_mut(&mut self.map).insert(key.into(), cell)
+        self.put(key, cell.into(), |_| ()).is_some()
     }
 
     /// As [`set`](Self::set), with a cell of another tree; a large one is shared between them.
     pub fn set_cell(&mut self, key: &[u8], cell: Cell<'_>) -> bool {
-        self.insert_owned(key, cell.to_owned()).is_some()
+        self.put(key, cell.into(), |_| ()).is_some()
+    }
+
+    /// Stores `cell` under `key`; returns the cell that it replaces.
+    pub fn insert(&mut self, key: &[u8], cell: &[u8]) -> Option<OwnedCell> {
+        self.put(key, cell.into(), |old| old.to_owned())
+    }
+
+    /// As [`insert`](Self::insert); a large cell moves in without being copied.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the caller gives the cell away: it must not keep a large one alive"
+    )]
+    pub fn insert_owned(&mut self, key: &[u8], cell: OwnedCell) -> Option<OwnedCell> {
+        self.put(key, (&cell).into(), |old| old.to_owned())
+    }
+
+    /// Stores a cell; what was there goes to `take` before it is gone.
+    fn put<T>(&mut self, key: &[u8], cell: NewCell<'_>, take: fn(Cell<'_>) -> T) -> Option<T> {
+        let record = edit::Record {
+            key,
+            print: fingerprint(key),
+            cell,
+        };
+        let old = edit::insert(&mut self.root, record, take);
+        if old.is_none() {
+            self.len = self.len.saturating_add(1);
+        }
+        old
     }
 
     /// Removes `key`; returns its cell. The tree is left untouched if the key is not there.
     pub fn remove(&mut self, key: &[u8]) -> Option<OwnedCell> {
-        if !self.map.contains_key(key) {
-            return None;
-        }
-        Arc::make_mut(&mut self.map).remove(key)
+        // A removal copies the nodes that it passes, so look first.
+        let old = self.get(key)?.to_owned();
+        edit::remove(&mut self.root, key);
+        self.len = self.len.saturating_sub(1);
+        Some(old)
     }
 
     /// Removes the smallest key; returns it with its cell.
     pub fn pop_first(&mut self) -> Option<(Vec<u8>, OwnedCell)> {
-        let key = self.first()?.0.to_vec();
-        let cell = self.remove(&key)?;
+        let (key, cell) = self.first()?;
+        let (key, cell) = (key.to_vec(), cell.to_owned());
+        edit::remove(&mut self.root, &key);
+        self.len = self.len.saturating_sub(1);
         Some((key, cell))
     }
 
@@ -124,17 +185,7 @@ impl Tree {
     /// start lies after its end is empty.
     #[must_use]
     pub fn range(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Range<'_> {
-        let empty = match range {
-            (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-            (Bound::Excluded(start), Bound::Excluded(end)) => start >= end,
-            (
-                Bound::Included(start) | Bound::Excluded(start),
-                Bound::Included(end) | Bound::Excluded(end),
-            ) => start > end,
-        };
-        Range {
-            inner: (!empty).then(|| self.map.range::<[u8], _>(range)),
-        }
+        Range::new(self.root.as_ref(), range)
     }
 
     /// The keys that start with `prefix` and their cells in key order, from either end.
@@ -145,68 +196,28 @@ impl Tree {
             None => self.range((Bound::Included(prefix), Bound::Unbounded)),
         }
     }
-}
 
-/// The first key after all keys that start with `prefix`; none if there is no such key.
-#[must_use]
-pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
-    let kept = prefix.iter().rposition(|&byte| byte != u8::MAX)?;
-    let mut end: Vec<u8> = prefix.iter().take(kept.saturating_add(1)).copied().collect();
-    if let Some(last) = end.last_mut() {
-        *last = last.saturating_add(1);
-    }
-    Some(end)
-}
-
-fn borrow(cell: &OwnedCell) -> Cell<'_> {
-    match &cell.0 {
-        Repr::Own(bytes) => Cell::inline(bytes),
-        Repr::Shared(bytes) => Cell::shared(bytes),
+    /// Looks at every node and says what is wrong with the tree, if anything. O(n).
+    ///
+    /// # Errors
+    ///
+    /// The first broken invariant, in words.
+    pub fn check(&self) -> Result<(), &'static str> {
+        edit::check(self.root.as_ref(), self.len)
     }
 }
 
-/// Walks a range of a tree in either direction. See [`Tree::range`].
-#[derive(Clone, Debug)]
-pub struct Range<'a> {
-    inner: Option<alloc::collections::btree_map::Range<'a, Vec<u8>, OwnedCell>>,
-}
-
-impl<'a> Iterator for Range<'a> {
+impl<'a> IntoIterator for &'a Tree {
     type Item = (&'a [u8], Cell<'a>);
+    type IntoIter = Range<'a>;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        self.inner
-            .as_mut()?
-            .next()
-            .map(|(key, cell)| (key.as_slice(), borrow(cell)))
+    fn into_iter(self) -> Range<'a> {
+        self.iter()
     }
 }
 
-impl DoubleEndedIterator for Range<'_> {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        self.inner
-            .as_mut()?
-            .next_back()
-            .map(|(key, cell)| (key.as_slice(), borrow(cell)))
-    }
-}
-
-/// A cell that outlives the borrow of its tree. See [`Tree::get_pinned`].
-#[derive(Clone, Debug)]
-pub struct PinnedCell {
-    cell: OwnedCell,
-}
-
-impl Deref for PinnedCell {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.cell
-    }
-}
-
-impl AsRef<[u8]> for PinnedCell {
-    fn as_ref(&self) -> &[u8] {
-        self
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self).finish()
     }
 }

@@ -1,0 +1,97 @@
+//! What only shows inside: where records lie and which nodes are copied.
+
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use super::Tree;
+use super::inner::Node;
+use super::leaf::{LEAF_BYTES, Leaf, SLOTS};
+
+fn leaves(node: &Node, out: &mut Vec<*const Leaf>, records: &mut Vec<usize>) {
+    match node {
+        Node::Leaf(leaf) => {
+            out.push(&raw const **leaf);
+            records.push(leaf.count());
+        }
+        Node::Inner(inner) => (0..inner.len()).for_each(|at| leaves(inner.child(at).unwrap(), out, records)),
+    }
+}
+
+fn leaves_of(tree: &Tree) -> (Vec<*const Leaf>, Vec<usize>) {
+    let (mut out, mut records) = (Vec::new(), Vec::new());
+    leaves(tree.root.as_ref().unwrap(), &mut out, &mut records);
+    (out, records)
+}
+
+fn numbered(count: u32) -> Tree {
+    let mut tree = Tree::new();
+    for number in 0..count {
+        tree.set(&number.to_be_bytes(), &[0; 4]);
+    }
+    tree
+}
+
+#[test]
+fn keys_that_arrive_in_order_leave_full_leaves() {
+    let (_, records) = leaves_of(&numbered(1000));
+    const { assert!(9 * SLOTS <= LEAF_BYTES, "slots run out first") };
+    assert!(
+        records[..records.len() - 1].iter().all(|count| *count == SLOTS),
+        "{records:?}"
+    );
+}
+
+#[test]
+fn removals_all_over_merge_leaves() {
+    let mut tree = numbered(1000);
+    let before = leaves_of(&tree).0.len();
+    for number in (0..1000_u32).filter(|number| number % 10 != 0) {
+        tree.remove(&number.to_be_bytes());
+        assert_eq!(tree.check(), Ok(()));
+    }
+    assert!(
+        leaves_of(&tree).0.len() * 3 < before,
+        "{} leaves of {before}",
+        leaves_of(&tree).0.len()
+    );
+}
+
+#[test]
+fn write_copies_one_leaf_of_a_viewed_tree_and_none_of_another() {
+    let mut tree = numbered(1000);
+    let (before, _) = leaves_of(&tree);
+    tree.set(&500_u32.to_be_bytes(), &[1; 4]);
+    assert_eq!(leaves_of(&tree).0, before, "nobody else looks: in place");
+
+    let view = tree.clone();
+    tree.set(&500_u32.to_be_bytes(), &[2; 4]);
+    tree.set(&500_u32.to_be_bytes(), &[3; 4]);
+    assert_eq!(leaves_of(&view).0, before);
+    let copied = leaves_of(&tree)
+        .0
+        .iter()
+        .zip(&before)
+        .filter(|(new, old)| new != old)
+        .count();
+    assert_eq!(copied, 1);
+}
+
+#[test]
+fn removing_an_absent_key_copies_nothing() {
+    let mut tree = numbered(1000);
+    let view = tree.clone();
+    assert_eq!(tree.remove(b"absent"), None);
+    assert_eq!(leaves_of(&tree).0, leaves_of(&view).0);
+}
+
+#[test]
+fn walk_crosses_leaves_in_both_directions_from_any_key() {
+    let tree = numbered(300);
+    for start in 0..300_u32 {
+        let key = start.to_be_bytes();
+        let up = tree.range((Bound::Included(&key), Bound::Unbounded));
+        assert_eq!(up.count(), usize::try_from(300 - start).unwrap());
+        let down = tree.range((Bound::Unbounded, Bound::Excluded(&key)));
+        assert_eq!(down.rev().count(), usize::try_from(start).unwrap());
+    }
+}
