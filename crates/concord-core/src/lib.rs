@@ -26,6 +26,7 @@ extern crate self as concord_core;
 pub mod batch;
 pub mod codec;
 pub mod command;
+mod crc32c;
 pub mod document;
 pub mod ids;
 pub mod key;
@@ -34,8 +35,10 @@ pub mod machine;
 pub mod record;
 pub mod reply;
 pub mod settings;
+mod state;
 pub mod tree;
 pub mod value;
+pub mod view;
 
 pub use batch::{Batch, Group};
 pub use command::Command;
@@ -43,7 +46,11 @@ pub use document::Document;
 pub use ids::{LeaseId, LogIndex, Millis, NodeId, Revision, SessionId, Term, Timestamp};
 pub use key::{InvalidKey, Key, KeyRange};
 pub use machine::{Machine, Meta, Restorer};
-pub use record::Record;
+pub use record::{PinnedRecord, Record, RecordRef};
 pub use reply::{Rejection, Reply};
 pub use settings::{Compaction, Settings};
 pub use value::{InvalidValue, Value, ValueFormat};
+pub use view::{
+    Change, ChangeKind, Changes, Direction, HistoryPage, HistoryRequest, ReadView, ScanOutput, ScanPage,
+    ScanPosition, ScanRequest, Usage, Version, ViewError,
+};

@@ -1,12 +1,17 @@
 //! What a key holds: the value and what is known about its writes.
+//!
+//! Three forms of the same: [`Record`] owns its bytes, [`RecordRef`] borrows them from a view,
+//! [`PinnedRecord`] holds on to a part of the view instead of copying.
 
-use core::fmt;
+pub(crate) mod cell;
 
 use bytes::Bytes;
 
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
+use crate::tree::{Cell, INLINE_CELL_BYTES, PinnedCell};
 use crate::value::{Value, ValueFormat};
+use cell::{Header, StoredCell};
 
 /// A key with its value and metadata, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,5 +37,160 @@ impl Record {
     #[must_use]
     pub fn remaining(&self, now: Timestamp) -> Option<Millis> {
         self.expires_at.map(|deadline| deadline.since(now))
+    }
+}
+
+macro_rules! header_accessors {
+    () => {
+        /// What the value's bytes are.
+        #[must_use]
+        pub fn format(&self) -> ValueFormat {
+            self.header.format
+        }
+
+        /// The revision at which the key came, or came back, into being.
+        #[must_use]
+        pub fn create_revision(&self) -> Revision {
+            self.header.create_revision
+        }
+
+        /// The revision of the last write.
+        #[must_use]
+        pub fn mod_revision(&self) -> Revision {
+            self.header.mod_revision
+        }
+
+        /// Writes since creation; 1 for a new key.
+        #[must_use]
+        pub fn version(&self) -> u64 {
+            self.header.version
+        }
+
+        /// When the key expires, by the replicated clock; `None`: never.
+        #[must_use]
+        pub fn expires_at(&self) -> Option<Timestamp> {
+            self.header.expires_at
+        }
+
+        /// The lease that the key hangs on.
+        #[must_use]
+        pub fn lease(&self) -> Option<LeaseId> {
+            self.header.lease
+        }
+    };
+}
+
+/// A record as it lies in a view. Costs nothing to take.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    key: &'a [u8],
+    cell: Cell<'a>,
+    header: Header,
+    value: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    /// Reads the record in a cell; `None` if the cell marks a removal.
+    pub(crate) fn new(key: &'a [u8], cell: Cell<'a>) -> Option<Self> {
+        match cell::stored(cell.as_bytes()) {
+            StoredCell::Record { header, value } => Some(Self {
+                key,
+                cell,
+                header,
+                value,
+            }),
+            StoredCell::Tombstone(_) => None,
+        }
+    }
+
+    header_accessors!();
+
+    /// The key.
+    #[must_use]
+    pub fn key(&self) -> &'a [u8] {
+        self.key
+    }
+
+    /// The value's bytes.
+    #[must_use]
+    pub fn value(&self) -> &'a [u8] {
+        self.value
+    }
+
+    /// The value on its own. A large one is shared with the store, a small one copied, so
+    /// that it does not keep its neighbours in memory.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let bytes = if self.cell.len() > INLINE_CELL_BYTES {
+            let whole = Bytes::from_owner(self.cell.to_owned().into_shared());
+            let start = whole.len().saturating_sub(self.value.len());
+            whole.slice(start..)
+        } else {
+            Bytes::copy_from_slice(self.value)
+        };
+        Value::trusted(self.header.format, bytes)
+    }
+
+    /// The record on its own: see [`RecordRef::to_value`].
+    #[must_use]
+    pub fn to_record(&self) -> Record {
+        self.with_value(self.to_value())
+    }
+
+    /// The record with an empty value, for scans that want no values.
+    pub(crate) fn to_record_without_value(self) -> Record {
+        self.with_value(Value::trusted(self.header.format, Bytes::new()))
+    }
+
+    fn with_value(&self, value: Value) -> Record {
+        Record {
+            key: Key::trusted(Bytes::copy_from_slice(self.key)),
+            value,
+            create_revision: self.header.create_revision,
+            mod_revision: self.header.mod_revision,
+            version: self.header.version,
+            expires_at: self.header.expires_at,
+            lease: self.header.lease,
+        }
+    }
+}
+
+/// A record that outlives the borrow of its view without a copy or an allocation. It holds
+/// on to the part of the store that it lies in: meant to be read and dropped.
+#[derive(Clone, Debug)]
+pub struct PinnedRecord {
+    cell: PinnedCell,
+    header: Header,
+    value_bytes: usize,
+}
+
+impl PinnedRecord {
+    pub(crate) fn new(cell: PinnedCell) -> Option<Self> {
+        match cell::stored(&cell) {
+            StoredCell::Record { header, value } => {
+                let value_bytes = value.len();
+                Some(Self {
+                    cell,
+                    header,
+                    value_bytes,
+                })
+            }
+            StoredCell::Tombstone(_) => None,
+        }
+    }
+
+    header_accessors!();
+
+    /// The value's bytes.
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        let start = self.cell.len().saturating_sub(self.value_bytes);
+        self.cell.get(start..).unwrap_or_default()
+    }
+
+    /// A copy of the value.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        Value::trusted(self.header.format, Bytes::copy_from_slice(self.value()))
     }
 }

@@ -1,0 +1,181 @@
+//! The change log: what happened after a revision, in order.
+
+use core::ops::Bound;
+
+use super::{ReadView, ViewError};
+use crate::ids::Revision;
+use crate::record::RecordRef;
+use crate::state::{State, change, history_key};
+use crate::tree;
+
+/// What happened to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChangeKind {
+    /// It was written.
+    Put,
+    /// It was removed by a request.
+    Delete,
+    /// It was removed because its time had come.
+    Expire,
+}
+
+impl ChangeKind {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Put => 1,
+            Self::Delete => 2,
+            Self::Expire => 3,
+        }
+    }
+
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Put),
+            2 => Some(Self::Delete),
+            3 => Some(Self::Expire),
+            _ => None,
+        }
+    }
+
+    /// Whether the key is gone after it.
+    #[must_use]
+    pub const fn is_removal(self) -> bool {
+        match self {
+            Self::Put => false,
+            Self::Delete | Self::Expire => true,
+        }
+    }
+
+    /// The name in every interface: `put`, `delete`, `expire`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::Expire => "expire",
+        }
+    }
+}
+
+/// One change of one key. Its records are looked up when asked for.
+#[derive(Clone, Copy)]
+pub struct Change<'a> {
+    state: &'a State,
+    revision: Revision,
+    order: u32,
+    entry: change::Entry<'a>,
+}
+
+impl<'a> Change<'a> {
+    /// The revision that it belongs to. All changes of one request share it.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Its place among the changes of its revision, from 0.
+    #[must_use]
+    pub fn order(&self) -> u32 {
+        self.order
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn kind(&self) -> ChangeKind {
+        self.entry.kind
+    }
+
+    /// To which key.
+    #[must_use]
+    pub fn key(&self) -> &'a [u8] {
+        self.entry.key
+    }
+
+    /// The record that was written; `None` if the key was removed.
+    #[must_use]
+    pub fn record(&self) -> Option<RecordRef<'a>> {
+        match self.entry.kind {
+            ChangeKind::Put => self.version(self.revision),
+            ChangeKind::Delete | ChangeKind::Expire => None,
+        }
+    }
+
+    /// The record that was there before; `None` if there was none.
+    #[must_use]
+    pub fn previous(&self) -> Option<RecordRef<'a>> {
+        self.version(self.entry.previous?)
+    }
+
+    /// The version of the key that was written at `revision`. Changes after the compaction
+    /// revision have both of theirs.
+    fn version(&self, revision: Revision) -> Option<RecordRef<'a>> {
+        let live = self
+            .state
+            .live
+            .get(self.entry.key)
+            .and_then(|cell| RecordRef::new(self.entry.key, cell));
+        if let Some(record) = live
+            && record.mod_revision() == revision
+        {
+            return Some(record);
+        }
+        let key = history_key::join(&history_key::prefix_of(self.entry.key), revision);
+        RecordRef::new(self.entry.key, self.state.history.get(&key)?)
+    }
+}
+
+impl core::fmt::Debug for Change<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Change")
+            .field("revision", &self.revision)
+            .field("order", &self.order)
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Changes in order of revision. See [`ReadView::changes`].
+#[derive(Clone, Debug)]
+pub struct Changes<'a> {
+    state: &'a State,
+    range: tree::Range<'a>,
+}
+
+impl<'a> Iterator for Changes<'a> {
+    type Item = Change<'a>;
+
+    fn next(&mut self) -> Option<Change<'a>> {
+        let (key, cell) = self.range.next()?;
+        let (revision, order) = change::stored_key(key);
+        Some(Change {
+            state: self.state,
+            revision,
+            order,
+            entry: change::stored(cell.as_bytes()),
+        })
+    }
+}
+
+impl ReadView {
+    /// Every change after revision `after` that the view contains, in order of revision and,
+    /// within one, in the order of application. Of a revision still to come: none yet.
+    ///
+    /// # Errors
+    ///
+    /// If changes after `after` have been compacted: what happened in between cannot be told.
+    pub fn changes(&self, after: Revision) -> Result<Changes<'_>, ViewError> {
+        let compact_revision = self.state.compact_revision;
+        if after < compact_revision {
+            return Err(ViewError::Compacted { compact_revision });
+        }
+        let start = change::key(after, u32::MAX);
+        let range = self
+            .state
+            .changes
+            .range((Bound::Excluded(&start), Bound::Unbounded));
+        Ok(Changes {
+            state: &self.state,
+            range,
+        })
+    }
+}

@@ -1,0 +1,321 @@
+//! Scans: a range of keys in either direction, page by page, at one revision.
+
+use alloc::vec::Vec;
+use core::ops::{Bound, ControlFlow};
+
+use super::past::{self, Step};
+use super::{ReadView, ViewError};
+use crate::codec::reader::Reader;
+use crate::codec::writer;
+use crate::crc32c;
+use crate::ids::Revision;
+use crate::key::{Key, KeyRange};
+use crate::limits::{SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX, SCAN_PAGE_VISITS_MAX};
+use crate::record::{Record, RecordRef};
+use crate::tree;
+
+/// The order of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Smallest first.
+    Ascending,
+    /// Greatest first.
+    Descending,
+}
+
+/// What a scan is to answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScanOutput {
+    /// Records.
+    Records,
+    /// Records whose values are left empty.
+    Keys,
+    /// No records, only how many there are in all. Neither the limit nor pages apply.
+    Count,
+}
+
+/// A page of a scan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanRequest {
+    /// Which keys.
+    pub range: KeyRange,
+    /// In which order.
+    pub direction: Direction,
+    /// Records on the page, 1 to [`SCAN_PAGE_RECORDS_MAX`].
+    pub limit: usize,
+    /// Go on behind [`ScanPage::next`] of the page before, at that page's revision.
+    pub after: Option<ScanPosition>,
+    /// The revision to read at; `None`: the view's. Has no effect on later pages.
+    pub revision: Option<Revision>,
+    /// What to answer with.
+    pub output: ScanOutput,
+}
+
+impl ScanRequest {
+    /// The first page of a range: ascending, records, of the largest size.
+    #[must_use]
+    pub const fn new(range: KeyRange) -> Self {
+        Self {
+            range,
+            direction: Direction::Ascending,
+            limit: SCAN_PAGE_RECORDS_MAX,
+            after: None,
+            revision: None,
+            output: ScanOutput::Records,
+        }
+    }
+}
+
+/// Where a scan stands: behind a key, at a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanPosition {
+    key: Key,
+    revision: Revision,
+}
+
+/// The version of a position's byte form.
+const POSITION_VERSION: u8 = 1;
+
+impl ScanPosition {
+    /// A position behind `key` at `revision`.
+    #[must_use]
+    pub const fn new(key: Key, revision: Revision) -> Self {
+        Self { key, revision }
+    }
+
+    /// The key behind which the scan goes on.
+    #[must_use]
+    pub const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// The revision that the scan reads at.
+    #[must_use]
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// A byte form with a checksum, for cursors. It guards against accidents, not against
+    /// intent; a position reveals nothing that a scan would not.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.key.as_bytes().len().saturating_add(16));
+        out.push(POSITION_VERSION);
+        writer::number(self.revision.get(), &mut out);
+        out.extend_from_slice(self.key.as_bytes());
+        let sum = crc32c::checksum(&out);
+        out.extend_from_slice(&sum.to_be_bytes());
+        out
+    }
+
+    /// Reads the byte form back.
+    ///
+    /// # Errors
+    ///
+    /// [`ViewError::InvalidPosition`] if the bytes were changed or made elsewhere.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ViewError> {
+        let (body, sum) = bytes.split_last_chunk::<4>().ok_or(ViewError::InvalidPosition)?;
+        if crc32c::checksum(body) != u32::from_be_bytes(*sum) {
+            return Err(ViewError::InvalidPosition);
+        }
+        let mut reader = Reader::new(body);
+        match (reader.u8(), reader.number()) {
+            (Ok(POSITION_VERSION), Ok(revision)) => {
+                let key = Key::copy_of(reader.rest()).map_err(|_| ViewError::InvalidPosition)?;
+                Ok(Self {
+                    key,
+                    revision: Revision::new(revision),
+                })
+            }
+            (_, _) => Err(ViewError::InvalidPosition),
+        }
+    }
+}
+
+/// A page's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScanPage {
+    /// The revision that was read at: the same on every page of a scan.
+    pub revision: Revision,
+    /// The records, in the order asked for.
+    pub records: Vec<Record>,
+    /// How many records are on the page; with [`ScanOutput::Count`], in the whole range.
+    pub count: u64,
+    /// Where the next page begins; `None`: this was the last. A page can be short, or even
+    /// empty, without being the last.
+    pub next: Option<ScanPosition>,
+}
+
+impl ReadView {
+    /// One page of a scan. All pages read the same revision: a scan is a consistent cut (I11).
+    ///
+    /// # Errors
+    ///
+    /// If the limit is out of range, or the revision compacted or still to come.
+    pub fn scan(&self, request: &ScanRequest) -> Result<ScanPage, ViewError> {
+        let limit = request.limit;
+        if !(1..=SCAN_PAGE_RECORDS_MAX).contains(&limit) {
+            return Err(ViewError::PageLimit {
+                limit,
+                limit_max: SCAN_PAGE_RECORDS_MAX,
+            });
+        }
+        let resumed = request.after.as_ref().map(|position| position.revision);
+        let revision = resumed.or(request.revision).unwrap_or(self.revision());
+        self.check_revision(revision)?;
+
+        let mut page = PageBuilder::new(request);
+        let bounds = request.remaining();
+        if revision == self.revision() {
+            for record in self.records_within(bounds, request.direction) {
+                if page.visit(Step::Record(record)).is_break() {
+                    break;
+                }
+            }
+        } else {
+            past::walk(self.state(), bounds, request.direction, revision, |step| {
+                page.visit(step)
+            });
+        }
+        Ok(page.finish(revision))
+    }
+
+    /// The records of a range at the view's own revision. Allocates nothing.
+    #[must_use]
+    pub fn records<'a>(&'a self, range: &'a KeyRange, direction: Direction) -> Records<'a> {
+        self.records_within(range.bounds(), direction)
+    }
+
+    fn records_within<'a>(
+        &'a self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
+    ) -> Records<'a> {
+        Records {
+            range: self.state().live.range(bounds),
+            direction,
+        }
+    }
+}
+
+impl ScanRequest {
+    /// What is left of the range behind the position.
+    fn remaining(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        let (start, end) = self.range.bounds();
+        let Some(position) = &self.after else {
+            return (start, end);
+        };
+        let key = position.key.as_bytes();
+        // A position outside the range must not widen it.
+        match self.direction {
+            Direction::Ascending if key >= self.range.start() => (Bound::Excluded(key), end),
+            Direction::Descending if self.range.end().is_none_or(|end| key < end) => {
+                (start, Bound::Excluded(key))
+            }
+            Direction::Ascending | Direction::Descending => (start, end),
+        }
+    }
+}
+
+/// Records in order. See [`ReadView::records`].
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    range: tree::Range<'a>,
+    direction: Direction,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = RecordRef<'a>;
+
+    fn next(&mut self) -> Option<RecordRef<'a>> {
+        let (key, cell) = match self.direction {
+            Direction::Ascending => self.range.next(),
+            Direction::Descending => self.range.next_back(),
+        }?;
+        RecordRef::new(key, cell)
+    }
+}
+
+/// Collects a page and knows when it is full.
+struct PageBuilder {
+    output: ScanOutput,
+    limit: usize,
+    records: Vec<Record>,
+    count: u64,
+    bytes: usize,
+    visits: usize,
+    /// The last key looked at.
+    last: Option<Key>,
+    /// Whether something is left behind `last`.
+    more: bool,
+}
+
+impl PageBuilder {
+    fn new(request: &ScanRequest) -> Self {
+        Self {
+            output: request.output,
+            limit: request.limit,
+            records: Vec::new(),
+            count: 0,
+            bytes: 0,
+            visits: 0,
+            last: None,
+            more: false,
+        }
+    }
+
+    fn visit(&mut self, step: Step<'_>) -> ControlFlow<()> {
+        if matches!(self.output, ScanOutput::Count) {
+            self.count += u64::from(matches!(step, Step::Record(_)));
+            return ControlFlow::Continue(());
+        }
+        let full = self.records.len() >= self.limit || self.bytes >= SCAN_PAGE_BYTES;
+        match step {
+            // Only a record shows that there is another page; a key that was absent does not.
+            Step::Record(_) if full => {
+                self.more = true;
+                return ControlFlow::Break(());
+            }
+            Step::Record(record) => self.push(record),
+            Step::Absent(_) => {}
+        }
+        self.visits += 1;
+        if self.visits >= SCAN_PAGE_VISITS_MAX {
+            self.last = match step {
+                Step::Record(_) => None,
+                Step::Absent(key) => Key::copy_of(key).ok(),
+            };
+            self.more = true;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn push(&mut self, record: RecordRef<'_>) {
+        let (record, value_bytes) = match self.output {
+            ScanOutput::Keys | ScanOutput::Count => (record.to_record_without_value(), 0),
+            ScanOutput::Records => (record.to_record(), record.value().len()),
+        };
+        self.bytes = self
+            .bytes
+            .saturating_add(record.key.as_bytes().len())
+            .saturating_add(value_bytes);
+        self.records.push(record);
+        self.count += 1;
+    }
+
+    fn finish(self, revision: Revision) -> ScanPage {
+        let last = self
+            .last
+            .or_else(|| self.records.last().map(|record| record.key.clone()));
+        let next = last
+            .filter(|_| self.more)
+            .map(|key| ScanPosition::new(key, revision));
+        ScanPage {
+            revision,
+            records: self.records,
+            count: self.count,
+            next,
+        }
+    }
+}
