@@ -1,5 +1,7 @@
 //! Every maximum of consensus in one place. Checked at the edge, asserted inside.
 
+use std::time::Duration;
+
 /// Entries kept behind a snapshot at most: more than openraft's snapshot threshold would
 /// make a follower that needs them wait for a snapshot it does not get.
 pub const LOG_ENTRIES_KEPT_MAX: u64 = 10_000_000;
@@ -73,3 +75,6 @@ pub const REPLY_MESSAGE_BYTES_MAX: usize = 1 << 20;
 
 /// Reads that wait on one node.
 pub const READS_WAITING_MAX: usize = 65_536;
+
+/// The longest a read round may take before it is tried again.
+pub const READ_ROUND_MAX: Duration = Duration::from_secs(1);

@@ -1,8 +1,37 @@
 //! Reads: how a caller gets a view that is fresh enough for it.
+//!
+//! ```text
+//!  eventual ───────────────────────────────────────────────> the published view
+//!  strong ──> gather ── round ──> read index ── applied? ──> the published view
+//!                         │ this node leads: a quorum confirms it
+//!                         └ another one does: it is asked, and does the same
+//! ```
+//!
+//! One round is in flight at a time and answers everybody who came before it began; who
+//! comes meanwhile gathers for the next one. A later round would do as well, an earlier
+//! one would not: it may have been confirmed before a write that the reader knows of (I6).
+//!
+//! Not here: what is in a view. Reading one takes no part of this.
 
-use concord_core::ids::Revision;
+mod message;
+mod task;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use concord_core::ids::{LogIndex, Revision};
+use concord_core::machine::Machine;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::consensus::{Consensus, Published, ReadIndexError, Views};
 use crate::error::ErrorKind;
+use crate::limits;
+use crate::ports::Ports;
+use task::{Goal, Waiter};
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,5 +104,119 @@ impl ReadError {
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
         }
+    }
+}
+
+/// Gives this node's callers views. Cheap to clone.
+pub(crate) struct Reads<M: Machine> {
+    waiters: mpsc::Sender<Waiter<M>>,
+    views: Views<M::View>,
+}
+
+impl<M: Machine> Clone for Reads<M> {
+    fn clone(&self) -> Self {
+        Self {
+            waiters: self.waiters.clone(),
+            views: self.views.clone(),
+        }
+    }
+}
+
+impl<M: Machine> fmt::Debug for Reads<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reads").finish_non_exhaustive()
+    }
+}
+
+impl<M: Machine> Reads<M> {
+    /// Starts the reads. Their task, the returned future, ends when `stop` turns true or
+    /// consensus stops; whoever spawns it can so wait for its end.
+    pub(crate) fn new<C: Consensus<M>>(
+        consensus: Arc<C>,
+        ports: &Ports,
+        stop: watch::Receiver<bool>,
+    ) -> (Self, impl Future<Output = ()> + Send + use<M, C>) {
+        let (waiters, queue) = mpsc::channel(limits::READS_WAITING_MAX);
+        let views = consensus.views();
+        let task = task::Task::new(consensus, Arc::clone(&ports.transport), queue, stop);
+        (Self { waiters, views }, task.run())
+    }
+
+    /// The latest view of this node, whatever its age. Never waits.
+    pub(crate) fn published(&self) -> Arc<Published<M::View>> {
+        self.views.load()
+    }
+
+    /// A view as fresh as the request asks for.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`].
+    ///
+    /// # Consistency
+    ///
+    /// `Strong` and `Leader`: shows every write acknowledged before this call began (I6).
+    pub(crate) async fn read(
+        &self,
+        request: ReadRequest,
+        deadline: Instant,
+    ) -> Result<Arc<Published<M::View>>, ReadError> {
+        let goal = match request.consistency {
+            // `Leader` may be served from a lease once restarts respect it; until then it
+            // is as strong, and as costly, as `Strong`.
+            ReadConsistency::Strong | ReadConsistency::Leader => Goal::FreshView,
+            ReadConsistency::Eventual => {
+                let published = self.views.load();
+                if request
+                    .min_revision
+                    .is_none_or(|least| M::revision_of(&published.view) >= least)
+                {
+                    return Ok(published);
+                }
+                Goal::AnyView
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        self.wait(goal, request.min_revision, deadline, task::Reply::View(reply))?;
+        answer.await.unwrap_or(Err(ReadError::ShuttingDown))
+    }
+
+    /// An index such that a state that has applied it is fresh: for a read elsewhere.
+    async fn index(&self, deadline: Instant) -> Result<LogIndex, ReadIndexError> {
+        let (reply, answer) = oneshot::channel();
+        self.wait(Goal::Index, None, deadline, task::Reply::Index(reply))
+            .map_err(|_| ReadIndexError::NoQuorum)?;
+        answer.await.unwrap_or(Err(ReadIndexError::Stopped))
+    }
+
+    fn wait(
+        &self,
+        goal: Goal,
+        min_revision: Option<Revision>,
+        deadline: Instant,
+        reply: task::Reply<M>,
+    ) -> Result<(), ReadError> {
+        let waiter = Waiter {
+            goal,
+            min_revision,
+            arrived_at: Instant::now(),
+            deadline,
+            reply,
+        };
+        self.waiters.try_send(waiter).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReadError::Overloaded {
+                limit: limits::READS_WAITING_MAX,
+            },
+            mpsc::error::TrySendError::Closed(_) => ReadError::ShuttingDown,
+        })
+    }
+
+    /// Answers another node's request for a read index.
+    pub(crate) async fn answer(&self, request: Bytes) -> Bytes {
+        let answer = match message::decode_request(&request) {
+            Some(wait) => self.index(Instant::now() + wait).await,
+            None => Err(ReadIndexError::NotLeader),
+        };
+        message::encode_answer(answer)
     }
 }

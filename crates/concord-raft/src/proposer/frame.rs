@@ -1,8 +1,8 @@
-//! Messages of the forward stream, version 1; little-endian. `docs/protocol.md` has the layout.
+//! Messages of the forward stream; little-endian, headed like all of `message`.
 //!
 //! ```text
-//!  group:    1, version, opens, session 16, acked_below 8, first_sequence 8, count 4, count × (length 4, request)
-//!  replies:  2, version, flags, count 4, count × (length 4, reply)      flag 1: the group is complete
+//!  group:    version, 0x40, opens, session 16, acked_below 8, first_sequence 8, count 4, count × (length 4, request)
+//!  replies:  version, 0x41, flags, count 4, count × (length 4, reply)      flag 1: the group is complete
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -12,9 +12,9 @@ use concord_core::machine::Machine;
 
 use crate::limits;
 
-const GROUP: u8 = 1;
-const REPLIES: u8 = 2;
 const VERSION: u8 = 1;
+const GROUP: u8 = 0x40;
+const REPLIES: u8 = 0x41;
 const GROUP_HEADER_BYTES: usize = 3 + 16 + 8 + 8 + 4;
 const REPLIES_HEADER_BYTES: usize = 3 + 4;
 
@@ -27,8 +27,8 @@ pub(super) struct Malformed(pub(super) &'static str);
 pub(super) fn encode_group(group: &Group) -> Bytes {
     let payload: usize = group.requests.iter().map(|request| request.len() + 4).sum();
     let mut out = BytesMut::with_capacity(GROUP_HEADER_BYTES + payload);
-    out.put_u8(GROUP);
     out.put_u8(VERSION);
+    out.put_u8(GROUP);
     out.put_u8(u8::from(group.opens));
     out.put_u128_le(group.session.get());
     out.put_u64_le(group.acked_below);
@@ -98,7 +98,7 @@ pub(super) fn encode_replies<M: Machine>(replies: &[M::Reply]) -> Vec<Bytes> {
 
 fn begin_replies() -> BytesMut {
     let mut out = BytesMut::with_capacity(4096);
-    out.put_slice(&[REPLIES, VERSION, 0, 0, 0, 0, 0]);
+    out.put_slice(&[VERSION, REPLIES, 0, 0, 0, 0, 0]);
     out
 }
 
@@ -129,11 +129,11 @@ pub(super) fn decode_replies<M: Machine>(mut message: Bytes) -> Result<(Vec<M::R
 }
 
 fn check_head(message: &mut Bytes, kind: u8) -> Result<(), Malformed> {
-    if message.get_u8() != kind {
-        return Err(Malformed("unexpected kind of message"));
-    }
     if message.get_u8() != VERSION {
         return Err(Malformed("unknown version"));
+    }
+    if message.get_u8() != kind {
+        return Err(Malformed("unexpected kind of message"));
     }
     Ok(())
 }
