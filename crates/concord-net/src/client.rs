@@ -1,54 +1,104 @@
 //! Calls and streams to peers: `Transport` over TCP.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_raft::ports::{Duplex, Lane, PeerAddress, PeerIdentity, Transport, TransportError};
+use concord_raft::ports::{Duplex, Lane, PeerAddress, Transport, TransportError};
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::NetConfig;
+use crate::dialer::{Dialer, IdentitySource};
+use crate::limits::LINKS_MAX;
+use crate::link::Link;
+use crate::logging::LogLimiter;
 use crate::proof::ClusterSecret;
-use crate::stats::{Counters, NetStats};
+use crate::stats::NetStats;
 
-/// Tells who this node is, at each dial.
-pub type IdentitySource = Arc<dyn Fn() -> PeerIdentity + Send + Sync>;
-
-/// Talks to peers over TCP. Must live within a tokio runtime.
+/// Talks to peers over TCP. Its calls must run within a tokio runtime.
 ///
-/// Connections are made when something is to be sent and kept while they are used.
+/// Connections are made when something is to be sent, one for each peer and lane and one
+/// for each stream, and kept while they are used. Dropping the transport closes them.
 pub struct TcpTransport {
-    identity: IdentitySource,
-    secret: ClusterSecret,
-    config: NetConfig,
-    counters: Arc<Counters>,
+    dialer: Arc<Dialer>,
+    /// By address, then few by node id and lane: no allocation to find one.
+    links: Mutex<HashMap<String, Vec<Arc<Link>>>>,
 }
 
 impl TcpTransport {
-    /// A transport without connections.
+    /// A transport without connections. `identity` is asked at each dial and each call;
+    /// when it changes, connections are made anew.
     pub fn new(identity: IdentitySource, secret: ClusterSecret, config: NetConfig) -> Self {
-        Self {
+        let dialer = Dialer {
             identity,
             secret,
             config,
             counters: Arc::default(),
+            cancel: CancellationToken::new(),
+            log: LogLimiter::default(),
+        };
+        Self {
+            dialer: Arc::new(dialer),
+            links: Mutex::default(),
         }
     }
 
     /// Its figures.
     pub fn stats(&self) -> NetStats {
-        self.counters.read()
+        self.dialer.counters.read()
     }
 
-    /// Closes every connection; calls that wait end with `Interrupted`, later ones with `Unreachable`.
-    pub fn close(&self) {}
+    /// Closes every connection at once: calls that wait end with `Interrupted`, later ones
+    /// with `Unreachable`.
+    pub fn close(&self) {
+        self.dialer.cancel.cancel();
+        self.links.lock().clear();
+    }
+
+    fn link(&self, peer: &PeerAddress, lane: Lane) -> Result<Arc<Link>, TransportError> {
+        let mut links = self.links.lock();
+        let known = links
+            .get(&peer.address)
+            .and_then(|all| all.iter().find(|link| link.leads_to(peer, lane)));
+        if let Some(link) = known {
+            return Ok(Arc::clone(link));
+        }
+        if links.values().map(Vec::len).sum::<usize>() >= LINKS_MAX {
+            links.retain(|_, all| {
+                all.retain(|link| !link.is_idle());
+                !all.is_empty()
+            });
+            if links.values().map(Vec::len).sum::<usize>() >= LINKS_MAX {
+                let reason = format!("already connected to {LINKS_MAX} peers");
+                return Err(TransportError::Unreachable {
+                    address: peer.address.clone(),
+                    reason,
+                });
+            }
+        }
+        let link = Link::new(peer.clone(), lane, Arc::clone(&self.dialer));
+        links
+            .entry(peer.address.clone())
+            .or_default()
+            .push(Arc::clone(&link));
+        Ok(link)
+    }
+}
+
+impl Drop for TcpTransport {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 impl fmt::Debug for TcpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpTransport")
-            .field("identity", &(self.identity)())
+            .field("dialer", &self.dialer)
             .finish_non_exhaustive()
     }
 }
@@ -57,27 +107,16 @@ impl Transport for TcpTransport {
     fn call(
         &self,
         peer: &PeerAddress,
-        _lane: Lane,
-        _request: Bytes,
-        _timeout: Duration,
+        lane: Lane,
+        request: Bytes,
+        timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let _ = (&self.secret, &self.config);
-        let address = peer.address.clone();
-        Box::pin(async move {
-            Err(TransportError::Unreachable {
-                address,
-                reason: "no wire yet".into(),
-            })
-        })
+        let link = self.link(peer, lane);
+        Box::pin(async move { link?.call(request, timeout).await })
     }
 
-    fn open(&self, peer: &PeerAddress, _lane: Lane) -> BoxFuture<'static, Result<Duplex, TransportError>> {
-        let address = peer.address.clone();
-        Box::pin(async move {
-            Err(TransportError::Unreachable {
-                address,
-                reason: "no wire yet".into(),
-            })
-        })
+    fn open(&self, peer: &PeerAddress, lane: Lane) -> BoxFuture<'static, Result<Duplex, TransportError>> {
+        let link = self.link(peer, lane);
+        Box::pin(async move { link?.open().await })
     }
 }

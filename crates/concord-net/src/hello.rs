@@ -410,6 +410,7 @@ pub(crate) const UNPROVEN_VERDICT: [u8; VERDICT_HEAD_BYTES] = [UNPROVEN, 0, 0];
 #[derive(Debug)]
 pub(crate) struct Judging {
     pub(crate) hello: DialerHello,
+    /// What the frames that follow are written in.
     pub(crate) version: u16,
     transcript: Transcript,
 }

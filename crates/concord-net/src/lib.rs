@@ -16,17 +16,30 @@
 //!
 //! Without TLS, traffic after the handshake is neither encrypted nor authenticated.
 
-mod client;
+pub mod limits;
+
 mod config;
 mod frame;
 mod hello;
-pub mod limits;
-mod listener;
 mod proof;
+
+mod handshake;
+mod logging;
+mod pipe;
 mod stats;
 
-pub use client::{IdentitySource, TcpTransport};
+mod calls;
+mod client;
+mod dialer;
+mod link;
+mod listener;
+mod registry;
+mod serving;
+mod stream;
+
+pub use client::TcpTransport;
 pub use config::NetConfig;
+pub use dialer::IdentitySource;
 pub use listener::{ListenError, Listener, Serving};
 pub use proof::{ClusterSecret, UnfitSecret};
 pub use stats::{NetStats, RefusalReason};

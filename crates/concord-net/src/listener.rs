@@ -1,15 +1,29 @@
 //! Accepts peers, has them prove themselves, and drives the engine's `Inbound`.
+//!
+//! Before the proof a connection costs one task, a few hundred bytes and a place among
+//! the unproven, for at most the handshake's time; nothing of it reaches the engine.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use concord_raft::ports::Inbound;
-use tokio::net::TcpListener;
+use concord_raft::ports::{Inbound, PeerIdentity};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::NetConfig;
+use crate::handshake::{self, Admitted, Judgement};
+use crate::hello::{Judging, Mode};
+use crate::limits::ACCEPT_RETRY;
+use crate::logging::LogLimiter;
+use crate::pipe::{PipeEnd, Wire};
 use crate::proof::ClusterSecret;
-use crate::stats::{Counters, NetStats};
+use crate::registry::{Proven, Registry, Standing, Unproven};
+use crate::stats::{Counters, NetStats, OpenGuard, RefusalReason, add};
+use crate::{serving, stream};
 
 /// Why a listener cannot start. Nothing is listening then.
 #[derive(Debug, thiserror::Error)]
@@ -59,10 +73,22 @@ impl Listener {
 
     /// Starts to accept.
     pub fn serve(self, inbound: Arc<dyn Inbound>) -> Serving {
-        let _ = (self.socket, self.secret, self.config, inbound);
+        let reception = Arc::new(Reception {
+            inbound,
+            secret: self.secret,
+            registry: Registry::new(&self.config),
+            config: self.config,
+            counters: Arc::default(),
+            cancel: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            log: LogLimiter::default(),
+        });
+        reception
+            .tasks
+            .spawn(Arc::clone(&reception).accept_all(self.socket));
         Serving {
             local_addr: self.local_addr,
-            counters: Arc::default(),
+            reception,
         }
     }
 }
@@ -71,7 +97,7 @@ impl Listener {
 #[derive(Debug)]
 pub struct Serving {
     local_addr: SocketAddr,
-    counters: Arc<Counters>,
+    reception: Arc<Reception>,
 }
 
 impl Serving {
@@ -82,9 +108,189 @@ impl Serving {
 
     /// Its figures.
     pub fn stats(&self) -> NetStats {
-        self.counters.read()
+        self.reception.counters.read()
     }
 
-    /// Stops accepting, closes every connection and waits until their tasks are gone.
-    pub async fn shutdown(self) {}
+    /// Stops accepting, closes every connection, drops the engine's calls and streams that
+    /// are at work, and waits until their tasks are gone.
+    pub async fn shutdown(self) {
+        self.reception.cancel.cancel();
+        self.reception.tasks.close();
+        self.reception.tasks.wait().await;
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.reception.cancel.cancel();
+    }
+}
+
+/// What all connections of a listener share.
+pub(crate) struct Reception {
+    inbound: Arc<dyn Inbound>,
+    secret: ClusterSecret,
+    config: NetConfig,
+    registry: Arc<Registry>,
+    counters: Arc<Counters>,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    log: LogLimiter,
+}
+
+impl std::fmt::Debug for Reception {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reception")
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reception {
+    async fn accept_all(self: Arc<Self>, socket: TcpListener) {
+        loop {
+            let accepted = tokio::select! {
+                biased; // an order to stop goes before new work
+                () = self.cancel.cancelled() => return,
+                accepted = socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, remote)) => self.receive(stream, remote),
+                Err(error) => {
+                    // Out of files or a connection that died in the queue: neither ends the listener.
+                    if let Some(withheld) = self.log.admit(RefusalReason::Abandoned) {
+                        tracing::warn!(%error, withheld, "cannot accept a peer connection");
+                    }
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn receive(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr) {
+        add(&self.counters.attempted, 1);
+        let Some((place, evicted_another)) = self.registry.accept() else {
+            self.note_refusal(
+                RefusalReason::TooMany,
+                remote,
+                &"every place is taken by a proven peer",
+            );
+            return;
+        };
+        if evicted_another {
+            self.note_refusal(
+                RefusalReason::TooMany,
+                remote,
+                &"an older unproven connection made room for it",
+            );
+        }
+        if let Err(error) = stream.set_nodelay(true) {
+            self.note_refusal(RefusalReason::Abandoned, remote, &error);
+            return;
+        }
+        self.tasks.spawn(Arc::clone(self).attend(stream, remote, place));
+    }
+
+    /// Serves one connection from its first byte to its last.
+    pub(crate) async fn attend<S>(self: Arc<Self>, mut stream: S, remote: SocketAddr, place: Unproven)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let _open = OpenGuard::new(&self.counters);
+        let shaken = tokio::select! {
+            biased; // an order to stop, or to make room, goes before progress
+            () = self.cancel.cancelled() => return,
+            () = place.evicted.cancelled() => return,
+            shaken = handshake::answer(
+                &mut stream,
+                &self.secret,
+                self.config.handshake_timeout,
+                |judging| self.judge(judging),
+            ) => shaken,
+        };
+        drop(place);
+        let admitted = match shaken {
+            Ok(admitted) => admitted,
+            Err(error) => {
+                self.note_refusal(error.reason(), remote, &error);
+                return;
+            }
+        };
+        add(&self.counters.established, 1);
+        let hello = admitted.hello;
+        let peer = hello.identity.node_id;
+        tracing::debug!(%remote, %peer, lane = ?hello.lane, mode = ?hello.mode, version = admitted.version, "admitted a peer connection");
+        let end = self.serve(stream, admitted).await;
+        match end.reason() {
+            Some(reason) => {
+                self.counters.refuse(reason);
+                if let Some(withheld) = self.log.admit(reason) {
+                    tracing::warn!(%remote, %peer, lane = ?hello.lane, %end, withheld, "dropped a peer connection");
+                }
+            }
+            None => tracing::debug!(%remote, %peer, lane = ?hello.lane, %end, "peer connection ended"),
+        }
+    }
+
+    fn judge(&self, judging: &Judging) -> Judgement<Proven> {
+        let own = self.inbound.identity();
+        Judgement {
+            own,
+            place: self.place_for(judging, &own),
+        }
+    }
+
+    fn place_for(&self, judging: &Judging, own: &PeerIdentity) -> Result<Proven, (RefusalReason, String)> {
+        let hello = &judging.hello;
+        judging
+            .check_expected(own)
+            .map_err(|words| (RefusalReason::WrongNode, words))?;
+        self.inbound
+            .admit(&hello.identity, hello.lane)
+            .map_err(|words| (RefusalReason::NotAdmitted, words))?;
+        let too_many = || {
+            (
+                RefusalReason::TooMany,
+                "this peer has too many connections".to_owned(),
+            )
+        };
+        self.registry.prove(hello.identity.node_id).ok_or_else(too_many)
+    }
+
+    async fn serve<S>(&self, stream: S, admitted: Admitted<Proven>) -> PipeEnd
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let hello = admitted.hello;
+        let standing = Standing::new(hello.identity, hello.lane, admitted.own);
+        let wire = Wire {
+            stream,
+            lane: hello.lane,
+            config: self.config.clone(),
+            counters: Arc::clone(&self.counters),
+            cancel: self.cancel.clone(),
+        };
+        let mut work = JoinSet::new();
+        let end = match hello.mode {
+            Mode::Call => serving::run(&self.inbound, &standing, wire, &mut work).await,
+            Mode::Stream => {
+                let (duplex, ends) = stream::stream_ends();
+                work.spawn(Arc::clone(&self.inbound).stream(hello.identity, hello.lane, duplex));
+                stream::run(ends, wire, || standing.holds(self.inbound.as_ref())).await
+            }
+        };
+        // What the engine still does for this peer keeps the peer's place.
+        let finish = async { while work.join_next().await.is_some() {} };
+        self.cancel.run_until_cancelled(finish).await;
+        work.shutdown().await;
+        drop(admitted.place);
+        end
+    }
+
+    fn note_refusal(&self, reason: RefusalReason, remote: SocketAddr, why: &dyn std::fmt::Display) {
+        self.counters.refuse(reason);
+        if let Some(withheld) = self.log.admit(reason) {
+            tracing::warn!(%remote, reason = reason.name(), %why, withheld, "refused a peer connection");
+        }
+    }
 }

@@ -59,7 +59,7 @@ impl RefusalReason {
         }
     }
 
-    const fn slot(self) -> usize {
+    pub(crate) const fn slot(self) -> usize {
         match self {
             Self::Malformed => 0,
             Self::Version => 1,
