@@ -11,6 +11,7 @@ pub mod error;
 #[cfg(test)]
 mod fake;
 pub mod limits;
+mod message;
 pub mod ports;
 pub mod proposer;
 pub mod read;

@@ -78,3 +78,36 @@ pub const READS_WAITING_MAX: usize = 65_536;
 
 /// The longest a read round may take before it is tried again.
 pub const READ_ROUND_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of a reason in words that a peer sends.
+pub const REASON_BYTES_MAX: usize = 1_000;
+
+/// Voters in a membership. More than seven make every write slower and nothing safer.
+pub const VOTERS_MAX: usize = 15;
+
+/// Sets of voters in a membership: one, or two while a change is half way.
+pub(crate) const VOTER_SETS_MAX: usize = 2;
+
+/// Terms and log indexes above this are refused from peers: no cluster reaches them, and
+/// arithmetic on them must not overflow.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
+/// Entries in one append request.
+pub(crate) const APPEND_ENTRIES_MAX: usize = 1_024;
+
+/// Bytes of one entry's batch: one request of the largest value, with room for framing.
+pub const ENTRY_BYTES_MAX: usize = 64 << 20;
+
+/// Append requests to one follower whose answers are outstanding. Deep pipelines hurt
+/// batching on a LAN (hashicorp/raft#541); a few cover the round trip.
+pub(crate) const APPEND_IN_FLIGHT: usize = 8;
+
+/// Bytes of entries to one follower whose answers are outstanding.
+pub(crate) const APPEND_IN_FLIGHT_BYTES: usize = 8 << 20;
+
+/// Bytes of a snapshot file in one message.
+pub(crate) const SNAPSHOT_MESSAGE_BYTES: usize = 1 << 20;
+
+/// Bytes of the largest message between peers: one entry of the largest size and the
+/// fields around it.
+pub const PEER_MESSAGE_BYTES_MAX: usize = ENTRY_BYTES_MAX + (64 << 10);
