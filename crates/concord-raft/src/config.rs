@@ -8,6 +8,7 @@ use concord_core::ids::NodeId;
 
 use crate::error::StartError;
 use crate::limits;
+use crate::log::Host;
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct NodeConfig {
     pub log: LogConfig,
     /// When snapshots are taken and how much log is kept.
     pub snapshot: SnapshotConfig,
+    /// What blocking work runs on: threads, unless everything must happen in one order.
+    pub host: Host,
 }
 
 impl NodeConfig {
@@ -37,6 +40,7 @@ impl NodeConfig {
             timing: Timing::default(),
             log: LogConfig::default(),
             snapshot: SnapshotConfig::default(),
+            host: Host::Thread,
         }
     }
 

@@ -5,6 +5,8 @@
 //!
 //! Feature `test-util`: [`sim_disk`], a disk in memory that loses what was not synced.
 
+mod adapter;
+mod blocking;
 pub mod config;
 mod consensus;
 pub mod error;
@@ -12,10 +14,13 @@ pub mod error;
 mod fake;
 pub mod limits;
 mod message;
+pub mod node;
 pub mod ports;
 pub mod proposer;
 pub mod read;
+mod roster;
 pub mod status;
+mod stop;
 pub mod types;
 
 pub mod identity;
@@ -33,6 +38,8 @@ pub mod sim_disk;
 pub use config::{LogConfig, NodeConfig, SnapshotConfig, StartMode, Timing};
 pub use consensus::{Published, Views};
 pub use error::{ErrorKind, MembershipError, StartError, StopReason};
+pub use identity::{DataDirectory, Identity};
+pub use node::Node;
 pub use proposer::ProposeError;
 pub use read::{ReadConsistency, ReadError, ReadRequest};
 pub use status::{MemberStatus, NodeStatus, Role};

@@ -111,3 +111,12 @@ pub(crate) const SNAPSHOT_MESSAGE_BYTES: usize = 1 << 20;
 /// Bytes of the largest message between peers: one entry of the largest size and the
 /// fields around it.
 pub const PEER_MESSAGE_BYTES_MAX: usize = ENTRY_BYTES_MAX + (64 << 10);
+
+/// Entries applied before their view is published and their callers are answered.
+pub(crate) const APPLY_BURST_ENTRIES: usize = 64;
+
+/// Bytes of entries applied before their view is published.
+pub(crate) const APPLY_BURST_BYTES: usize = 1 << 20;
+
+/// Snapshots kept on disk. An older one is of no use: the log that follows it is purged.
+pub(crate) const SNAPSHOTS_KEPT: usize = 1;

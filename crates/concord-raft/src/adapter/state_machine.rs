@@ -1,0 +1,374 @@
+//! The machine behind openraft: applies committed entries, publishes views, takes and
+//! installs snapshots.
+//!
+//! ```text
+//!   committed entries ──▶ decode ──▶ Machine::apply ──▶ publish one view ──▶ replies
+//!                                     (a burst at a time)
+//! ```
+//!
+//! A view is published before any reply of its burst, so whoever has a reply also finds
+//! its effect. Keeps I1 (order, no gaps) and I16 (views never go back). A committed entry
+//! that cannot be read stops the node: the others could read it, or will stop as well.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use concord_core::batch::Batch;
+use concord_core::ids::{LogIndex, Term, Timestamp};
+use concord_core::machine::{Machine, Meta, Restorer};
+use futures::{Stream, StreamExt};
+use openraft::storage::RaftStateMachine;
+use openraft::storage::{ApplyResponder, EntryResponder};
+use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
+use parking_lot::Mutex;
+
+use crate::blocking::Blocking;
+use crate::consensus::Publisher;
+use crate::error::StopReason;
+use crate::identity::Identity;
+use crate::limits;
+use crate::roster::Roster;
+use crate::snapshot_store::{SnapshotFile, SnapshotHeader, SnapshotStore};
+use crate::stop::Stop;
+use crate::storage_error::StorageError;
+use crate::types::{
+    CommittedLeaderId, Entry, LogId, Payload, Peer, Replies, SnapshotMeta, StoredMembership, TypeConfig,
+};
+
+/// When the machine next has something to expire: written by apply, read by the proposer.
+#[derive(Debug, Default)]
+pub(crate) struct Deadline(AtomicU64);
+
+impl Deadline {
+    fn set(&self, deadline: Option<Timestamp>) {
+        // 0 stands for "nothing": no deadline is at the epoch.
+        self.0
+            .store(deadline.map_or(0, |at| at.get().max(1)), Ordering::Release);
+    }
+
+    /// The deadline as of the latest view.
+    pub(crate) fn get(&self) -> Option<Timestamp> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            at => Some(Timestamp::new(at)),
+        }
+    }
+}
+
+/// How long a snapshot that found the disk full waits before it tries again.
+const FULL_DISK_RETRY: Duration = Duration::from_secs(10);
+
+type Built = Snapshot<CommittedLeaderId, u64, Peer, SnapshotFile>;
+
+/// What the adapter and its snapshot builders share.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// The snapshots.
+    pub(crate) store: SnapshotStore,
+    /// Whose they are.
+    pub(crate) identity: Arc<Identity>,
+    /// Where they are read and written.
+    pub(crate) blocking: Blocking,
+    /// Who is told when that fails.
+    pub(crate) stop: Stop,
+}
+
+impl Files {
+    fn cluster_id(&self) -> u128 {
+        self.identity.current().cluster_id.unwrap_or_default()
+    }
+
+    /// Names the failure before openraft wraps it into its own.
+    fn failed(&self, error: StorageError) -> io::Error {
+        let reason = error.to_string();
+        self.stop.set(match &error {
+            StorageError::Corrupt { .. } | StorageError::Version { .. } | StorageError::Foreign { .. } => {
+                StopReason::Corrupt { reason }
+            }
+            _ => StopReason::Storage { reason },
+        });
+        error.into()
+    }
+
+    fn damaged(&self, reason: String) -> io::Error {
+        self.stop.set(StopReason::Corrupt {
+            reason: reason.clone(),
+        });
+        io::Error::new(io::ErrorKind::InvalidData, reason)
+    }
+}
+
+/// openraft's view of a machine.
+pub(crate) struct StateMachine<M: Machine> {
+    /// Never locked: it makes this `Sync`, which openraft wants and a machine need not be.
+    machine: Mutex<M>,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    publisher: Publisher<M::View>,
+    deadline: Arc<Deadline>,
+    roster: Arc<Roster>,
+    files: Files,
+}
+
+/// Entries applied since the last publication, and who waits for them.
+struct Burst<M: Machine> {
+    waiting: Vec<(ApplyResponder<TypeConfig<M>>, Replies<M>)>,
+    entries: usize,
+    bytes: usize,
+}
+
+impl<M: Machine> Burst<M> {
+    const fn new() -> Self {
+        Self {
+            waiting: Vec::new(),
+            entries: 0,
+            bytes: 0,
+        }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.entries >= limits::APPLY_BURST_ENTRIES || self.bytes >= limits::APPLY_BURST_BYTES
+    }
+}
+
+impl<M: Machine> StateMachine<M> {
+    /// An empty machine, to be recovered by openraft from the newest snapshot and the log.
+    pub(crate) fn new(
+        publisher: Publisher<M::View>,
+        deadline: Arc<Deadline>,
+        roster: Arc<Roster>,
+        files: Files,
+    ) -> Self {
+        Self {
+            machine: Mutex::new(M::empty()),
+            applied: None,
+            membership: StoredMembership::default(),
+            publisher,
+            deadline,
+            roster,
+            files,
+        }
+    }
+
+    fn apply_entry(&mut self, entry: Entry) -> Result<Replies<M>, io::Error> {
+        let expected = self.applied.map_or(0, |applied| applied.index.saturating_add(1));
+        if entry.log_id.index != expected {
+            let found = entry.log_id.index;
+            return Err(self.files.damaged(format!(
+                "I1: entry {found} came to be applied where {expected} was due"
+            )));
+        }
+        let replies = match entry.payload {
+            Payload::Blank => Vec::new(),
+            Payload::Membership(membership) => {
+                self.adopt(StoredMembership::new(Some(entry.log_id), membership))?;
+                Vec::new()
+            }
+            Payload::Normal(batch) => {
+                let batch = Batch::decode(batch.bytes()).map_err(|error| {
+                    self.files
+                        .damaged(format!("committed entry {expected} cannot be read: {error}"))
+                })?;
+                let meta = Meta {
+                    index: LogIndex::new(entry.log_id.index),
+                    term: Term::new(entry.log_id.leader_id.term),
+                };
+                self.machine.get_mut().apply(meta, &batch)
+            }
+        };
+        self.applied = Some(entry.log_id);
+        Ok(Replies::new(replies))
+    }
+
+    /// Takes over a membership, noting durably who is no longer in it.
+    fn adopt(&mut self, membership: StoredMembership) -> Result<(), io::Error> {
+        self.roster
+            .observe(self.membership.membership(), membership.membership())
+            .map_err(|error| self.files.failed(error))?;
+        self.membership = membership;
+        Ok(())
+    }
+
+    /// Publishes what was applied, then answers those who wait for it.
+    fn publish(&mut self, burst: &mut Burst<M>) {
+        let applied = LogIndex::new(self.applied.map_or(0, |applied| applied.index));
+        self.deadline.set(self.machine.get_mut().next_deadline());
+        self.publisher.publish(self.machine.get_mut().view(), applied);
+        for (responder, replies) in burst.waiting.drain(..) {
+            responder.send(replies);
+        }
+        (burst.entries, burst.bytes) = (0, 0);
+    }
+
+    fn builder(&mut self) -> SnapshotBuilder<M> {
+        SnapshotBuilder {
+            view: self.machine.get_mut().view(),
+            meta: SnapshotMeta {
+                last_log_id: self.applied,
+                last_membership: self.membership.clone(),
+            },
+            files: self.files.clone(),
+        }
+    }
+}
+
+impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder<M>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig<M>>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut burst = Burst::new();
+        while let Some(entry) = entries.next().await {
+            let (entry, responder) = entry?;
+            burst.entries += 1;
+            burst.bytes = burst
+                .bytes
+                .saturating_add(crate::message::raft::payload_bytes(&entry));
+            let replies = self.apply_entry(entry)?;
+            burst
+                .waiting
+                .extend(responder.map(|responder| (responder, replies)));
+            if burst.is_full() {
+                self.publish(&mut burst);
+                // Applying is pure computation: let the core send heartbeats in between.
+                tokio::task::yield_now().await;
+            }
+        }
+        if burst.entries > 0 {
+            self.publish(&mut burst);
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder<M>> {
+        Some(self.builder())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<M> {
+        self.builder()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let expected = self.files.cluster_id();
+        let found = snapshot.header().cluster_id;
+        if found != expected {
+            let file = snapshot.path().to_path_buf();
+            return Err(self.files.failed(StorageError::Foreign {
+                file,
+                found,
+                expected,
+            }));
+        }
+        let restored = self
+            .files
+            .blocking
+            .run(move || restore::<M>(&snapshot))
+            .await
+            .map_err(|error| self.files.failed(error))?;
+        let replaced = std::mem::replace(self.machine.get_mut(), restored);
+        self.files.blocking.drop_later(replaced);
+        self.applied = meta.last_log_id;
+        self.adopt(meta.last_membership.clone())?;
+        self.publish(&mut Burst::new());
+        let store = self.files.store.clone();
+        let cleaned = self
+            .files
+            .blocking
+            .run(move || store.keep_newest(limits::SNAPSHOTS_KEPT))
+            .await;
+        cleaned.map_err(|error| self.files.failed(error))
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Built>, io::Error> {
+        let store = self.files.store.clone();
+        let newest = self.files.blocking.run(move || store.newest()).await;
+        let newest = newest.map_err(|error| self.files.failed(error))?;
+        Ok(newest.map(with_meta))
+    }
+}
+
+/// A snapshot as openraft passes it on.
+pub(crate) fn with_meta(file: SnapshotFile) -> Built {
+    let header = file.header();
+    let meta = SnapshotMeta {
+        last_log_id: header.last_log_id,
+        last_membership: header.membership.clone(),
+    };
+    Snapshot { meta, snapshot: file }
+}
+
+fn restore<M: Machine>(file: &SnapshotFile) -> Result<M, StorageError> {
+    let damaged =
+        |error: concord_core::codec::DecodeError| StorageError::corrupt(file.path(), 0, error.to_string());
+    let mut restorer = M::restorer();
+    for chunk in file.read()? {
+        restorer.feed(&chunk?).map_err(damaged)?;
+    }
+    restorer.finish().map_err(damaged)
+}
+
+/// Writes the snapshot of one view, while the machine goes on.
+pub(crate) struct SnapshotBuilder<M: Machine> {
+    view: M::View,
+    meta: SnapshotMeta,
+    files: Files,
+}
+
+impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<Built, io::Error> {
+        let header = SnapshotHeader {
+            cluster_id: self.files.cluster_id(),
+            last_log_id: self.meta.last_log_id,
+            membership: self.meta.last_membership.clone(),
+        };
+        loop {
+            let (store, view, header) = (self.files.store.clone(), self.view.clone(), header.clone());
+            let built = self
+                .files
+                .blocking
+                .run(move || build::<M>(&store, header, &view))
+                .await;
+            match built {
+                Ok(file) => return Ok(with_meta(file)),
+                // openraft takes any failure here for fatal, but a full disk is not: reads
+                // go on, and space may come back.
+                Err(error) if error.is_full() => {
+                    tracing::warn!(%error, "no space for a snapshot, trying again later");
+                    tokio::time::sleep(FULL_DISK_RETRY).await;
+                }
+                Err(error) => return Err(self.files.failed(error)),
+            }
+        }
+    }
+}
+
+fn build<M: Machine>(
+    store: &SnapshotStore,
+    header: SnapshotHeader,
+    view: &M::View,
+) -> Result<SnapshotFile, StorageError> {
+    let mut writer = store.create(header)?;
+    for chunk in M::snapshot(view) {
+        writer.write(&chunk)?;
+    }
+    let file = writer.finish()?;
+    // Before openraft purges the log that this file now stands for.
+    file.verify()?;
+    store.keep_newest(limits::SNAPSHOTS_KEPT)?;
+    Ok(file)
+}
