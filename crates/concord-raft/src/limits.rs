@@ -95,8 +95,8 @@ pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 /// Entries in one append request.
 pub(crate) const APPEND_ENTRIES_MAX: usize = 1_024;
 
-/// Bytes of one entry's batch: one request of the largest value, with room for framing.
-pub const ENTRY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the largest entry: one request of the largest size, and its batch around it.
+pub const LARGEST_ENTRY_BYTES: usize = REQUEST_BYTES_MAX + (4 << 10);
 
 /// Append requests to one follower whose answers are outstanding. Deep pipelines hurt
 /// batching on a LAN (hashicorp/raft#541); a few cover the round trip.
@@ -110,7 +110,7 @@ pub(crate) const SNAPSHOT_MESSAGE_BYTES: usize = 1 << 20;
 
 /// Bytes of the largest message between peers: one entry of the largest size and the
 /// fields around it.
-pub const PEER_MESSAGE_BYTES_MAX: usize = ENTRY_BYTES_MAX + (64 << 10);
+pub const PEER_MESSAGE_BYTES_MAX: usize = LARGEST_ENTRY_BYTES + (32 << 10);
 
 /// Entries applied before their view is published and their callers are answered.
 pub(crate) const APPLY_BURST_ENTRIES: usize = 64;

@@ -225,7 +225,7 @@ fn read_entry(reader: &mut Reader<'_>) -> Result<Entry, DecodeError> {
     let log_id = read_log_id(reader)?;
     let payload = match reader.u8()? {
         0 => Payload::Blank,
-        1 => Payload::Normal(EncodedBatch::new(reader.bytes(limits::ENTRY_BYTES_MAX)?)),
+        1 => Payload::Normal(EncodedBatch::new(reader.bytes(limits::LARGEST_ENTRY_BYTES)?)),
         2 => Payload::Membership(read_membership(reader)?),
         _ => return Err(reader.error("unknown entry tag")),
     };
