@@ -6,8 +6,14 @@
 //! in their shortest form, so that equal values are equal bytes.
 
 mod batch;
+mod command;
 pub(crate) mod reader;
+mod reply;
+mod snapshot;
 pub(crate) mod writer;
+
+pub use command::CommandError;
+pub use snapshot::{SnapshotChunks, StoreRestorer};
 
 /// Bytes that are not what they should be. The offset counts from the start of the
 /// decoded unit (a batch, a request, a reply, a snapshot chunk).

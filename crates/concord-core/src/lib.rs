@@ -36,6 +36,7 @@ pub mod record;
 pub mod reply;
 pub mod settings;
 mod state;
+pub mod store;
 pub mod tree;
 pub mod value;
 pub mod view;
@@ -49,6 +50,7 @@ pub use machine::{Machine, Meta, Restorer};
 pub use record::{PinnedRecord, Record, RecordRef};
 pub use reply::{Rejection, Reply};
 pub use settings::{Compaction, Settings};
+pub use store::Store;
 pub use value::{InvalidValue, Value, ValueFormat};
 pub use view::{
     Change, ChangeKind, Changes, Direction, HistoryPage, HistoryRequest, ReadView, ScanOutput, ScanPage,

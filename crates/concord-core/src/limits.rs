@@ -52,11 +52,17 @@ pub const COMPACTION_KEEP_BYTES_DEFAULT: u64 = 256 << 20;
 /// Points of time whose revision is kept, to compact by age: its resolution.
 pub const COMPACTION_MARKS: usize = 64;
 
+/// Such points kept while the period changes: a longer one keeps those of the shorter.
+pub const COMPACTION_MARKS_MAX: usize = 4 * COMPACTION_MARKS;
+
 /// Sessions remembered at once. The one idle for longest makes room.
 pub const SESSIONS_MAX: usize = 10_000;
 
 /// A session that has sent nothing for this long, by the replicated clock, is forgotten.
 pub const SESSION_IDLE_MS: u64 = 3_600_000;
+
+/// Idle sessions that are forgotten in one batch.
+pub const SESSIONS_FORGOTTEN_PER_BATCH: usize = 16;
 
 /// Bytes of replies of one session that are kept for its retries.
 pub const SESSION_REPLY_BYTES_MAX: u64 = 8 << 20;

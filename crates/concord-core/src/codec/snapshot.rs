@@ -1,0 +1,187 @@
+//! Snapshots: all replicated state as a stream of chunks, and back.
+//!
+//! ```text
+//! chunk:    version  number  item...        items never span chunks
+//! items:    HEAD  LIVE*  HISTORY*  CHANGE*  SESSION*  END
+//! ```
+//!
+//! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
+//! trees look like inside. What is derived (usage, expiry queue, sizes) is left out and
+//! counted again. Checksums and compression are the business of whoever stores the chunks.
+
+mod restore;
+
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use bytes::Bytes;
+
+pub use restore::StoreRestorer;
+
+use super::writer;
+use crate::limits::SNAPSHOT_CHUNK_BYTES;
+use crate::state::State;
+use crate::tree::Tree;
+use crate::view::ReadView;
+
+const VERSION: u8 = 1;
+
+const HEAD: u8 = 1;
+const LIVE: u8 = 2;
+const HISTORY: u8 = 3;
+const CHANGE: u8 = 4;
+const SESSION: u8 = 5;
+const END: u8 = 6;
+
+/// The chunks of a snapshot, made as they are asked for.
+#[derive(Debug)]
+pub struct SnapshotChunks {
+    view: ReadView,
+    number: u64,
+    stage: Stage,
+    /// The last key of the section that is done.
+    last: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Section(Section),
+    End,
+    Done,
+}
+
+/// The parts of the state that are lists of keys and cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Section {
+    Live,
+    History,
+    Changes,
+    Sessions,
+}
+
+impl Section {
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Live => LIVE,
+            Self::History => HISTORY,
+            Self::Changes => CHANGE,
+            Self::Sessions => SESSION,
+        }
+    }
+
+    const fn from_tag(tag: u8) -> Option<Self> {
+        match tag {
+            LIVE => Some(Self::Live),
+            HISTORY => Some(Self::History),
+            CHANGE => Some(Self::Changes),
+            SESSION => Some(Self::Sessions),
+            _ => None,
+        }
+    }
+
+    const fn next(self) -> Stage {
+        match self {
+            Self::Live => Stage::Section(Self::History),
+            Self::History => Stage::Section(Self::Changes),
+            Self::Changes => Stage::Section(Self::Sessions),
+            Self::Sessions => Stage::End,
+        }
+    }
+
+    const fn tree(self, state: &State) -> &Tree {
+        match self {
+            Self::Live => &state.live,
+            Self::History => &state.history,
+            Self::Changes => &state.changes,
+            Self::Sessions => &state.sessions,
+        }
+    }
+}
+
+impl SnapshotChunks {
+    pub(crate) fn new(view: ReadView) -> Self {
+        Self {
+            view,
+            number: 0,
+            stage: Stage::Head,
+            last: None,
+        }
+    }
+
+    /// Appends items of a section until it or the chunk is at its end.
+    fn section(&mut self, section: Section, out: &mut Vec<u8>) {
+        let tree = section.tree(self.view.state());
+        let start = self.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        for (key, cell) in tree.range((start, Bound::Unbounded)) {
+            out.push(section.tag());
+            writer::bytes(key, out);
+            writer::bytes(&cell, out);
+            if out.len() >= SNAPSHOT_CHUNK_BYTES {
+                self.last = Some(key.to_vec());
+                return;
+            }
+        }
+        self.last = None;
+        self.stage = section.next();
+    }
+}
+
+impl Iterator for SnapshotChunks {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.stage == Stage::Done {
+            return None;
+        }
+        let expected = self
+            .view
+            .state()
+            .live
+            .len()
+            .saturating_mul(64)
+            .saturating_add(1024);
+        let mut out = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES.min(expected));
+        out.push(VERSION);
+        writer::number(self.number, &mut out);
+        self.number += 1;
+        while out.len() < SNAPSHOT_CHUNK_BYTES && self.stage != Stage::Done {
+            match self.stage {
+                Stage::Head => {
+                    head(self.view.state(), &mut out);
+                    self.stage = Stage::Section(Section::Live);
+                }
+                Stage::Section(section) => self.section(section, &mut out),
+                Stage::End => {
+                    end(self.view.state(), &mut out);
+                    self.stage = Stage::Done;
+                }
+                Stage::Done => {}
+            }
+        }
+        Some(Bytes::from(out))
+    }
+}
+
+/// What the state holds besides its trees.
+fn head(state: &State, out: &mut Vec<u8>) {
+    out.push(HEAD);
+    writer::number(state.applied.get(), out);
+    writer::number(state.revision.get(), out);
+    writer::number(state.compact_revision.get(), out);
+    writer::number(state.now.get(), out);
+    state.settings.encode(out);
+    writer::count(state.marks.len(), out);
+    for mark in state.marks.iter() {
+        writer::number(mark.at.get(), out);
+        writer::number(mark.revision.get(), out);
+    }
+}
+
+/// How many items each section had.
+fn end(state: &State, out: &mut Vec<u8>) {
+    out.push(END);
+    for tree in [&state.live, &state.history, &state.changes, &state.sessions] {
+        writer::count(tree.len(), out);
+    }
+}

@@ -1,0 +1,321 @@
+//! Chunks to a store. Every item is checked as it arrives: a snapshot comes from elsewhere,
+//! and the rest of the crate relies on what is in the trees.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{END, HEAD, Section, VERSION};
+use crate::codec::DecodeError;
+use crate::codec::reader::Reader;
+use crate::ids::{LogIndex, Revision, Timestamp};
+use crate::key::{check_key, namespace_of};
+use crate::limits::COMPACTION_MARKS_MAX;
+use crate::machine::Restorer;
+use crate::record::cell::{self, StoredCell};
+use crate::reply::Reply;
+use crate::settings::Settings;
+use crate::state::{Mark, State, change, history_key};
+use crate::store::{
+    ExpiryQueue, SessionHeader, SessionTable, Store, add_usage, decode_replies, session_key_parts,
+};
+use crate::tree::Tree;
+use crate::value::check_value;
+
+/// Rebuilds a store from the chunks of a snapshot.
+#[derive(Debug)]
+pub struct StoreRestorer {
+    state: State,
+    expiry: ExpiryQueue,
+    sessions: SessionTable,
+    /// Number of the next chunk.
+    number: u64,
+    stage: Stage,
+    /// The greatest key of the section so far.
+    last: Vec<u8>,
+    /// The session that the next block must belong to, what is left of its header's totals,
+    /// and where its last block ended.
+    open_session: Option<OpenSession>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Head,
+    Sections(Section),
+    Done,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OpenSession {
+    id: crate::ids::SessionId,
+    replies_left: u64,
+    bytes_left: u64,
+    known_upto: u64,
+}
+
+impl StoreRestorer {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::empty(),
+            expiry: ExpiryQueue::default(),
+            sessions: SessionTable::default(),
+            number: 0,
+            stage: Stage::Head,
+            last: Vec::new(),
+            open_session: None,
+        }
+    }
+
+    fn item(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let offset = reader.offset();
+        let out_of_order = DecodeError {
+            what: "snapshot item out of order",
+            offset,
+        };
+        match (self.stage, reader.u8()?) {
+            (Stage::Head, HEAD) => {
+                head(&mut self.state, reader)?;
+                self.stage = Stage::Sections(Section::Live);
+                Ok(())
+            }
+            (Stage::Sections(_), END) => {
+                self.end(reader)?;
+                self.stage = Stage::Done;
+                Ok(())
+            }
+            (Stage::Sections(current), tag) => {
+                let section = Section::from_tag(tag).ok_or(DecodeError {
+                    what: "unknown snapshot item",
+                    offset,
+                })?;
+                if section < current {
+                    return Err(out_of_order);
+                }
+                let is_first = section > current || section.tree(&self.state).is_empty();
+                self.stage = Stage::Sections(section);
+                let (key, cell) = (reader.bytes()?, reader.bytes()?);
+                if !is_first && key <= self.last.as_slice() {
+                    return Err(out_of_order);
+                }
+                self.last.clear();
+                self.last.extend_from_slice(key);
+                let taken = match section {
+                    Section::Live => self.live(key, cell),
+                    Section::History => self.history(key, cell),
+                    Section::Changes => self.change(key, cell),
+                    Section::Sessions => self.session(key, cell),
+                };
+                taken.map_err(|error| DecodeError {
+                    what: error.what,
+                    offset,
+                })
+            }
+            (Stage::Head | Stage::Done, _) => Err(out_of_order),
+        }
+    }
+
+    fn live(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        check_key(key).map_err(|_| malformed("invalid key"))?;
+        let StoredCell::Record { header, value } = cell::decode(cell)? else {
+            return Err(malformed("live record is a tombstone"));
+        };
+        check_value(header.format, value).map_err(|_| malformed("invalid value"))?;
+        if header.mod_revision > self.state.revision {
+            return Err(malformed("record from the future"));
+        }
+        if let Some(deadline) = header.expires_at {
+            if deadline <= self.state.now {
+                return Err(malformed("live record is expired"));
+            }
+            self.expiry.insert(deadline, key);
+        }
+        self.state.live.set(key, cell);
+        let size = i64::try_from(key.len().saturating_add(value.len()));
+        add_usage(
+            &mut self.state,
+            namespace_of(key),
+            1,
+            size.map_err(|_| malformed("value too large"))?,
+        );
+        Ok(())
+    }
+
+    fn history(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        let (prefix, revision) = history_key::split(key)?;
+        let user_key = history_key::decode_prefix(prefix)?;
+        check_key(&user_key).map_err(|_| malformed("invalid key in the history"))?;
+        if let StoredCell::Record { header, value } = cell::decode(cell)? {
+            check_value(header.format, value).map_err(|_| malformed("invalid value in the history"))?;
+            if header.mod_revision != revision {
+                return Err(malformed("version kept under another revision"));
+            }
+        }
+        if revision > self.state.revision {
+            return Err(malformed("version from the future"));
+        }
+        self.state.history.set(key, cell);
+        self.count_history(key, cell);
+        Ok(())
+    }
+
+    fn change(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        let (revision, _) = change::decode_key(key)?;
+        let entry = change::decode(cell)?;
+        check_key(entry.key).map_err(|_| malformed("invalid key in a change"))?;
+        if revision > self.state.revision || entry.previous.is_some_and(|previous| previous >= revision) {
+            return Err(malformed("change from the future"));
+        }
+        self.state.changes.set(key, cell);
+        self.count_history(key, cell);
+        Ok(())
+    }
+
+    fn count_history(&mut self, key: &[u8], cell: &[u8]) {
+        let size = u64::try_from(key.len().saturating_add(cell.len())).unwrap_or(u64::MAX);
+        self.state.history_bytes = self.state.history_bytes.saturating_add(size);
+    }
+
+    fn session(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        let (id, first) = session_key_parts(key)?;
+        match (first, &mut self.open_session) {
+            (None, open) => {
+                check_complete(open.as_ref())?;
+                let header = SessionHeader::decode(cell)?;
+                if header.last_used > self.state.now {
+                    return Err(malformed("session from the future"));
+                }
+                self.sessions.by_last_use.insert((header.last_used, id));
+                self.sessions.reply_bytes = self.sessions.reply_bytes.saturating_add(header.reply_bytes);
+                let (replies_left, bytes_left) = (header.replies, header.reply_bytes);
+                *open = Some(OpenSession {
+                    id,
+                    replies_left,
+                    bytes_left,
+                    known_upto: 0,
+                });
+            }
+            (Some(first), Some(open)) if open.id == id && first >= open.known_upto => {
+                let replies = decode_replies(cell)?;
+                for reply in &replies {
+                    Reply::decode(&Bytes::copy_from_slice(reply))?;
+                }
+                let (count, size) = (length(replies.len()), length(cell.len()));
+                let (Some(replies_left), Some(bytes_left), Some(known_upto)) = (
+                    open.replies_left.checked_sub(count),
+                    open.bytes_left.checked_sub(size),
+                    first.checked_add(count),
+                ) else {
+                    return Err(malformed("session totals do not add up"));
+                };
+                *open = OpenSession {
+                    id,
+                    replies_left,
+                    bytes_left,
+                    known_upto,
+                };
+            }
+            (Some(_), _) => return Err(malformed("replies of no session")),
+        }
+        self.state.sessions.set(key, cell);
+        Ok(())
+    }
+
+    fn end(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        check_complete(self.open_session.as_ref())?;
+        let State {
+            live,
+            history,
+            changes,
+            sessions,
+            ..
+        } = &self.state;
+        for tree in [live, history, changes, sessions] {
+            if reader.number()? != length(Tree::len(tree)) {
+                return Err(reader.error("snapshot totals do not add up"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Restorer for StoreRestorer {
+    type Machine = Store;
+
+    fn feed(&mut self, chunk: &Bytes) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(chunk);
+        if reader.u8()? != VERSION {
+            return Err(DecodeError {
+                what: "unknown snapshot version",
+                offset: 0,
+            });
+        }
+        if reader.number()? != self.number {
+            return Err(DecodeError {
+                what: "snapshot chunk out of order",
+                offset: 1,
+            });
+        }
+        self.number += 1;
+        while reader.left() > 0 {
+            self.item(&mut reader)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Store, DecodeError> {
+        if self.stage != Stage::Done {
+            return Err(malformed("snapshot is cut short"));
+        }
+        Ok(Store::from_state(self.state, self.expiry, self.sessions))
+    }
+}
+
+fn head(state: &mut State, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+    state.applied = LogIndex::new(reader.number()?);
+    state.revision = Revision::new(reader.number()?);
+    state.compact_revision = Revision::new(reader.number()?);
+    state.now = Timestamp::new(reader.number()?);
+    state.settings = Settings::decode(reader)?;
+    if state.compact_revision > state.revision {
+        return Err(reader.error("compaction beyond the revision"));
+    }
+    let count = reader.count(2)?;
+    if count > COMPACTION_MARKS_MAX {
+        return Err(reader.error("too many time marks"));
+    }
+    let mut marks = Vec::with_capacity(count);
+    for _ in 0..count {
+        let mark = Mark {
+            at: Timestamp::new(reader.number()?),
+            revision: Revision::new(reader.number()?),
+        };
+        let is_later = marks
+            .last()
+            .is_none_or(|last: &Mark| last.at < mark.at && last.revision <= mark.revision);
+        if !is_later || mark.at > state.now || mark.revision > state.revision {
+            return Err(reader.error("time marks out of order"));
+        }
+        marks.push(mark);
+    }
+    state.marks = Arc::new(marks);
+    Ok(())
+}
+
+fn check_complete(session: Option<&OpenSession>) -> Result<(), DecodeError> {
+    match session {
+        Some(open) if open.replies_left != 0 || open.bytes_left != 0 => {
+            Err(malformed("session totals do not add up"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// An error whose offset the caller knows.
+const fn malformed(what: &'static str) -> DecodeError {
+    DecodeError { what, offset: 0 }
+}
+
+fn length(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

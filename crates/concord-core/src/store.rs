@@ -1,0 +1,209 @@
+//! The store: Concord's state machine.
+//!
+//! ```text
+//!   Batch ──> clock ──> expiry ──> requests ──> compaction ──> replies
+//!                          │           │
+//!                          └─────┬─────┘
+//!                                v
+//!                       mutate, the one primitive ──> live, history, changes, usage, expiry queue
+//! ```
+//!
+//! Each request is judged first and changes things last: a refusal leaves no trace but its
+//! reply, which the session remembers (I3). Work per batch is bounded by the batch and the
+//! constants in [`limits`](crate::limits); nothing here grows with the number of keys.
+
+mod compact;
+mod expiry;
+mod kv;
+mod mutate;
+mod sessions;
+mod usage;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::batch::Batch;
+use crate::codec::{DecodeError, SnapshotChunks, StoreRestorer};
+use crate::command::Command;
+use crate::ids::{Revision, Timestamp};
+use crate::machine::{Machine, Meta};
+use crate::reply::{Rejection, Reply};
+use crate::state::State;
+use crate::view::ReadView;
+
+pub(crate) use expiry::ExpiryQueue;
+use mutate::Scratch;
+pub(crate) use sessions::{SessionHeader, SessionTable, decode_replies, session_key_parts};
+use usage::UsageDelta;
+pub(crate) use usage::add as add_usage;
+
+/// The replicated key-value store. See the [module](self).
+pub struct Store {
+    state: State,
+    /// Derived from the live records: who expires when.
+    expiry: ExpiryQueue,
+    /// Derived from the session headers: who was idle for longest.
+    sessions: SessionTable,
+    /// Changes of usage that are not in the state yet; none between batches.
+    usage_delta: UsageDelta,
+    /// Order of the next change within the revision.
+    next_order: u32,
+    /// Changes made by the batch that is being applied.
+    batch_changes: usize,
+    scratch: Scratch,
+}
+
+impl Store {
+    pub(crate) fn from_state(state: State, expiry: ExpiryQueue, sessions: SessionTable) -> Self {
+        Self {
+            state,
+            expiry,
+            sessions,
+            usage_delta: UsageDelta::default(),
+            next_order: 0,
+            batch_changes: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn expiry(&self) -> &ExpiryQueue {
+        &self.expiry
+    }
+
+    pub(crate) fn sessions(&self) -> &SessionTable {
+        &self.sessions
+    }
+
+    /// Judges and performs one encoded request.
+    fn request(&mut self, request: &Bytes) -> Reply {
+        // Decoding checks keys and values again, whatever the edge has let through (D-DATA-3).
+        let outcome = match Command::decode(request) {
+            Ok(command) => self.command(command),
+            Err(error) => Err(error.into()),
+        };
+        outcome.unwrap_or_else(Reply::Rejected)
+    }
+
+    fn command(&mut self, command: Command) -> Result<Reply, Rejection> {
+        match command {
+            Command::Put {
+                key,
+                value,
+                ttl,
+                return_previous,
+            } => self.put(&key, &value, ttl, return_previous),
+            Command::Delete { key, return_previous } => Ok(self.delete(&key, return_previous)),
+            Command::Touch { key, ttl } => self.touch(&key, ttl),
+            Command::Increment { key, delta, ttl } => self.increment(&key, delta, ttl),
+            Command::Compact { revision } => self.compact(revision),
+            Command::Configure(settings) => self.configure(settings),
+        }
+    }
+
+    /// Moves the replicated clock on and removes what became due, in one revision.
+    fn advance_clock(&mut self, proposed_at: Timestamp) {
+        // I2: a leader with a slow clock does not turn time back.
+        let wanted = proposed_at.max(self.state.now);
+        let due = self.expiry.due(wanted);
+        self.state.now = due.now;
+        if !due.keys.is_empty() {
+            self.open_revision();
+        }
+        for key in due.keys {
+            self.expire(&key);
+        }
+    }
+
+    /// Starts the revision of a request that is about to change something.
+    fn open_revision(&mut self) -> Revision {
+        self.state.revision = self.state.revision.next();
+        self.next_order = 0;
+        self.state.revision
+    }
+}
+
+impl Machine for Store {
+    type Reply = Reply;
+    type View = ReadView;
+    type SnapshotChunks = SnapshotChunks;
+    type Restorer = StoreRestorer;
+
+    fn empty() -> Self {
+        Self::from_state(State::empty(), ExpiryQueue::default(), SessionTable::default())
+    }
+
+    /// # Panics
+    ///
+    /// If `meta.index` is not after the last one (I1). The log reader is then at fault, and
+    /// carrying on would split this replica from the others.
+    fn apply(&mut self, meta: Meta, batch: &Batch) -> Vec<Reply> {
+        assert!(meta.index > self.state.applied, "I1: entries apply in log order");
+        self.state.applied = meta.index;
+        self.batch_changes = 0;
+        self.advance_clock(batch.proposed_at);
+        self.mark_time();
+        self.forget_idle_sessions();
+        let mut replies = Vec::with_capacity(batch.groups.iter().map(|group| group.requests.len()).sum());
+        for group in &batch.groups {
+            self.apply_group(group, &mut replies);
+        }
+        self.compact_some();
+        self.flush_usage();
+        self.scratch.trim();
+        replies
+    }
+
+    fn view(&self) -> ReadView {
+        ReadView::new(Arc::new(self.state.clone()))
+    }
+
+    /// Also `Some` while compaction has work left, so that it ends on an idle store.
+    fn next_deadline(&self) -> Option<Timestamp> {
+        if self.is_compaction_behind() {
+            Some(self.state.now)
+        } else {
+            self.expiry.first()
+        }
+    }
+
+    fn revision_of(view: &ReadView) -> Revision {
+        view.revision()
+    }
+
+    fn snapshot(view: &ReadView) -> SnapshotChunks {
+        SnapshotChunks::new(view.clone())
+    }
+
+    fn restorer() -> StoreRestorer {
+        StoreRestorer::new()
+    }
+
+    fn is_session_expired(reply: &Reply) -> bool {
+        matches!(reply, Reply::Rejected(Rejection::SessionExpired))
+    }
+
+    fn encode_reply(reply: &Reply, out: &mut Vec<u8>) {
+        reply.encode(out);
+    }
+
+    fn decode_reply(bytes: &Bytes) -> Result<Reply, DecodeError> {
+        Reply::decode(bytes)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("applied", &self.state.applied)
+            .field("revision", &self.state.revision)
+            .field("keys", &self.state.live.len())
+            .finish_non_exhaustive()
+    }
+}
