@@ -1,13 +1,48 @@
-//! The write-ahead log.
+//! The write-ahead log: entries, votes, truncations and purges as records of one stream
+//! of segment files with one writer.
+//!
+//! Not here: what an entry means, when the log is purged, and snapshots.
+//!
+//! ```text
+//!   openraft ──> LogStore ── queue ──> Writer (one thread) ──> segment files
+//!                   │ at once              │ drain: write, one sync, then all callbacks
+//!                   ▼                      ▼
+//!                 State: newest entries, positions of the older ones <── LogReader (many)
+//! ```
+//!
+//! - An entry can be read when `append` returns, and is acknowledged when it is durable
+//!   (I12). After any failed write or sync nothing is acknowledged again; only opening
+//!   the log anew, which reads back what the disk really holds, goes on.
+//! - The vote is durable before `save_vote` returns (I13).
+//! - Each segment begins with the vote, the purged and the last log id, so that older
+//!   segments can go when their entries are purged.
+//! - A torn end is cut, other damage is refused (I18): the reasoning is in `recover.rs`,
+//!   the bytes are in `docs/log-format.md`.
+
+mod janitor;
+mod reader;
+mod record;
+mod recover;
+mod scan;
+mod segment;
+mod state;
+mod store;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+
+pub use reader::LogReader;
+pub use store::LogStore;
 
 use crate::limits;
 use crate::ports::Disk;
 use crate::storage_error::StorageError;
+use janitor::{Janitor, Maker};
+use state::Shared;
+use writer::{Request, Writer};
 
 /// What the log's blocking work runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +62,7 @@ pub struct LogOptions {
     /// Whether the node belongs to a cluster: then a missing log is damage, because with
     /// it a vote would be forgotten (I13).
     pub expect_existing: bool,
-    /// The size of each segment.
+    /// The size of each segment made from now on. Bounds the size of an entry.
     pub segment_bytes: u64,
     /// Bytes of the newest entries that stay in memory.
     pub tail_bytes: usize,
@@ -55,24 +90,18 @@ pub enum LogHealth {
     /// It writes.
     Healthy,
     /// The next segment cannot be made for lack of space. What fits in the current one is
-    /// still written, so deletes and compaction can go on; new data should be refused.
+    /// still written, so deletes and compaction can go on; new data should be refused. It
+    /// recovers by itself when there is space.
     DiskFull(StorageError),
     /// It failed, and acknowledges nothing until the process restarts (I12).
     Failed(StorageError),
 }
 
-/// The write end of the log: openraft's `RaftLogStorage`.
-#[derive(Debug)]
-pub struct LogStore {}
-
-/// A read end of the log: openraft's `RaftLogReader`.
-#[derive(Clone, Debug)]
-pub struct LogReader {}
-
 /// Watches the log from outside openraft.
 #[derive(Clone, Debug)]
 pub struct LogHandle {
     health: watch::Receiver<LogHealth>,
+    closed: watch::Receiver<()>,
 }
 
 impl LogHandle {
@@ -84,21 +113,96 @@ impl LogHandle {
     /// Waits until the writer has ended: after [`LogStore`] is dropped, when everything
     /// handed to it is durable. The data directory may be given back then, not before.
     pub async fn closed(&mut self) {
-        while self.health.changed().await.is_ok() {}
+        while self.closed.changed().await.is_ok() {}
     }
 }
 
 /// Opens the log in `directory`, making it if there is none, and recovers what it holds.
-/// Blocks. In [`Host::Task`] it must be called inside the runtime.
+/// Blocks. Call it inside the runtime if the host is [`Host::Task`].
 ///
 /// # Errors
 ///
-/// [`StorageError::Corrupt`] with file and offset for any damage but a torn tail (I18).
+/// [`StorageError::Corrupt`] with file and offset for any damage but a torn end (I18),
+/// and then nothing was changed; [`StorageError::Version`], [`StorageError::Foreign`],
+/// [`StorageError::Io`], [`StorageError::Full`].
 pub fn open(
     directory: &Path,
     options: LogOptions,
     disk: Arc<dyn Disk>,
 ) -> Result<(LogStore, LogHandle), StorageError> {
-    let _ = (directory, options, disk);
-    unimplemented!("the bodies follow")
+    let segment_limits = limits::LOG_SEGMENT_BYTES_MIN..=limits::LOG_SEGMENT_BYTES_MAX;
+    if !segment_limits.contains(&options.segment_bytes) {
+        return Err(StorageError::Misuse {
+            what: format!("segments of {} bytes", options.segment_bytes),
+        });
+    }
+    disk.create_dir_all(directory)
+        .map_err(|e| StorageError::io("create directory", directory, 0, e))?;
+    let mut recovered = recover::recover(&disk, directory, &options)?;
+    recover::repair(&*disk, directory, &recovered)?;
+    let state = std::mem::take(&mut recovered.state);
+    let shared = Arc::new(Shared::new(state));
+    let maker = Maker::new(disk, directory.to_path_buf(), &options, Arc::clone(&shared));
+    let janitor = Janitor::start(options.host, maker, recovered.ready.take())?;
+    let writer = Writer::start(recovered, Arc::clone(&shared), janitor)?;
+
+    let (queue, requests) = mpsc::channel(limits::LOG_QUEUE_REQUESTS);
+    let (alive, closed) = watch::channel(());
+    let health = shared.health();
+    run_writer(options.host, directory, writer, requests, alive)?;
+    let reader = LogReader::new(shared, options.host);
+    let entry_bytes_max = segment::entry_bytes_max(options.segment_bytes);
+    Ok((
+        LogStore {
+            reader,
+            queue,
+            ticket: 0,
+            entry_bytes_max,
+        },
+        LogHandle { health, closed },
+    ))
+}
+
+/// Hosts the writer; `alive` goes with it.
+fn run_writer(
+    host: Host,
+    directory: &Path,
+    mut writer: Writer,
+    mut queue: mpsc::Receiver<Request>,
+    alive: watch::Sender<()>,
+) -> Result<(), StorageError> {
+    let mut requests = Vec::with_capacity(limits::LOG_QUEUE_REQUESTS);
+    match host {
+        Host::Thread => {
+            let run = move || {
+                while queue.blocking_recv_many(&mut requests, limits::LOG_QUEUE_REQUESTS) > 0 {
+                    writer.drain(&mut requests);
+                    if queue.is_empty() {
+                        writer.seal();
+                    }
+                }
+                writer.finish();
+                drop(alive);
+            };
+            let thread = std::thread::Builder::new()
+                .name("concord-log".to_owned())
+                .spawn(run);
+            thread
+                .map(drop)
+                .map_err(|e| StorageError::io("start a thread for", directory, 0, e))
+        }
+        Host::Task => {
+            tokio::spawn(async move {
+                while queue.recv_many(&mut requests, limits::LOG_QUEUE_REQUESTS).await > 0 {
+                    writer.drain(&mut requests);
+                    if queue.is_empty() {
+                        writer.seal();
+                    }
+                }
+                writer.finish();
+                drop(alive);
+            });
+            Ok(())
+        }
+    }
 }
