@@ -7,7 +7,6 @@ use crate::limits;
 /// Limits and waits of the transport and its listener. [`NetConfig::default`] is right
 /// for a local network; both ends of a connection may differ in everything here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct NetConfig {
     /// Largest message in bytes, 64 MiB and 64 KiB by default, at most 1 GiB. The smaller
     /// of two ends decides: the other ends the connection.

@@ -319,3 +319,6 @@ impl FrameDecoder {
         self.partial.is_some() || !self.buffer.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,3 +168,6 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin, P>(
         .await
         .unwrap_or(Err(HandshakeError::Timeout(limit)))
 }
+
+#[cfg(test)]
+mod tests;

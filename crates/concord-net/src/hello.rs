@@ -455,3 +455,6 @@ impl Judging {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;

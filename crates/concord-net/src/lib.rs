@@ -37,6 +37,9 @@ mod registry;
 mod serving;
 mod stream;
 
+#[cfg(test)]
+mod testing;
+
 pub use client::TcpTransport;
 pub use config::NetConfig;
 pub use dialer::IdentitySource;

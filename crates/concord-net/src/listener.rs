@@ -196,7 +196,7 @@ impl Reception {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let _open = OpenGuard::new(&self.counters);
+        let open = OpenGuard::new(&self.counters);
         let shaken = tokio::select! {
             biased; // an order to stop, or to make room, goes before progress
             () = self.cancel.cancelled() => return,
@@ -220,7 +220,9 @@ impl Reception {
         let hello = admitted.hello;
         let peer = hello.identity.node_id;
         tracing::debug!(%remote, %peer, lane = ?hello.lane, mode = ?hello.mode, version = admitted.version, "admitted a peer connection");
-        let end = self.serve(stream, admitted).await;
+        let mut work = JoinSet::new();
+        let end = self.serve(stream, &admitted, &mut work).await;
+        drop(open);
         match end.reason() {
             Some(reason) => {
                 self.counters.refuse(reason);
@@ -230,6 +232,11 @@ impl Reception {
             }
             None => tracing::debug!(%remote, %peer, lane = ?hello.lane, %end, "peer connection ended"),
         }
+        // What the engine still does for this peer keeps the peer's place.
+        let finish = async { while work.join_next().await.is_some() {} };
+        self.cancel.run_until_cancelled(finish).await;
+        work.shutdown().await;
+        drop(admitted.place);
     }
 
     fn judge(&self, judging: &Judging) -> Judgement<Proven> {
@@ -257,7 +264,8 @@ impl Reception {
         self.registry.prove(hello.identity.node_id).ok_or_else(too_many)
     }
 
-    async fn serve<S>(&self, stream: S, admitted: Admitted<Proven>) -> PipeEnd
+    /// Carries frames until the connection ends. The engine's part runs in `work`.
+    async fn serve<S>(&self, stream: S, admitted: &Admitted<Proven>, work: &mut JoinSet<()>) -> PipeEnd
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -270,21 +278,14 @@ impl Reception {
             counters: Arc::clone(&self.counters),
             cancel: self.cancel.clone(),
         };
-        let mut work = JoinSet::new();
-        let end = match hello.mode {
-            Mode::Call => serving::run(&self.inbound, &standing, wire, &mut work).await,
+        match hello.mode {
+            Mode::Call => serving::run(&self.inbound, &standing, wire, work).await,
             Mode::Stream => {
                 let (duplex, ends) = stream::stream_ends();
                 work.spawn(Arc::clone(&self.inbound).stream(hello.identity, hello.lane, duplex));
                 stream::run(ends, wire, || standing.holds(self.inbound.as_ref())).await
             }
-        };
-        // What the engine still does for this peer keeps the peer's place.
-        let finish = async { while work.join_next().await.is_some() {} };
-        self.cancel.run_until_cancelled(finish).await;
-        work.shutdown().await;
-        drop(admitted.place);
-        end
+        }
     }
 
     fn note_refusal(&self, reason: RefusalReason, remote: SocketAddr, why: &dyn std::fmt::Display) {
