@@ -54,6 +54,12 @@ pub enum StopReason {
     /// The cluster removed this node. Its id is never used again.
     #[error("this node was removed from the cluster")]
     Removed,
+    /// The same data directory runs elsewhere: one of the two is a copy.
+    #[error("{reason}")]
+    Copied {
+        /// Where the other one is, and what to do.
+        reason: String,
+    },
     /// A defect: consensus stopped by itself.
     #[error("consensus stopped: {reason}")]
     Defect {
@@ -69,7 +75,7 @@ impl StopReason {
             Self::Shutdown => ErrorKind::ShuttingDown,
             Self::Storage { .. } | Self::Defect { .. } => ErrorKind::Fatal,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
-            Self::Removed => ErrorKind::Refused,
+            Self::Removed | Self::Copied { .. } => ErrorKind::Refused,
         }
     }
 }
@@ -194,6 +200,23 @@ impl StartError {
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Storage { .. } => ErrorKind::Fatal,
             Self::Stopped(reason) => reason.kind(),
+        }
+    }
+}
+
+impl From<crate::storage_error::StorageError> for StartError {
+    fn from(error: crate::storage_error::StorageError) -> Self {
+        use crate::storage_error::StorageError as E;
+        let reason = match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        match error {
+            E::Corrupt { .. } | E::Version { .. } | E::Foreign { .. } => Self::Corrupt { reason },
+            E::Locked { .. } | E::OtherNode { .. } | E::OtherCluster { .. } => Self::Directory { reason },
+            E::Full { .. } | E::Io { .. } | E::TooLarge { .. } | E::Misuse { .. } | E::Closed => {
+                Self::Storage { reason }
+            }
         }
     }
 }

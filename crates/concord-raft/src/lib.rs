@@ -9,10 +9,14 @@ mod adapter;
 mod blocking;
 pub mod config;
 mod consensus;
+mod bootstrap;
+mod engine;
 pub mod error;
 #[cfg(test)]
 mod fake;
+mod inbound;
 pub mod limits;
+mod membership;
 mod message;
 pub mod node;
 pub mod ports;

@@ -120,3 +120,9 @@ pub(crate) const APPLY_BURST_BYTES: usize = 1 << 20;
 
 /// Snapshots kept on disk. An older one is of no use: the log that follows it is purged.
 pub(crate) const SNAPSHOTS_KEPT: usize = 1;
+
+/// Removed node ids that a joining node is told.
+pub(crate) const REMOVED_MAX: usize = 16_384;
+
+/// How many entries a learner may be behind to become a voter.
+pub const PROMOTE_LAG_MAX: u64 = 1_000;

@@ -11,7 +11,7 @@
 //!   Control   append (heartbeat), vote, pre-vote, transfer
 //!   Append                                                 append requests ⇄ append answers
 //!   Snapshot                                               begin, chunks, end ⇄ answer
-//!   Forward   describe, promise, join, membership,         proposals (`proposer`)
+//!   Forward   describe, promise, join, invite, membership,         proposals (`proposer`)
 //!             and those of `proposer` and `read`
 //! ```
 
@@ -52,6 +52,8 @@ pub(crate) enum Kind {
     Join,
     /// [`admin::MembershipChange`].
     Membership,
+    /// [`admin::Joined`], said to a node that did not ask.
+    Invite,
     /// Belongs to `proposer` and `read`, which have bytes of their own.
     Client(u8),
 }
@@ -75,6 +77,7 @@ impl Kind {
             Self::Promise => 17,
             Self::Join => 18,
             Self::Membership => 19,
+            Self::Invite => 20,
             Self::Client(byte) => byte,
         }
     }
@@ -92,6 +95,7 @@ impl Kind {
             17 => Self::Promise,
             18 => Self::Join,
             19 => Self::Membership,
+            20 => Self::Invite,
             Self::CLIENT_FIRST..=Self::CLIENT_LAST => Self::Client(byte),
             _ => return None,
         })

@@ -9,22 +9,41 @@
 //! leader. [`Node::form`] makes it part of a cluster when its directory is not yet. Every
 //! operation works on every node; what only the leader can do is forwarded to it.
 
+mod report;
+mod upkeep;
+
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::blocking::Blocking;
+use crate::bootstrap::Formation;
+use crate::bootstrap::promise::PromiseBook;
 use crate::config::{NodeConfig, StartMode};
-use crate::consensus::{Published, Views};
+use crate::consensus::{Consensus, LeaderRef, Published, Views};
+use crate::engine::{Engine, recovery};
 use crate::error::{MembershipError, StartError, StopReason};
 use crate::identity::DataDirectory;
+use crate::inbound::Server;
+use crate::log::LogHandle;
+use crate::membership::Members;
+use crate::message::admin::MembershipChange;
 use crate::ports::{Inbound, Ports};
-use crate::proposer::ProposeError;
-use crate::read::{ReadError, ReadRequest};
+use crate::proposer::{ProposeError, Proposer};
+use crate::read::{ReadError, ReadRequest, Reads};
 use crate::status::NodeStatus;
+use crate::stop::Stop;
+
+/// How long a stopping node waits for a part of itself before it goes on without.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A node of a cluster that replicates the machine `M`. Cheap to clone; all clones are
 /// the same node. It runs until [`Node::shutdown`], even when all clones are dropped.
@@ -33,20 +52,31 @@ pub struct Node<M: Machine> {
 }
 
 struct Inner<M: Machine> {
-    machine: std::marker::PhantomData<fn() -> M>,
+    config: NodeConfig,
+    engine: Arc<Engine<M>>,
+    formation: Arc<Formation<M>>,
+    members: Arc<Members<M>>,
+    server: Arc<Server<M>>,
+    /// Turns true when proposals and reads are to end.
+    quit: watch::Sender<bool>,
+    log: LogHandle,
+    /// Answer to nobody any more when they end.
+    clients: Mutex<Vec<JoinHandle<()>>>,
+    seeking_vote: AtomicBool,
+    shut_down: tokio::sync::Mutex<bool>,
 }
 
 impl<M: Machine> Clone for Node<M> {
     fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
+        Self { inner: Arc::clone(&self.inner) }
     }
 }
 
 impl<M: Machine> std::fmt::Debug for Node<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("node_id", &self.inner.engine.node_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,18 +87,53 @@ impl<M: Machine> Node<M> {
     /// # Errors
     ///
     /// [`StartError`]; nothing was acknowledged and the directory is given back.
-    pub async fn start(
-        config: NodeConfig,
-        directory: DataDirectory,
-        ports: Ports,
-    ) -> Result<Self, StartError> {
-        let _ = (config, directory, ports);
-        unimplemented!("the bodies follow")
+    pub async fn start(config: NodeConfig, directory: DataDirectory, ports: Ports) -> Result<Self, StartError> {
+        config.check()?;
+        let stop = Stop::new();
+        let blocking = Blocking::new(config.host);
+        let (root, disk) = (directory.root().to_path_buf(), Arc::clone(&ports.disk));
+        let promises = blocking.run(move || PromiseBook::open(&root, disk)).await?;
+        let is_restart = directory.identity().current().cluster_id.is_some() || promises.held().is_some();
+        let started = recovery::start::<M>(&config, &directory, &ports, &stop).await?;
+        let engine = started.engine;
+        let address = config.peer_address.clone();
+        let formation = Formation::new(Arc::clone(&engine), directory, promises, &ports, blocking, address);
+        let formation = Arc::new(formation);
+        let transport = Arc::clone(&ports.transport);
+        let members = Members::new(Arc::clone(&engine), Arc::clone(&formation), transport, config.timing);
+        let members = Arc::new(members);
+        let quit = watch::Sender::new(false);
+        let (proposer, proposing) = Proposer::new(Arc::clone(&engine), &ports, quit.subscribe());
+        let (reads, reading) = Reads::new(Arc::clone(&engine), &ports, quit.subscribe());
+        let server = Arc::new(Server {
+            engine: Arc::clone(&engine),
+            formation: Arc::clone(&formation),
+            members: Arc::clone(&members),
+            inbox: started.inbox,
+            proposer,
+            reads,
+        });
+        let node = Self {
+            inner: Arc::new(Inner {
+                config,
+                engine,
+                formation,
+                members,
+                server,
+                quit,
+                log: started.log,
+                clients: Mutex::new(vec![tokio::spawn(proposing), tokio::spawn(reading)]),
+                seeking_vote: AtomicBool::new(false),
+                shut_down: tokio::sync::Mutex::new(false),
+            }),
+        };
+        upkeep::run(&node, is_restart).await;
+        Ok(node)
     }
 
     /// What the transport's listener drives.
     pub fn inbound(&self) -> Arc<dyn Inbound> {
-        unimplemented!("the bodies follow")
+        Arc::clone(&self.inner.server) as Arc<dyn Inbound>
     }
 
     /// Makes the node part of a cluster. Does nothing if its directory belongs to one
@@ -79,8 +144,12 @@ impl<M: Machine> Node<M> {
     ///
     /// [`StartError::Refused`], which says who refused, why, and what to do.
     pub async fn form(&self, mode: StartMode) -> Result<(), StartError> {
-        let _ = mode;
-        unimplemented!("the bodies follow")
+        self.inner.formation.form(mode).await?;
+        let wants = self.inner.formation.wants_to_vote();
+        if wants && !self.inner.seeking_vote.swap(true, Ordering::AcqRel) {
+            tokio::spawn(Arc::clone(&self.inner.members).seek_vote());
+        }
+        Ok(())
     }
 
     /// Proposes an encoded request and gives the machine's reply. Applies at most once,
@@ -90,8 +159,7 @@ impl<M: Machine> Node<M> {
     ///
     /// [`ProposeError`]; each variant says whether the request may have been applied.
     pub async fn propose(&self, request: Bytes, deadline: Instant) -> Result<M::Reply, ProposeError> {
-        let _ = (request, deadline);
-        unimplemented!("the bodies follow")
+        self.inner.server.proposer.propose(request, deadline).await
     }
 
     /// A view that is as fresh as `request` asks.
@@ -104,28 +172,27 @@ impl<M: Machine> Node<M> {
         request: impl Into<ReadRequest>,
         deadline: Instant,
     ) -> Result<Arc<Published<M::View>>, ReadError> {
-        let _ = (request.into(), deadline);
-        unimplemented!("the bodies follow")
+        self.inner.server.reads.read(request.into(), deadline).await
     }
 
     /// The latest view of this node: what an `eventual` read sees. No lock, no await.
     pub fn published(&self) -> Arc<Published<M::View>> {
-        self.views().load()
+        self.inner.server.reads.published()
     }
 
     /// The views as they are published.
     pub fn views(&self) -> Views<M::View> {
-        unimplemented!("the bodies follow")
+        self.inner.engine.views()
     }
 
     /// What this node knows of itself and its cluster, now.
     pub fn status(&self) -> NodeStatus {
-        unimplemented!("the bodies follow")
+        self.inner.report()
     }
 
     /// Why the node has stopped, once it has.
     pub fn stopped(&self) -> watch::Receiver<Option<StopReason>> {
-        unimplemented!("the bodies follow")
+        self.inner.engine.stop.subscribe()
     }
 
     /// Adds the node that listens at `address` as a learner and gives its id. It must be
@@ -135,8 +202,13 @@ impl<M: Machine> Node<M> {
     ///
     /// [`MembershipError`]; each variant says whether the change may have happened.
     pub async fn add_learner(&self, address: String) -> Result<NodeId, MembershipError> {
-        let _ = address;
-        unimplemented!("the bodies follow")
+        let change = MembershipChange::AddLearner(address.clone());
+        self.inner.members.change(change).await?;
+        // This node may learn of it a moment after the leader.
+        let members = &self.inner.members;
+        let known = self.inner.engine.until(|_| members.member_at(&address).is_some());
+        drop(tokio::time::timeout(STOP_TIMEOUT, known).await);
+        members.member_at(&address).ok_or(MembershipError::OutcomeUnknown { waited_ms: millis(STOP_TIMEOUT) })
     }
 
     /// Lets a learner vote, once it has caught up.
@@ -145,8 +217,7 @@ impl<M: Machine> Node<M> {
     ///
     /// [`MembershipError::NotCaughtUp`] with how far it is behind, and others.
     pub async fn promote(&self, node: NodeId) -> Result<(), MembershipError> {
-        let _ = node;
-        unimplemented!("the bodies follow")
+        self.inner.members.change(MembershipChange::Promote(node)).await
     }
 
     /// Removes a member, alive or dead. Its id is never used again.
@@ -155,8 +226,7 @@ impl<M: Machine> Node<M> {
     ///
     /// [`MembershipError::Invalid`] for the last voter, and others.
     pub async fn remove(&self, node: NodeId) -> Result<(), MembershipError> {
-        let _ = node;
-        unimplemented!("the bodies follow")
+        self.inner.members.change(MembershipChange::Remove(node)).await
     }
 
     /// Removes the member `old` and lets the learner `new` vote, in one change.
@@ -165,8 +235,7 @@ impl<M: Machine> Node<M> {
     ///
     /// As [`Node::promote`] and [`Node::remove`].
     pub async fn replace(&self, old: NodeId, new: NodeId) -> Result<(), MembershipError> {
-        let _ = (old, new);
-        unimplemented!("the bodies follow")
+        self.inner.members.change(MembershipChange::Replace { old, new }).await
     }
 
     /// Moves leadership to a voter, or to the one that has caught up most if `None`.
@@ -176,23 +245,74 @@ impl<M: Machine> Node<M> {
     ///
     /// [`MembershipError`]; leadership may have moved nevertheless.
     pub async fn transfer_leadership(&self, to: Option<NodeId>) -> Result<(), MembershipError> {
-        let _ = to;
-        unimplemented!("the bodies follow")
+        self.inner.members.change(MembershipChange::Transfer(to)).await
     }
 
-    /// Takes a snapshot of this node's state now and purges the log behind it. Returns
-    /// when it is on disk.
+    /// Takes a snapshot of this node's state now, and lets the log behind it be purged.
+    /// Returns when it is on disk.
     ///
     /// # Errors
     ///
     /// Why the node has stopped.
     pub async fn snapshot_now(&self) -> Result<(), StopReason> {
-        unimplemented!("the bodies follow")
+        let engine = &self.inner.engine;
+        let stopped = || engine.stop.reason().unwrap_or(StopReason::Shutdown);
+        let target = engine.metrics().last_applied.map(|id| id.index);
+        let raft = engine.raft.clone();
+        let triggered = engine.seeds.scope(async move { raft.trigger().snapshot().await }).await;
+        triggered.map_err(|_| stopped())?;
+        let taken = engine
+            .until(|metrics| metrics.snapshot.map(|id| id.index) >= target || metrics.running_state.is_err())
+            .await;
+        if taken && engine.stop.reason().is_none() { Ok(()) } else { Err(stopped()) }
     }
 
     /// Stops the node: hands leadership over first if it leads, then ends everything and
     /// gives the data directory back. Can be called more than once.
     pub async fn shutdown(&self) {
-        unimplemented!("the bodies follow")
+        let mut done = self.inner.shut_down.lock().await;
+        if *done {
+            return;
+        }
+        self.inner.hand_over().await;
+        // Proposals and reads end before consensus, so that each is answered.
+        self.inner.quit.send_replace(true);
+        let clients = std::mem::take(&mut *self.inner.clients.lock());
+        for client in clients {
+            drop(tokio::time::timeout(STOP_TIMEOUT, client).await);
+        }
+        self.inner.engine.stop.set(StopReason::Shutdown);
+        self.inner.end_raft().await;
+        let mut log = self.inner.log.clone();
+        if tokio::time::timeout(STOP_TIMEOUT, log.closed()).await.is_err() {
+            tracing::warn!("the log was not closed in time");
+        }
+        self.inner.formation.release();
+        *done = true;
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl<M: Machine> Inner<M> {
+    async fn hand_over(&self) {
+        let leads = self.engine.leadership().borrow().leader == Some(LeaderRef::Local);
+        let others = self.engine.membership().voter_ids().count() > 1;
+        if !leads || !others || self.engine.stop.reason().is_some() {
+            return;
+        }
+        if let Err(error) = self.members.serve(MembershipChange::Transfer(None)).await {
+            tracing::info!(%error, "leadership was not handed over before the stop");
+        }
+    }
+
+    async fn end_raft(&self) {
+        let raft = self.engine.raft.clone();
+        let ended = self.engine.seeds.scope(async move { raft.shutdown().await });
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
+            tracing::warn!("consensus did not end in time");
+        }
     }
 }

@@ -72,11 +72,14 @@ pub(crate) struct Join {
     pub(crate) joiner: Seat,
 }
 
-/// The answer to [`Join`]: the joiner is a member now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The answer to [`Join`]: the joiner is a member now. Also an invitation: "Belong to my
+/// cluster", from a leader that was told to add the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Joined {
     /// Of this cluster.
     pub(crate) cluster_id: u128,
+    /// The ids that were removed from it.
+    pub(crate) removed: Vec<u64>,
 }
 
 /// A change of who belongs or leads, forwarded to the leader.
@@ -210,12 +213,18 @@ impl Body for Join {
 impl Body for Joined {
     fn write(&self, out: &mut Writer) {
         out.u128(self.cluster_id);
+        let removed = self.removed.get(..limits::REMOVED_MAX).unwrap_or(&self.removed);
+        out.count(removed.len());
+        for id in removed {
+            out.u64(*id);
+        }
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            cluster_id: reader.u128()?,
-        })
+        let cluster_id = reader.u128()?;
+        let count = reader.count(limits::REMOVED_MAX, 8)?;
+        let removed = (0..count).map(|_| reader.u64()).collect::<Result<_, _>>()?;
+        Ok(Self { cluster_id, removed })
     }
 }
 

@@ -157,7 +157,7 @@ proptest! {
             members: vec![seat.clone(), other.clone()],
         });
         round_trip(Kind::Join, &Join { joiner: seat.clone() });
-        round_trip(Kind::Join, &Joined { cluster_id: id });
+        round_trip(Kind::Join, &Joined { cluster_id: id, removed: vec![1, 2] });
         for change in [
             MembershipChange::AddLearner("host:1".to_owned()),
             MembershipChange::Promote(node),
@@ -277,8 +277,8 @@ fn a_count_never_allocates_more_than_the_message() {
 
 #[test]
 fn answers_carry_bodies_and_refusals() {
-    let joined = Joined { cluster_id: 5 };
-    let bytes = encode_answer(&Ok(joined));
+    let joined = Joined { cluster_id: 5, removed: vec![] };
+    let bytes = encode_answer(&Ok(joined.clone()));
     assert_eq!(decode_answer::<Joined>(&bytes).unwrap(), Ok(joined));
     let refusal = Refusal::for_now("x".repeat(5_000));
     let bytes = encode_answer::<Joined>(&Err(refusal));
