@@ -65,7 +65,11 @@ enum Setback {
 
 impl From<Refusal> for Setback {
     fn from(refusal: Refusal) -> Self {
-        if refusal.retry { Self::Wait(refusal.reason) } else { Self::Refused(refusal.reason) }
+        if refusal.retry {
+            Self::Wait(refusal.reason)
+        } else {
+            Self::Refused(refusal.reason)
+        }
     }
 }
 
@@ -196,7 +200,11 @@ impl<M: Machine> Formation<M> {
                     ));
                 }
                 if seeds.len() > crate::limits::VOTERS_MAX {
-                    return invalid(format!("{} seeds, limit is {}", seeds.len(), crate::limits::VOTERS_MAX));
+                    return invalid(format!(
+                        "{} seeds, limit is {}",
+                        seeds.len(),
+                        crate::limits::VOTERS_MAX
+                    ));
                 }
                 Ok(StartMode::Seeds(seeds))
             }
@@ -213,7 +221,9 @@ impl<M: Machine> Formation<M> {
             )));
         }
         let join = Join { joiner: self.seat() };
-        let joined: Joined = self.ask(address, None, message::encode(Kind::Join, &join)).await?;
+        let joined: Joined = self
+            .ask(address, None, message::encode(Kind::Join, &join))
+            .await?;
         self.engine
             .roster
             .note(joined.removed.iter().copied())
@@ -231,7 +241,10 @@ impl<M: Machine> Formation<M> {
         let Some(directory) = self.directory.read().clone() else {
             return Err("the node is shutting down".to_owned());
         };
-        let joined = self.blocking.run(move || directory.join_cluster(cluster_id)).await;
+        let joined = self
+            .blocking
+            .run(move || directory.join_cluster(cluster_id))
+            .await;
         joined.map_err(|error| error.to_string())?;
         self.formed.send_replace(true);
         Ok(())
@@ -243,7 +256,10 @@ impl<M: Machine> Formation<M> {
         if self.identity().cluster_id.is_some() {
             return Ok(());
         }
-        match self.promises.expects(peer.cluster_id, peer.node_id, peer.store_id) {
+        match self
+            .promises
+            .expects(peer.cluster_id, peer.node_id, peer.store_id)
+        {
             Some(cluster_id) => self.belong(cluster_id).await,
             None => Err("this node belongs to no cluster yet".to_owned()),
         }
@@ -251,7 +267,9 @@ impl<M: Machine> Formation<M> {
 
     /// Whether a peer is one that this node has promised itself with.
     pub(crate) fn expects(&self, peer: &PeerIdentity) -> bool {
-        self.promises.expects(peer.cluster_id, peer.node_id, peer.store_id).is_some()
+        self.promises
+            .expects(peer.cluster_id, peer.node_id, peer.store_id)
+            .is_some()
     }
 
     /// Answers [`Describe`].
@@ -261,7 +279,11 @@ impl<M: Machine> Formation<M> {
             Some(_) => acquaintance(&self.engine, &asked.asker),
             None => Acquaintance::Unknown,
         };
-        Description { node: self.seat(), cluster_id, acquaintance }
+        Description {
+            node: self.seat(),
+            cluster_id,
+            acquaintance,
+        }
     }
 
     /// Answers a request for a promise.
@@ -270,7 +292,11 @@ impl<M: Machine> Formation<M> {
             Some(StartMode::Seeds(seeds)) => Some(seeds.clone()),
             _ => None,
         };
-        let (promises, seat, cluster_id) = (Arc::clone(&self.promises), self.seat(), self.identity().cluster_id);
+        let (promises, seat, cluster_id) = (
+            Arc::clone(&self.promises),
+            self.seat(),
+            self.identity().cluster_id,
+        );
         self.blocking
             .run(move || promises.promise(&seat, cluster_id, seeds.as_deref(), &asked))
             .await
@@ -286,7 +312,9 @@ impl<M: Machine> Formation<M> {
             return Err(Refusal::for_good(format!("it belongs to cluster {other:032x}")));
         }
         if self.promises.held().is_some() || self.mode.read().is_some() {
-            return Err(Refusal::for_good("it was started to form or join a cluster by itself"));
+            return Err(Refusal::for_good(
+                "it was started to form or join a cluster by itself",
+            ));
         }
         self.engine
             .roster
@@ -307,14 +335,20 @@ pub(crate) fn acquaintance<M: Machine>(engine: &Engine<M>, other: &Seat) -> Acqu
         return if peer.store_id == other.peer.store_id {
             Acquaintance::Member
         } else {
-            Acquaintance::Replaced(Seat { node_id: other.node_id, peer: peer.clone() })
+            Acquaintance::Replaced(Seat {
+                node_id: other.node_id,
+                peer: peer.clone(),
+            })
         };
     }
     let same_address = membership
         .nodes()
         .find(|(_, peer)| !peer.address.is_empty() && peer.address == other.peer.address);
     match same_address {
-        Some((id, peer)) => Acquaintance::Replaced(Seat { node_id: NodeId::new(*id), peer: peer.clone() }),
+        Some((id, peer)) => Acquaintance::Replaced(Seat {
+            node_id: NodeId::new(*id),
+            peer: peer.clone(),
+        }),
         None => Acquaintance::Unknown,
     }
 }
@@ -342,7 +376,10 @@ async fn ask<T: Body>(
     node_id: Option<NodeId>,
     request: Bytes,
 ) -> Result<T, Setback> {
-    let peer = PeerAddress { node_id, address: address.to_owned() };
+    let peer = PeerAddress {
+        node_id,
+        address: address.to_owned(),
+    };
     let answer = transport.call(&peer, Lane::Forward, request, CALL_TIMEOUT).await;
     // Even a peer that refuses the connection is asked again: its secret or its view of
     // this node may be put right meanwhile, and the reason is shown.
@@ -351,7 +388,11 @@ async fn ask<T: Body>(
         Ok(Ok(body)) => Ok(body),
         Ok(Err(refusal)) => {
             let reason = format!("{address}: {}", refusal.reason);
-            Err(if refusal.retry { Setback::Wait(reason) } else { Setback::Refused(reason) })
+            Err(if refusal.retry {
+                Setback::Wait(reason)
+            } else {
+                Setback::Refused(reason)
+            })
         }
         Err(error) => Err(Setback::Wait(format!("{address} answers nonsense: {error}"))),
     }
@@ -364,9 +405,11 @@ pub(crate) async fn describe(
     asker: Seat,
 ) -> Result<Description, String> {
     let request = message::encode(Kind::Describe, &Describe { asker });
-    ask(transport, address, None, request).await.map_err(|setback| match setback {
-        Setback::Wait(reason) | Setback::Refused(reason) => reason,
-    })
+    ask(transport, address, None, request)
+        .await
+        .map_err(|setback| match setback {
+            Setback::Wait(reason) | Setback::Refused(reason) => reason,
+        })
 }
 
 /// Asks a node that belongs to no cluster to belong to this one; the reason, if it does not.

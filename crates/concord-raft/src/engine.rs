@@ -64,7 +64,10 @@ pub(crate) struct Seeds {
 
 impl Seeds {
     pub(crate) const fn new(base: u64) -> Self {
-        Self { base, used: AtomicU64::new(0) }
+        Self {
+            base,
+            used: AtomicU64::new(0),
+        }
     }
 
     /// A seed that was not given before.
@@ -118,7 +121,10 @@ impl<M: Machine> Engine<M> {
     /// How long no leader was heard of, or, if this node leads, no quorum.
     pub(crate) fn silence(&self) -> Duration {
         let metrics = self.metrics();
-        let acknowledged = metrics.last_quorum_acked.as_ref().map(|at| openraft::Instant::elapsed(&**at));
+        let acknowledged = metrics
+            .last_quorum_acked
+            .as_ref()
+            .map(|at| openraft::Instant::elapsed(&**at));
         match acknowledged {
             Some(ago) if metrics.state == openraft::ServerState::Leader => ago,
             _ => self.heard.lock().elapsed(),

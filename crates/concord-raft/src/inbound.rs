@@ -58,7 +58,10 @@ impl<M: Machine> Server<M> {
         let own = self.formation.identity();
         if peer.node_id == own.node_id {
             return Standing::Barred(if peer.store_id == own.store_id {
-                format!("node {} talks to itself, or to a copy of its data directory", own.node_id)
+                format!(
+                    "node {} talks to itself, or to a copy of its data directory",
+                    own.node_id
+                )
             } else {
                 format!("two nodes have the id {}; give each its own", own.node_id)
             });
@@ -105,9 +108,7 @@ impl<M: Machine> Server<M> {
     async fn answer(&self, peer: PeerIdentity, lane: Lane, request: &Bytes) -> Result<Bytes, Refusal> {
         let kind = message::kind_of(request).map_err(malformed)?;
         match (lane, kind) {
-            (Lane::Forward, Kind::Describe) => {
-                Ok(answer(Ok(self.formation.describe(&read(request)?))))
-            }
+            (Lane::Forward, Kind::Describe) => Ok(answer(Ok(self.formation.describe(&read(request)?)))),
             (Lane::Forward, Kind::Promise) => {
                 self.check_not_barred(&peer)?;
                 let promised = self.formation.promise(read(request)?).await;
@@ -146,9 +147,9 @@ impl<M: Machine> Server<M> {
                 *self.engine.heard.lock() = Instant::now();
                 Ok(answer(serve::append(raft, node, read(request)?).await))
             }
-            Kind::Vote | Kind::PreVote if self.engine.votes.is_withheld() => {
-                Err(Refusal::for_now("this node restarted a moment ago and does not vote yet"))
-            }
+            Kind::Vote | Kind::PreVote if self.engine.votes.is_withheld() => Err(Refusal::for_now(
+                "this node restarted a moment ago and does not vote yet",
+            )),
             Kind::Vote => Ok(answer(serve::vote(raft, node, read(request)?, false).await)),
             Kind::PreVote => Ok(answer(serve::vote(raft, node, read(request)?, true).await)),
             Kind::Transfer => Ok(answer(serve::transfer(raft, node, read(request)?).await)),
@@ -172,7 +173,10 @@ impl<M: Machine> Server<M> {
 }
 
 fn wiped(peer: &PeerIdentity, seat: crate::types::Peer) -> String {
-    bootstrap::wiped(&crate::message::admin::Seat { node_id: peer.node_id, peer: seat })
+    bootstrap::wiped(&crate::message::admin::Seat {
+        node_id: peer.node_id,
+        peer: seat,
+    })
 }
 
 fn malformed(error: concord_core::codec::DecodeError) -> Refusal {
@@ -223,7 +227,9 @@ impl<M: Machine> Inbound for Server<M> {
                 Lane::Append => serve::append_stream(raft, peer.node_id, duplex, seed).await,
                 Lane::Snapshot => {
                     let cluster_id = self.formation.identity().cluster_id.unwrap_or_default();
-                    Arc::clone(&self.inbox).serve(raft, peer.node_id, cluster_id, duplex).await;
+                    Arc::clone(&self.inbox)
+                        .serve(raft, peer.node_id, cluster_id, duplex)
+                        .await;
                 }
                 Lane::Forward => self.proposer.serve(duplex).await,
                 Lane::Control => {}

@@ -7,9 +7,9 @@
 
 mod adapter;
 mod blocking;
+mod bootstrap;
 pub mod config;
 mod consensus;
-mod bootstrap;
 mod engine;
 pub mod error;
 #[cfg(test)]

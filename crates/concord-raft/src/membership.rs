@@ -52,7 +52,13 @@ impl<M: Machine> Members<M> {
         transport: Arc<dyn Transport>,
         timing: Timing,
     ) -> Self {
-        Self { engine, formation, transport, timing, one_at_a_time: tokio::sync::Mutex::new(()) }
+        Self {
+            engine,
+            formation,
+            transport,
+            timing,
+            one_at_a_time: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// Makes a change, wherever the leader is.
@@ -70,13 +76,19 @@ impl<M: Machine> Members<M> {
             let answer = self.attempt(&change, &mut sent).await;
             if !matches!(
                 answer,
-                Err(MembershipError::NoLeader | MembershipError::OutcomeUnknown { .. } | MembershipError::InProgress)
+                Err(MembershipError::NoLeader
+                    | MembershipError::OutcomeUnknown { .. }
+                    | MembershipError::InProgress)
             ) {
                 return answer;
             }
             if Instant::now() + RETRY >= deadline {
                 let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                return if sent { Err(MembershipError::OutcomeUnknown { waited_ms }) } else { answer };
+                return if sent {
+                    Err(MembershipError::OutcomeUnknown { waited_ms })
+                } else {
+                    answer
+                };
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -103,7 +115,10 @@ impl<M: Machine> Members<M> {
     }
 
     async fn forward(&self, leader: &PeerAddress, request: Bytes) -> Result<MembershipAnswer, String> {
-        let answer = self.transport.call(leader, Lane::Forward, request, ATTEMPT_TIMEOUT).await;
+        let answer = self
+            .transport
+            .call(leader, Lane::Forward, request, ATTEMPT_TIMEOUT)
+            .await;
         let answer = answer.map_err(|error| error.to_string())?;
         match message::decode_answer::<MembershipAnswer>(&answer) {
             Ok(Ok(answer)) => Ok(answer),

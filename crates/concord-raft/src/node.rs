@@ -68,7 +68,9 @@ struct Inner<M: Machine> {
 
 impl<M: Machine> Clone for Node<M> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
     }
 }
 
@@ -87,7 +89,11 @@ impl<M: Machine> Node<M> {
     /// # Errors
     ///
     /// [`StartError`]; nothing was acknowledged and the directory is given back.
-    pub async fn start(config: NodeConfig, directory: DataDirectory, ports: Ports) -> Result<Self, StartError> {
+    pub async fn start(
+        config: NodeConfig,
+        directory: DataDirectory,
+        ports: Ports,
+    ) -> Result<Self, StartError> {
         config.check()?;
         let stop = Stop::new();
         let blocking = Blocking::new(config.host);
@@ -97,10 +103,22 @@ impl<M: Machine> Node<M> {
         let started = recovery::start::<M>(&config, &directory, &ports, &stop).await?;
         let engine = started.engine;
         let address = config.peer_address.clone();
-        let formation = Formation::new(Arc::clone(&engine), directory, promises, &ports, blocking, address);
+        let formation = Formation::new(
+            Arc::clone(&engine),
+            directory,
+            promises,
+            &ports,
+            blocking,
+            address,
+        );
         let formation = Arc::new(formation);
         let transport = Arc::clone(&ports.transport);
-        let members = Members::new(Arc::clone(&engine), Arc::clone(&formation), transport, config.timing);
+        let members = Members::new(
+            Arc::clone(&engine),
+            Arc::clone(&formation),
+            transport,
+            config.timing,
+        );
         let members = Arc::new(members);
         let quit = watch::Sender::new(false);
         let (proposer, proposing) = Proposer::new(Arc::clone(&engine), &ports, quit.subscribe());
@@ -208,7 +226,11 @@ impl<M: Machine> Node<M> {
         let members = &self.inner.members;
         let known = self.inner.engine.until(|_| members.member_at(&address).is_some());
         drop(tokio::time::timeout(STOP_TIMEOUT, known).await);
-        members.member_at(&address).ok_or(MembershipError::OutcomeUnknown { waited_ms: millis(STOP_TIMEOUT) })
+        members
+            .member_at(&address)
+            .ok_or(MembershipError::OutcomeUnknown {
+                waited_ms: millis(STOP_TIMEOUT),
+            })
     }
 
     /// Lets a learner vote, once it has caught up.
@@ -235,7 +257,10 @@ impl<M: Machine> Node<M> {
     ///
     /// As [`Node::promote`] and [`Node::remove`].
     pub async fn replace(&self, old: NodeId, new: NodeId) -> Result<(), MembershipError> {
-        self.inner.members.change(MembershipChange::Replace { old, new }).await
+        self.inner
+            .members
+            .change(MembershipChange::Replace { old, new })
+            .await
     }
 
     /// Moves leadership to a voter, or to the one that has caught up most if `None`.
@@ -259,12 +284,19 @@ impl<M: Machine> Node<M> {
         let stopped = || engine.stop.reason().unwrap_or(StopReason::Shutdown);
         let target = engine.metrics().last_applied.map(|id| id.index);
         let raft = engine.raft.clone();
-        let triggered = engine.seeds.scope(async move { raft.trigger().snapshot().await }).await;
+        let triggered = engine
+            .seeds
+            .scope(async move { raft.trigger().snapshot().await })
+            .await;
         triggered.map_err(|_| stopped())?;
         let taken = engine
             .until(|metrics| metrics.snapshot.map(|id| id.index) >= target || metrics.running_state.is_err())
             .await;
-        if taken && engine.stop.reason().is_none() { Ok(()) } else { Err(stopped()) }
+        if taken && engine.stop.reason().is_none() {
+            Ok(())
+        } else {
+            Err(stopped())
+        }
     }
 
     /// Stops the node: hands leadership over first if it leads, then ends everything and

@@ -18,7 +18,10 @@ use crate::ports::Disk;
 use crate::small_file::{self, Kind};
 use crate::storage_error::StorageError;
 
-const KIND: Kind = Kind { magic: *b"CNCRDprm", version: 1 };
+const KIND: Kind = Kind {
+    magic: *b"CNCRDprm",
+    version: 1,
+};
 const FILE: &str = "promise";
 
 /// What a node knows of itself when it is asked for a promise.
@@ -75,11 +78,15 @@ pub(crate) fn judge(candidate: &Candidate<'_>, asked: &PromiseRequest) -> Result
     match candidate.held {
         None => Ok(Verdict::New),
         Some(held) if held == asked => Ok(Verdict::Known),
-        Some(held) if initiator_store(held) == initiator_store(asked) && held.initiator == asked.initiator => {
+        Some(held)
+            if initiator_store(held) == initiator_store(asked) && held.initiator == asked.initiator =>
+        {
             if asked.round > held.round {
                 Ok(Verdict::New)
             } else {
-                Err(Refusal::for_now("a later round of the same initiator is under way"))
+                Err(Refusal::for_now(
+                    "a later round of the same initiator is under way",
+                ))
             }
         }
         Some(held) => Err(Refusal::for_good(format!(
@@ -111,7 +118,9 @@ fn check_members(me: &Seat, asked: &PromiseRequest) -> Result<(), Refusal> {
         .find(|seat| seat.node_id == asked.initiator)
         .map(|seat| seat.peer.address.clone());
     if asked.members.len() > 1 && first != initiator {
-        return Err(Refusal::for_good("only the first seed of the sorted list initiates"));
+        return Err(Refusal::for_good(
+            "only the first seed of the sorted list initiates",
+        ));
     }
     Ok(())
 }
@@ -123,7 +132,9 @@ pub(crate) fn check_distinct(members: &[Seat]) -> Result<(), String> {
             let (one, two) = (&seat.peer.address, &other.peer.address);
             if seat.node_id == other.node_id {
                 let id = seat.node_id;
-                return Err(format!("the seeds {one} and {two} both have node id {id}; give each its own"));
+                return Err(format!(
+                    "the seeds {one} and {two} both have node id {id}; give each its own"
+                ));
             }
             if one == two {
                 return Err(format!("the seed {one} is named twice"));
@@ -146,7 +157,10 @@ pub(crate) fn addresses(members: &[Seat]) -> Vec<String> {
 }
 
 fn initiator_store(promise: &PromiseRequest) -> Option<u128> {
-    let seat = promise.members.iter().find(|seat| seat.node_id == promise.initiator)?;
+    let seat = promise
+        .members
+        .iter()
+        .find(|seat| seat.node_id == promise.initiator)?;
     Some(seat.peer.store_id)
 }
 
@@ -169,7 +183,11 @@ impl PromiseBook {
             }
             None => None,
         };
-        Ok(Self { path, disk, held: RwLock::new(held) })
+        Ok(Self {
+            path,
+            disk,
+            held: RwLock::new(held),
+        })
     }
 
     /// The promise held.
@@ -187,9 +205,15 @@ impl PromiseBook {
         asked: &PromiseRequest,
     ) -> Result<(), Refusal> {
         let mut held = self.held.write();
-        let candidate = Candidate { seat, cluster_id, seeds, held: held.as_ref() };
+        let candidate = Candidate {
+            seat,
+            cluster_id,
+            seeds,
+            held: held.as_ref(),
+        };
         if judge(&candidate, asked)? == Verdict::New {
-            self.write(asked).map_err(|error| Refusal::for_now(error.to_string()))?;
+            self.write(asked)
+                .map_err(|error| Refusal::for_now(error.to_string()))?;
             *held = Some(asked.clone());
         }
         Ok(())

@@ -88,18 +88,27 @@ impl<M: Machine> Formation<M> {
     /// Forms the cluster with these members, this node among them, unless it has done so.
     pub(super) async fn initiate(&self, members: Vec<Seat>) -> Result<(), Setback> {
         let storage = |reason: String| Setback::Refused(reason);
-        if self.engine.raft.is_initialized().await.map_err(|error| storage(error.to_string()))? {
+        if self
+            .engine
+            .raft
+            .is_initialized()
+            .await
+            .map_err(|error| storage(error.to_string()))?
+        {
             // Stopped between initialising and writing that down.
             return match self.promises.held() {
                 Some(held) => self.belong(held.cluster_id).await.map_err(storage),
-                None => Err(storage("there is a log, but no record of how it began".to_owned())),
+                None => Err(storage(
+                    "there is a log, but no record of how it began".to_owned(),
+                )),
             };
         }
         let promise = self.own_promise(members).await?;
         let own = self.identity().node_id;
         for seat in promise.members.iter().filter(|seat| seat.node_id != own) {
             let request = message::encode(Kind::Promise, &promise);
-            self.ask::<Empty>(&seat.peer.address, Some(seat.node_id), request).await?;
+            self.ask::<Empty>(&seat.peer.address, Some(seat.node_id), request)
+                .await?;
         }
         // I14: all of them have promised this and nothing else.
         let nodes: BTreeMap<u64, Peer> = promise
@@ -108,7 +117,11 @@ impl<M: Machine> Formation<M> {
             .map(|seat| (seat.node_id.get(), seat.peer.clone()))
             .collect();
         let raft = self.engine.raft.clone();
-        let initialised = self.engine.seeds.scope(async move { raft.initialize(nodes).await }).await;
+        let initialised = self
+            .engine
+            .seeds
+            .scope(async move { raft.initialize(nodes).await })
+            .await;
         match initialised {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => return Err(storage(error.to_string())),
@@ -137,7 +150,11 @@ impl<M: Machine> Formation<M> {
         };
         // Judged like anybody's: a node that promised itself to another initiator must
         // not initiate.
-        let (promises, seat, asked) = (std::sync::Arc::clone(&self.promises), self.seat(), promise.clone());
+        let (promises, seat, asked) = (
+            std::sync::Arc::clone(&self.promises),
+            self.seat(),
+            promise.clone(),
+        );
         let seeds = promise::addresses(&asked.members);
         self.blocking
             .run(move || promises.promise(&seat, None, Some(&seeds), &asked))

@@ -70,7 +70,13 @@ pub(crate) async fn start<M: Machine>(
     let seeds = Seeds::new(u64::from_le_bytes(seed));
     let raft_config = Arc::new(raft_config(config)?);
     let raft = seeds
-        .scope(openraft::Raft::build(node_id.get(), raft_config, network, opened.log, machine))
+        .scope(openraft::Raft::build(
+            node_id.get(),
+            raft_config,
+            network,
+            opened.log,
+            machine,
+        ))
         .await
         .map_err(|fatal| start_error(stop, &fatal))?;
     let metrics = raft.metrics();
@@ -102,7 +108,11 @@ async fn open(config: &NodeConfig, directory: &DataDirectory, ports: &Ports) -> 
     let mut options = LogOptions::new(identity.store_id, config.log.segment_bytes);
     options.expect_existing = identity.cluster_id.is_some();
     options.host = config.host;
-    let (root, log, snapshots) = (directory.root().to_path_buf(), directory.log(), directory.snapshots());
+    let (root, log, snapshots) = (
+        directory.root().to_path_buf(),
+        directory.log(),
+        directory.snapshots(),
+    );
     let disk = Arc::clone(&ports.disk);
     // In the task host the log spawns a task, for which this is the right runtime.
     let opened = Blocking::new(config.host)
@@ -124,7 +134,9 @@ fn start_error(stop: &Stop, fatal: &impl std::fmt::Display) -> StartError {
     match stop.reason() {
         Some(StopReason::Corrupt { reason }) => StartError::Corrupt { reason },
         Some(StopReason::Storage { reason }) => StartError::Storage { reason },
-        _ => StartError::Corrupt { reason: fatal.to_string() },
+        _ => StartError::Corrupt {
+            reason: fatal.to_string(),
+        },
     }
 }
 
@@ -157,9 +169,9 @@ fn raft_config(config: &NodeConfig) -> Result<Config, StartError> {
         install_snapshot_timeout: 600_000,
         ..Config::default()
     };
-    settings
-        .validate()
-        .map_err(|error| StartError::InvalidConfig { reason: error.to_string() })
+    settings.validate().map_err(|error| StartError::InvalidConfig {
+        reason: error.to_string(),
+    })
 }
 
 /// How far behind a follower may be before it gets a snapshot instead of entries. Over

@@ -27,11 +27,15 @@ pub(super) async fn run<M: Machine>(engine: Arc<Engine<M>>, mut health: watch::R
         let now = metrics.borrow_watched().clone();
         // The log first: openraft stops because of it, and says less about it.
         if let LogHealth::Failed(error) = &*health.borrow_and_update() {
-            engine.stop.set(StopReason::Storage { reason: error.to_string() });
+            engine.stop.set(StopReason::Storage {
+                reason: error.to_string(),
+            });
         }
         engine.observe(&now);
         if engine.stop.reason().is_some() {
-            engine.leadership.send_if_modified(|leadership| leadership.leader.take().is_some());
+            engine
+                .leadership
+                .send_if_modified(|leadership| leadership.leader.take().is_some());
             return;
         }
         tokio::select! {
@@ -49,14 +53,21 @@ impl<M: Machine> Engine<M> {
     fn observe(&self, now: &RaftMetrics<TypeConfig<M>>) {
         if let Err(fatal) = &now.running_state {
             self.stop.set(match fatal {
-                Fatal::StorageError(error) => StopReason::Storage { reason: error.to_string() },
-                Fatal::Panicked => StopReason::Defect { reason: fatal.to_string() },
+                Fatal::StorageError(error) => StopReason::Storage {
+                    reason: error.to_string(),
+                },
+                Fatal::Panicked => StopReason::Defect {
+                    reason: fatal.to_string(),
+                },
                 Fatal::Stopped => StopReason::Shutdown,
             });
             return;
         }
-        let peers: BTreeMap<u64, Peer> =
-            now.membership_config.nodes().map(|(id, peer)| (*id, peer.clone())).collect();
+        let peers: BTreeMap<u64, Peer> = now
+            .membership_config
+            .nodes()
+            .map(|(id, peer)| (*id, peer.clone()))
+            .collect();
         if !peers.is_empty() {
             self.book.replace(peers);
         }
@@ -86,6 +97,9 @@ impl<M: Machine> Engine<M> {
             }),
             None => None,
         };
-        Leadership { term: Term::new(now.current_term), leader }
+        Leadership {
+            term: Term::new(now.current_term),
+            leader,
+        }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
-use openraft::{ChangeMembers, Instant};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::metrics::RaftMetrics;
 use openraft::raft::Precondition;
+use openraft::{ChangeMembers, Instant};
 
 use super::Members;
 use crate::bootstrap::{self, Formation};
@@ -19,11 +19,15 @@ use crate::types::{Membership, Peer, TypeConfig};
 type Change = ChangeMembers<u64, Peer>;
 
 fn invalid(reason: impl Into<String>) -> MembershipError {
-    MembershipError::Invalid { reason: reason.into() }
+    MembershipError::Invalid {
+        reason: reason.into(),
+    }
 }
 
 fn conflict(reason: impl Into<String>) -> MembershipError {
-    MembershipError::Conflict { reason: reason.into() }
+    MembershipError::Conflict {
+        reason: reason.into(),
+    }
 }
 
 impl<M: Machine> Members<M> {
@@ -49,12 +53,17 @@ impl<M: Machine> Members<M> {
         let seat = Seat {
             node_id: found.node.node_id,
             // The operator's address is the one that works from here.
-            peer: Peer { address: address.to_owned(), store_id: found.node.peer.store_id },
+            peer: Peer {
+                address: address.to_owned(),
+                store_id: found.node.peer.store_id,
+            },
         };
         if let Some(other) = found.cluster_id
             && Some(other) != ours
         {
-            return Err(conflict(format!("the node at {address} belongs to cluster {other:032x}")));
+            return Err(conflict(format!(
+                "the node at {address} belongs to cluster {other:032x}"
+            )));
         }
         self.check_new(&seat)?;
         let into = invitation(&self.formation, &self.engine.roster.removed());
@@ -67,11 +76,18 @@ impl<M: Machine> Members<M> {
     /// Adds a node that wants to belong, as a learner.
     async fn admit(&self, seat: Seat) -> MembershipAnswer {
         if let Some(known) = self.check_new(&seat)? {
-            return if known.address == seat.peer.address { Ok(()) } else { self.move_to(seat).await };
+            return if known.address == seat.peer.address {
+                Ok(())
+            } else {
+                self.move_to(seat).await
+            };
         }
         let membership = self.engine.membership();
         if membership.nodes().count() >= limits::MEMBERS_MAX {
-            return Err(invalid(format!("the cluster has {} members already", limits::MEMBERS_MAX)));
+            return Err(invalid(format!(
+                "the cluster has {} members already",
+                limits::MEMBERS_MAX
+            )));
         }
         let nodes = BTreeMap::from([(seat.node_id.get(), seat.peer)]);
         self.commit(ChangeMembers::AddNodes(nodes), true).await
@@ -83,9 +99,12 @@ impl<M: Machine> Members<M> {
             Acquaintance::Removed => Err(conflict(bootstrap::removed(seat.node_id))),
             Acquaintance::Replaced(known) => Err(conflict(bootstrap::wiped(&known))),
             Acquaintance::Unknown => Ok(None),
-            Acquaintance::Member => {
-                Ok(self.engine.membership().membership().get_node(&seat.node_id.get()).cloned())
-            }
+            Acquaintance::Member => Ok(self
+                .engine
+                .membership()
+                .membership()
+                .get_node(&seat.node_id.get())
+                .cloned()),
         }
     }
 
@@ -97,7 +116,8 @@ impl<M: Machine> Members<M> {
         if voters >= limits::VOTERS_MAX {
             return Err(invalid(format!("there are {voters} voters, which is the limit")));
         }
-        self.commit(ChangeMembers::AddVoterIds(BTreeSet::from([node.get()])), true).await
+        self.commit(ChangeMembers::AddVoterIds(BTreeSet::from([node.get()])), true)
+            .await
     }
 
     /// Whether a member is a learner that has caught up; `false` if it votes already.
@@ -113,10 +133,18 @@ impl<M: Machine> Members<M> {
         let lag_entries = lag_of(&metrics, node);
         if lag_entries > limits::PROMOTE_LAG_MAX {
             let limit_entries = limits::PROMOTE_LAG_MAX;
-            return Err(MembershipError::NotCaughtUp { node, lag_entries, limit_entries });
+            return Err(MembershipError::NotCaughtUp {
+                node,
+                lag_entries,
+                limit_entries,
+            });
         }
         if !self.answers(&metrics, node.get()) {
-            return Err(MembershipError::NotCaughtUp { node, lag_entries, limit_entries: 0 });
+            return Err(MembershipError::NotCaughtUp {
+                node,
+                lag_entries,
+                limit_entries: 0,
+            });
         }
         Ok(true)
     }
@@ -125,14 +153,20 @@ impl<M: Machine> Members<M> {
         let membership = self.engine.membership();
         if membership.membership().get_node(&node.get()).is_none() {
             let gone = self.engine.roster.is_removed(node);
-            return if gone { Ok(()) } else { Err(MembershipError::UnknownNode { node }) };
+            return if gone {
+                Ok(())
+            } else {
+                Err(MembershipError::UnknownNode { node })
+            };
         }
         let id = node.get();
         if membership.voter_ids().any(|voter| voter == id) {
             self.check_quorum_without(node, None)?;
-            self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false).await
+            self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false)
+                .await
         } else {
-            self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([id])), false).await
+            self.commit(ChangeMembers::RemoveNodes(BTreeSet::from([id])), false)
+                .await
         }
     }
 
@@ -169,7 +203,9 @@ impl<M: Machine> Members<M> {
         rest.extend(added.map(NodeId::get));
         rest.remove(&gone.get());
         if rest.is_empty() {
-            return Err(invalid(format!("node {gone} is the last voter; a cluster cannot be without one")));
+            return Err(invalid(format!(
+                "node {gone} is the last voter; a cluster cannot be without one"
+            )));
         }
         let alive = rest.iter().filter(|id| self.answers(&metrics, **id)).count();
         if alive * 2 <= rest.len() {
@@ -187,7 +223,10 @@ impl<M: Machine> Members<M> {
         if id == self.engine.node_id.get() {
             return true;
         }
-        let heard = metrics.heartbeat.as_ref().and_then(|heard| heard.get(&id).cloned().flatten());
+        let heard = metrics
+            .heartbeat
+            .as_ref()
+            .and_then(|heard| heard.get(&id).cloned().flatten());
         heard.is_some_and(|at| at.elapsed() < self.timing.election_max * 2)
     }
 
@@ -197,19 +236,36 @@ impl<M: Machine> Members<M> {
         let target = match to {
             Some(node) if node == own => return Ok(()),
             Some(node) if metrics.membership_config.voter_ids().any(|id| id == node.get()) => node,
-            Some(node) if metrics.membership_config.membership().get_node(&node.get()).is_some() => {
+            Some(node)
+                if metrics
+                    .membership_config
+                    .membership()
+                    .get_node(&node.get())
+                    .is_some() =>
+            {
                 return Err(invalid(format!("node {node} is a learner; promote it first")));
             }
             Some(node) => return Err(MembershipError::UnknownNode { node }),
-            None => self.best_successor(&metrics).ok_or_else(|| invalid("no other voter answers"))?,
+            None => self
+                .best_successor(&metrics)
+                .ok_or_else(|| invalid("no other voter answers"))?,
         };
         let lag_entries = lag_of(&metrics, target);
         if lag_entries > limits::PROMOTE_LAG_MAX || !self.answers(&metrics, target.get()) {
             let limit_entries = limits::PROMOTE_LAG_MAX;
-            return Err(MembershipError::NotCaughtUp { node: target, lag_entries, limit_entries });
+            return Err(MembershipError::NotCaughtUp {
+                node: target,
+                lag_entries,
+                limit_entries,
+            });
         }
         let stopped = |_| MembershipError::NoLeader;
-        self.engine.raft.trigger().transfer_leader(target.get()).await.map_err(stopped)?;
+        self.engine
+            .raft
+            .trigger()
+            .transfer_leader(target.get())
+            .await
+            .map_err(stopped)?;
         let moved = self.engine.until(|metrics| {
             metrics.current_leader.is_some_and(|leader| leader != own.get()) || metrics.running_state.is_err()
         });
@@ -242,7 +298,10 @@ impl<M: Machine> Members<M> {
             return Ok(());
         }
         if let Some(other) = self.member_at(&seat.peer.address) {
-            return Err(conflict(format!("node {other} is at {} already", seat.peer.address)));
+            return Err(conflict(format!(
+                "node {other} is at {} already",
+                seat.peer.address
+            )));
         }
         let old = bootstrap::describe(&*self.transport, &known.address, self.formation.seat()).await;
         if old.is_ok_and(|old| old.node.node_id == seat.node_id && old.node.peer.store_id == known.store_id) {
@@ -261,7 +320,8 @@ impl<M: Machine> Members<M> {
         if !is_joint(self.engine.membership().membership()) {
             return Ok(());
         }
-        self.commit_once(ChangeMembers::AddVoterIds(BTreeSet::new()), false).await
+        self.commit_once(ChangeMembers::AddVoterIds(BTreeSet::new()), false)
+            .await
     }
 
     async fn commit(&self, change: Change, retain: bool) -> MembershipAnswer {
@@ -301,9 +361,9 @@ fn map_error<M: Machine>(error: ClientWriteError<TypeConfig<M>>) -> MembershipEr
             ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_) => {
                 MembershipError::InProgress
             }
-            ChangeMembershipError::LearnerNotFound(missing) => {
-                MembershipError::UnknownNode { node: NodeId::new(missing.node_id) }
-            }
+            ChangeMembershipError::LearnerNotFound(missing) => MembershipError::UnknownNode {
+                node: NodeId::new(missing.node_id),
+            },
             error @ (ChangeMembershipError::EmptyMembership(_)
             | ChangeMembershipError::UnsupportedMembershipTransition(_)
             | ChangeMembershipError::NodeMetadataChanged(_)) => invalid(error.to_string()),
@@ -317,7 +377,10 @@ pub(crate) fn lag_of<M: Machine>(metrics: &RaftMetrics<TypeConfig<M>>, node: Nod
     if metrics.id == node.get() {
         return 0;
     }
-    let matched = metrics.replication.as_ref().and_then(|all| all.get(&node.get()).cloned().flatten());
+    let matched = metrics
+        .replication
+        .as_ref()
+        .and_then(|all| all.get(&node.get()).cloned().flatten());
     last.saturating_sub(matched.map_or(0, |id| id.index.saturating_add(1)))
 }
 

@@ -277,7 +277,10 @@ fn a_count_never_allocates_more_than_the_message() {
 
 #[test]
 fn answers_carry_bodies_and_refusals() {
-    let joined = Joined { cluster_id: 5, removed: vec![] };
+    let joined = Joined {
+        cluster_id: 5,
+        removed: vec![],
+    };
     let bytes = encode_answer(&Ok(joined.clone()));
     assert_eq!(decode_answer::<Joined>(&bytes).unwrap(), Ok(joined));
     let refusal = Refusal::for_now("x".repeat(5_000));

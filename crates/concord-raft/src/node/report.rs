@@ -33,7 +33,10 @@ impl<M: Machine> Inner<M> {
             cluster_id: identity.cluster_id,
             role,
             term: Term::new(metrics.current_term),
-            leader: metrics.current_leader.filter(|_| stopped.is_none()).map(NodeId::new),
+            leader: metrics
+                .current_leader
+                .filter(|_| stopped.is_none())
+                .map(NodeId::new),
             last_index: LogIndex::new(metrics.last_log_index.unwrap_or_default()),
             commit_index: index(metrics.local_committed),
             applied_index: published.applied,
@@ -55,8 +58,14 @@ impl<M: Machine> Inner<M> {
         let leads = metrics.state == ServerState::Leader;
         let member = |(id, peer): (&u64, &Peer)| {
             let other = leads && *id != self.engine.node_id.get();
-            let matched = metrics.replication.as_ref().and_then(|all| all.get(id).copied().flatten());
-            let heard = metrics.heartbeat.as_ref().and_then(|all| all.get(id).cloned().flatten());
+            let matched = metrics
+                .replication
+                .as_ref()
+                .and_then(|all| all.get(id).copied().flatten());
+            let heard = metrics
+                .heartbeat
+                .as_ref()
+                .and_then(|all| all.get(id).cloned().flatten());
             MemberStatus {
                 node_id: NodeId::new(*id),
                 address: peer.address.clone(),
@@ -85,10 +94,16 @@ fn warnings<M: Machine>(metrics: &RaftMetrics<TypeConfig<M>>) -> Vec<String> {
     let mut warnings = Vec::new();
     let voters = metrics.membership_config.voter_ids().count();
     if voters > 0 && voters % 2 == 0 {
-        warnings.push(format!("{voters} voters survive no more failures than {} would", voters - 1));
+        warnings.push(format!(
+            "{voters} voters survive no more failures than {} would",
+            voters - 1
+        ));
     }
     if voters > 7 {
-        warnings.push(format!("{voters} voters make every write wait for {}", voters / 2 + 1));
+        warnings.push(format!(
+            "{voters} voters make every write wait for {}",
+            voters / 2 + 1
+        ));
     }
     if metrics.membership_config.membership().get_joint_config().len() > 1 {
         warnings.push("a change of voters is half way".to_owned());

@@ -50,7 +50,9 @@ async fn open_votes<M: Machine>(inner: Arc<Inner<M>>) {
     let own = engine.node_id.get();
     let known = engine.until(|metrics| metrics.membership_config.log_id().is_some());
     // Without a membership there is nobody to vote for, but it may come any time.
-    let membership_known = tokio::time::timeout(inner.config.timing.election_max, known).await.is_ok();
+    let membership_known = tokio::time::timeout(inner.config.timing.election_max, known)
+        .await
+        .is_ok();
     let voters: Vec<u64> = engine.membership().voter_ids().collect();
     if !(membership_known && voters == [own]) {
         if let Some(reason) = copied(&inner).await {
@@ -67,7 +69,13 @@ async fn open_votes<M: Machine>(inner: Arc<Inner<M>>) {
 /// This node's address in the membership, if it is another than the configured one.
 fn old_address<M: Machine>(inner: &Inner<M>) -> Option<String> {
     let configured = inner.formation.address()?;
-    let recorded = inner.engine.membership().membership().get_node(&inner.engine.node_id.get())?.address.clone();
+    let recorded = inner
+        .engine
+        .membership()
+        .membership()
+        .get_node(&inner.engine.node_id.get())?
+        .address
+        .clone();
     (recorded != configured && !recorded.is_empty()).then_some(recorded)
 }
 
@@ -76,7 +84,9 @@ fn old_address<M: Machine>(inner: &Inner<M>) -> Option<String> {
 async fn copied<M: Machine>(inner: &Inner<M>) -> Option<String> {
     let recorded = old_address(inner)?;
     let transport = inner.members.transport();
-    let found = bootstrap::describe(&**transport, &recorded, inner.formation.seat()).await.ok()?;
+    let found = bootstrap::describe(&**transport, &recorded, inner.formation.seat())
+        .await
+        .ok()?;
     let own = inner.formation.identity();
     (found.node.node_id == own.node_id).then(|| {
         format!(
@@ -97,7 +107,11 @@ async fn announce_address<M: Machine>(inner: &Inner<M>) {
             Some(peer) if peer.address != configured && !configured.is_empty() => {}
             _ => return,
         }
-        match inner.members.change(MembershipChange::Move(inner.formation.seat())).await {
+        match inner
+            .members
+            .change(MembershipChange::Move(inner.formation.seat()))
+            .await
+        {
             Ok(()) => return,
             Err(MembershipError::Conflict { reason }) => {
                 inner.engine.stop.set(StopReason::Copied { reason });
