@@ -57,6 +57,16 @@ pub struct Counts {
     pub written_bytes: u64,
 }
 
+/// Who is shown copies of a disk.
+#[derive(Clone)]
+struct Observer(Arc<Mutex<dyn FnMut(SimDisk) + Send>>);
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
 /// A simulated disk; a clone is the same disk.
 #[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<World>>);
@@ -100,6 +110,12 @@ impl SimDisk {
     /// Lets the calls of a kind fail: `after` of them succeed first, then `times` fail.
     pub fn fail(&self, operation: Operation, after: u64, times: u64, error: io::ErrorKind) {
         self.0.lock().fail(operation, after, times, error);
+    }
+
+    /// Calls `observer` after every call that changed something, with a copy of the disk
+    /// as it was then. The observer must not use this disk.
+    pub fn observe(&self, observer: impl FnMut(Self) + Send + 'static) {
+        self.0.lock().observe(Observer(Arc::new(Mutex::new(observer))));
     }
 
     /// Lifts all faults.

@@ -160,13 +160,15 @@ impl DiskRead {
         }
     }
 
-    fn segment(&self, number: u64) -> Option<Segment> {
-        self.shared
-            .state
-            .lock()
-            .segments
-            .get(&number)
-            .map(|kept| kept.segment.clone())
+    /// Moves the scanner to a segment, keeping its window if it is there already. `None`
+    /// if the segment was purged under the reader, which is then not meant to need it.
+    fn enter(&mut self, number: u64) -> Option<Segment> {
+        let kept = self.shared.state.lock().segments.get(&number).cloned()?;
+        match &mut self.scanner {
+            Some(scanner) if scanner.segment.number == number => scanner.limit = kept.written,
+            _ => self.scanner = Some(Scanner::new(kept.segment.clone(), kept.written)),
+        }
+        Some(kept.segment)
     }
 
     /// Whether all of it was read; `false` if the budget is used up.
@@ -175,18 +177,7 @@ impl DiskRead {
         let (mut number, mut offset, mut frame_end) = (position.segment, position.offset, position.frame_end);
         let mut next = wanted.start;
         loop {
-            let segment = match self
-                .scanner
-                .take()
-                .filter(|scanner| scanner.segment.number == number)
-            {
-                Some(scanner) => self.scanner.insert(scanner).segment.clone(),
-                // Purged under the reader, which is then not meant to need it.
-                None => {
-                    let segment = self.segment(number).ok_or_else(|| lost(next))?;
-                    self.scanner.insert(Scanner::new(segment)).segment.clone()
-                }
-            };
+            let segment = self.enter(number).ok_or_else(|| lost(next))?;
             let Some(scanner) = &mut self.scanner else {
                 return Err(lost(next));
             };

@@ -55,6 +55,9 @@ impl Carried {
     }
 
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
+        if last.map(|last| last.index) >= self.last.map(|last| last.index) {
+            return;
+        }
         // What is purged was committed: nothing truncates into it.
         let purged = self
             .purged

@@ -103,7 +103,7 @@ fn missing(directory: &Path, number: u64) -> StorageError {
 fn replay(directory: &Path, options: &LogOptions, segments: &[Segment]) -> Result<Recovered, StorageError> {
     let mut replay = Replay::new(options);
     for (at, segment) in segments.iter().enumerate() {
-        let mut scanner = Scanner::new(segment.clone());
+        let mut scanner = Scanner::new(segment.clone(), segment.bytes);
         let mut offset = HEADER_BYTES;
         replay.enter(segment);
         let what = loop {
@@ -159,10 +159,7 @@ impl Replay {
 
     fn enter(&mut self, segment: &Segment) {
         self.segment_ended = false;
-        let kept = Kept {
-            segment: segment.clone(),
-            last_index: None,
-        };
+        let kept = Kept::new(segment.clone(), segment.bytes);
         self.state.segments.insert(segment.number, kept);
     }
 
@@ -292,7 +289,7 @@ impl Replay {
             return Err(segment.corrupt(offset, what));
         }
         for segment_later in later {
-            if Scanner::new(segment_later.clone())
+            if Scanner::new(segment_later.clone(), segment_later.bytes)
                 .frame_header(HEADER_BYTES)?
                 .is_ok()
             {
@@ -321,6 +318,9 @@ impl Replay {
 
     fn ended_at(mut self, segment: Segment, offset: u64) -> Recovered {
         self.enter_if_new(&segment);
+        if let Some(kept) = self.state.segments.get_mut(&segment.number) {
+            kept.written = offset;
+        }
         let sequence = self.sequence.unwrap_or_default();
         let Self { state, unvouched, .. } = self;
         Recovered {

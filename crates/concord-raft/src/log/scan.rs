@@ -10,6 +10,8 @@ use crate::storage_error::StorageError;
 #[derive(Debug)]
 pub(super) struct Scanner {
     pub(super) segment: Segment,
+    /// Bytes from here on may still change: they are not read.
+    pub(super) limit: u64,
     window: Vec<u8>,
     window_offset: u64,
 }
@@ -27,15 +29,16 @@ pub(super) struct Frame<'a> {
 }
 
 impl Scanner {
-    pub(super) const fn new(segment: Segment) -> Self {
+    pub(super) const fn new(segment: Segment, limit: u64) -> Self {
         Self {
             segment,
+            limit,
             window: Vec::new(),
             window_offset: 0,
         }
     }
 
-    /// Up to `len` bytes at `offset`, fewer only at the end of the file.
+    /// Up to `len` bytes at `offset`, fewer only at the limit.
     pub(super) fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8], StorageError> {
         let start = offset
             .checked_sub(self.window_offset)
@@ -53,7 +56,7 @@ impl Scanner {
     }
 
     fn load(&mut self, offset: u64, len: usize) -> Result<(), StorageError> {
-        let left = usize::try_from(self.segment.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
         self.window.resize(len.max(limits::LOG_READ_BYTES).min(left), 0);
         self.window_offset = offset;
         let read = self.segment.file.read_at(&mut self.window, offset);

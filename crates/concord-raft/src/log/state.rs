@@ -107,6 +107,18 @@ pub(super) struct Kept {
     pub(super) segment: Segment,
     /// The highest index of an entry in it, void ones included.
     pub(super) last_index: Option<u64>,
+    /// Bytes before this do not change any more.
+    pub(super) written: u64,
+}
+
+impl Kept {
+    pub(super) const fn new(segment: Segment, written: u64) -> Self {
+        Self {
+            segment,
+            last_index: None,
+            written,
+        }
+    }
 }
 
 /// The log as callers see it: what was appended is here at once, on disk a little later.

@@ -244,6 +244,7 @@ impl Writer {
         let mut state = self.shared.state.lock();
         if let Some(kept) = state.segments.get_mut(&self.segment.number) {
             kept.last_index = kept.last_index.max(self.segment_last_index);
+            kept.written = self.offset;
         }
         state.note_written(self.ticket, self.marks.drain(..));
     }
@@ -368,10 +369,7 @@ impl Writer {
         self.write()?;
         self.sync()?;
         self.publish();
-        let kept = Kept {
-            segment: next.clone(),
-            last_index: None,
-        };
+        let kept = Kept::new(next.clone(), HEADER_BYTES);
         self.shared.state.lock().segments.insert(next.number, kept);
         self.segment_last_index = None;
         self.segment = next;

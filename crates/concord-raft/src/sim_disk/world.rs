@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::inode::Inode;
-use super::{Counts, Operation};
+use super::{Counts, Observer, Operation, SimDisk};
 use crate::ports::OpenMode;
 
 /// splitmix64: all that is wanted is a stream that one seed makes.
@@ -98,6 +98,7 @@ pub(super) struct World {
     stop_after: Option<u64>,
     capacity: Option<u64>,
     counts: Counts,
+    observer: Option<Observer>,
 }
 
 impl World {
@@ -116,12 +117,14 @@ impl World {
             stop_after: None,
             capacity: None,
             counts: Counts::default(),
+            observer: None,
         }
     }
 
     pub(super) fn fork(&self, seed: u64) -> Self {
         let mut fork = self.clone();
         fork.rng = Rng(seed);
+        fork.observer = None;
         fork.kill();
         fork
     }
@@ -175,6 +178,20 @@ impl World {
             times,
             error,
         });
+    }
+
+    pub(super) fn observe(&mut self, observer: Observer) {
+        self.observer = Some(observer);
+    }
+
+    /// Shows the disk to its observer, after a change.
+    fn show(&mut self) {
+        if let Some(Observer(observer)) = self.observer.clone() {
+            let seed = self.rng.next();
+            let copy = SimDisk(std::sync::Arc::new(parking_lot::Mutex::new(self.fork(seed))));
+            let mut observer = observer.lock();
+            (*observer)(copy);
+        }
     }
 
     pub(super) fn set_capacity(&mut self, bytes: Option<u64>) {
@@ -340,6 +357,7 @@ impl World {
     fn change_names(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.unsynced_names.push(change);
+        self.show();
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
@@ -351,6 +369,7 @@ impl World {
                 self.unsynced_names.push(change);
             }
         }
+        self.show();
         Ok(())
     }
 
@@ -427,6 +446,7 @@ impl World {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.inode_unchecked(inode, |inode| inode.write_at(bytes, offset));
+        self.show();
         Ok(())
     }
 
@@ -447,6 +467,7 @@ impl World {
             return Err(error);
         }
         self.inode_unchecked(inode, Inode::sync);
+        self.show();
         Ok(())
     }
 
@@ -455,6 +476,7 @@ impl World {
         self.inode(inode, incarnation)?;
         self.change()?;
         self.inode_unchecked(inode, |inode| inode.set_len(len));
+        self.show();
         Ok(())
     }
 }
