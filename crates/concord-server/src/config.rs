@@ -30,13 +30,14 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
 
+#[cfg(feature = "http")]
+pub(crate) use self::check::is_loopback;
+pub(crate) use self::check::peer_secret;
 pub use self::error::{ConfigError, ConfigErrorKind, Place};
 pub use self::load::{Loaded, Loader, Overrides};
 pub use self::secret::Secret;
@@ -153,8 +154,6 @@ pub struct PeerConfig {
     pub start: Start,
     /// Accept plaintext from other machines. Only the prod profile asks.
     pub plaintext: bool,
-    /// A socket that already listens, to be used instead of binding `listen`.
-    pub socket: Option<Arc<TcpListener>>,
 }
 
 /// Election and heartbeat times.
@@ -299,20 +298,6 @@ impl PeerConfig {
             secret: Some(secret),
             start: Start::Alone,
             plaintext: false,
-            socket: None,
-        }
-    }
-
-    /// The same on a socket that already listens: for tests and socket activation.
-    pub fn on(socket: TcpListener, secret: Secret) -> Self {
-        // An address that cannot be read cannot be listened on either: open() reports it.
-        let listen = socket
-            .local_addr()
-            .map(|address| address.to_string())
-            .unwrap_or_default();
-        Self {
-            socket: Some(Arc::new(socket)),
-            ..Self::new(listen, secret)
         }
     }
 

@@ -1,14 +1,52 @@
 //! Which parts make a node?
 //!
 //! Composes the state machine (`concord-core`), agreement (`concord-raft`) and peers
-//! (`concord-net`) into a node with an embedded handle, and with the features `http` and
-//! `cli` into a server. Not here: logic that another crate could own.
+//! (`concord-net`) into a node with an embedded handle, [`Concord`], and with the features
+//! `http` and `cli` into a server. Not here: logic that another crate could own.
+//!
+//! ```no_run
+//! use concord_server::{Concord, Config};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = Concord::open(Config::at("./data")).await?;
+//! db.put("greeting", "hello").await?;
+//! assert_eq!(db.get("greeting").await?.as_ref().and_then(|entry| entry.text()), Some("hello"));
+//! db.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Features: `http` (the HTTP interface), `cli` (the `concord` binary). Both are on by
+//! default; an embedder takes `default-features = false`.
 
+mod answer;
+mod compose;
+mod concord;
 pub mod config;
 mod duration;
+mod error;
+#[cfg(feature = "http")]
+pub mod http;
+mod json;
 pub mod limits;
+mod service;
 
+pub use answer::{Answer, Deleted, Entry, Incremented, Remaining, Touched, Written};
+pub use compose::{OpenError, OpenErrorKind};
+pub use concord::{
+    Compact, Concord, Cursor, Delete, Exists, Get, GetTtl, History, HistoryEntries, Increment, IntoValue,
+    Operation, Page, Put, Readiness, Scan, Touch,
+};
+pub use concord_core::document::{Document, Finite, Integer};
+pub use concord_core::ids::{LogIndex, NodeId, Revision, Term, Timestamp};
+pub use concord_core::key::Key;
+pub use concord_core::record::Record;
+pub use concord_core::value::{Value, ValueFormat};
+pub use concord_core::view::{ChangeKind, Direction, Version};
+pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
     AuthMode, Config, ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides,
     PeerConfig, Place, Profile, Secret, Start,
 };
+pub use error::{Detail, Error, ErrorKind};
+pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

@@ -27,6 +27,30 @@ pub const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 /// The longest time without a leader before a node stands for election.
 pub const ELECTION_MAX: Duration = Duration::from_secs(60);
 
+/// Time that a client may take for a whole request body.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The largest request head: the longest key, three bytes each, with room for headers.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Requests at once on one HTTP/2 connection.
+pub const HTTP2_STREAMS_MAX: u32 = 256;
+
+/// Silence after which an HTTP/2 client is asked whether it is alive.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Pause after a connection could not be accepted.
+pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a change of the members may take: a learner may have to catch up first.
+pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a node that waits to be ready looks at itself.
+pub const READY_POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Records on one scan page unless the request says otherwise.
+pub const SCAN_PAGE_DEFAULT: usize = 1_000;
+
 /// How long a graceful shutdown waits for requests in flight.
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -150,6 +150,10 @@ impl ConfigError {
         }
     }
 
+    pub(crate) fn unfit_secret() -> Self {
+        Self::invalid("peers.secret", "cannot be used as a secret")
+    }
+
     pub(super) fn missing(key: &str, reason: impl Into<String>) -> Self {
         Self::Missing {
             key: key.to_owned(),

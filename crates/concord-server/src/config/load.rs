@@ -259,7 +259,6 @@ fn peers(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
         secret: secret(draft.peers_secret, draft.peers_secret_file.as_deref())?,
         start: start(draft.peers_seeds, draft.peers_join)?,
         plaintext: draft.peers_plaintext.unwrap_or(false),
-        socket: None,
     }))
 }
 

@@ -1,0 +1,374 @@
+//! Builds a running node out of its parts, and takes it apart again.
+//!
+//! ```text
+//!   Config ─▶ DataDirectory (lock, identity)
+//!                  ├─▶ TcpTransport ─┐
+//!                  └─▶ Node::start ◀─┘ disk, clock, entropy
+//!                          ├─▶ peer listener ─▶ Node::form
+//!                          └─▶ Concord ─▶ HTTP listener
+//! ```
+//!
+//! Stopping goes the other way round, so that nothing is asked that cannot be answered.
+
+mod lonely;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use concord_core::Store;
+use concord_core::ids::NodeId;
+use concord_net::{ClusterSecret, Listener, NetConfig, Serving, TcpTransport};
+use concord_raft::os::{OsClock, OsDisk, OsEntropy};
+use concord_raft::ports::{Ports, Transport};
+use concord_raft::{
+    DataDirectory, LogConfig, Node, NodeConfig, StartError, StartMode, StopReason, StorageError, Timing,
+};
+use parking_lot::Mutex;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+
+use self::lonely::Lonely;
+use crate::concord::Concord;
+use crate::config::{self, Config, ConfigError, PeerConfig, Start};
+use crate::error::Error;
+use crate::service::Service;
+
+/// Why a node did not start. Nothing runs; what was stored before is unharmed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used: in use, another node's, damaged, of a newer
+    /// version, read-only, full.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The node did not recover or was refused by its peers.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// An address cannot be listened on.
+    #[error("cannot listen for {purpose} on {address}")]
+    Listen {
+        /// For whom.
+        purpose: &'static str,
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The data belongs to a cluster of several nodes and no peer listener is configured.
+    #[error("the data directory belongs to a cluster of {members} members: set peers.listen to reach them")]
+    PeersMissing {
+        /// How many.
+        members: usize,
+    },
+    /// This build lacks what the configuration asks for.
+    #[error("this build has no {what}")]
+    Unsupported {
+        /// What.
+        what: &'static str,
+    },
+}
+
+/// Why a node did not start, in kind. Stable, unlike the message text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenErrorKind {
+    /// The configuration must be corrected.
+    Config,
+    /// Another process has the data directory open.
+    InUse,
+    /// The data directory belongs to another node or cluster, or the peers refuse this node.
+    Refused,
+    /// Stored data is damaged.
+    Corrupt,
+    /// Stored data is of a newer version.
+    NewerVersion,
+    /// The file system is full, read-only, or fails.
+    StorageFailed,
+    /// An address is in use or not this machine's.
+    Address,
+}
+
+impl OpenError {
+    /// What is in the way.
+    pub fn kind(&self) -> OpenErrorKind {
+        match self {
+            Self::Config(_) | Self::Unsupported { .. } | Self::PeersMissing { .. } => OpenErrorKind::Config,
+            Self::Listen { .. } => OpenErrorKind::Address,
+            Self::Storage(error) => storage_kind(error),
+            Self::Start(error) => match error.kind() {
+                concord_raft::ErrorKind::Invalid => OpenErrorKind::Config,
+                concord_raft::ErrorKind::Corrupt => OpenErrorKind::Corrupt,
+                concord_raft::ErrorKind::Fatal => OpenErrorKind::StorageFailed,
+                concord_raft::ErrorKind::Retry
+                | concord_raft::ErrorKind::Timeout
+                | concord_raft::ErrorKind::OutcomeUnknown
+                | concord_raft::ErrorKind::NotFound
+                | concord_raft::ErrorKind::Conflict
+                | concord_raft::ErrorKind::Refused
+                | concord_raft::ErrorKind::ShuttingDown
+                | _ => OpenErrorKind::Refused,
+            },
+        }
+    }
+}
+
+fn storage_kind(error: &StorageError) -> OpenErrorKind {
+    match error {
+        StorageError::Locked { .. } => OpenErrorKind::InUse,
+        StorageError::Version { .. } => OpenErrorKind::NewerVersion,
+        StorageError::Corrupt { .. } => OpenErrorKind::Corrupt,
+        StorageError::Foreign { .. } | StorageError::OtherNode { .. } | StorageError::OtherCluster { .. } => {
+            OpenErrorKind::Refused
+        }
+        StorageError::Full { .. }
+        | StorageError::Io { .. }
+        | StorageError::TooLarge { .. }
+        | StorageError::Misuse { .. }
+        | StorageError::Closed
+        | _ => OpenErrorKind::StorageFailed,
+    }
+}
+
+/// What runs beside the node, and what is known of it.
+pub(crate) struct Running {
+    node_id: NodeId,
+    peer_address: Option<String>,
+    /// Silence of a quorum after which a leader does not count as one any more.
+    patience: Duration,
+    transport: Option<Arc<TcpTransport>>,
+    serving: Mutex<Option<Serving>>,
+    forming: Mutex<Option<JoinHandle<()>>>,
+    trouble: Arc<Mutex<Option<String>>>,
+    #[cfg(feature = "http")]
+    http: Mutex<Option<crate::http::HttpServer>>,
+    http_address: std::sync::OnceLock<SocketAddr>,
+    stopped: OnceCell<Result<(), Error>>,
+}
+
+impl Running {
+    pub(crate) fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    pub(crate) fn peer_address(&self) -> Option<&str> {
+        self.peer_address.as_deref()
+    }
+
+    pub(crate) fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address.get().copied()
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Why the node cannot come to belong to a cluster, if it was refused.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    /// Stops everything, once; later callers wait for the first.
+    pub(crate) async fn shutdown(&self, node: &Node<Store>) -> Result<(), Error> {
+        self.stopped.get_or_init(|| self.stop(node)).await.clone()
+    }
+
+    async fn stop(&self, node: &Node<Store>) -> Result<(), Error> {
+        #[cfg(feature = "http")]
+        {
+            // Requests in flight need the node, so they go first.
+            let http = self.http.lock().take();
+            if let Some(http) = http {
+                http.shutdown().await;
+            }
+        }
+        if let Some(forming) = self.forming.lock().take() {
+            forming.abort();
+        }
+        let stopped = node.stopped();
+        node.shutdown().await;
+        let serving = self.serving.lock().take();
+        if let Some(serving) = serving {
+            serving.shutdown().await;
+        }
+        if let Some(transport) = &self.transport {
+            transport.close();
+        }
+        let reason = stopped.borrow().clone();
+        match reason {
+            None | Some(StopReason::Shutdown) => Ok(()),
+            Some(reason) => Err(reason.into()),
+        }
+    }
+}
+
+/// The peer side of a node, before it starts.
+struct Peers {
+    transport: Arc<TcpTransport>,
+    listener: Listener,
+    address: String,
+}
+
+pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
+    config.validate()?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    #[cfg(not(feature = "http"))]
+    if config.http.is_some() {
+        return Err(OpenError::Unsupported {
+            what: "HTTP interface (feature `http`)",
+        });
+    }
+    let directory = open_directory(&config).await?;
+    let identity = directory.identity();
+    let node_id = identity.current().node_id;
+    let peers = match &config.peers {
+        Some(peers) => Some(open_peers(peers, &directory).await?),
+        None => None,
+    };
+    let transport: Arc<dyn Transport> = match &peers {
+        Some(peers) => Arc::<TcpTransport>::clone(&peers.transport),
+        None => Arc::new(Lonely),
+    };
+    let ports = Ports {
+        disk: Arc::new(OsDisk),
+        transport,
+        clock: Arc::new(OsClock),
+        entropy: Arc::new(OsEntropy),
+    };
+    let peer_address = peers.as_ref().map(|peers| peers.address.clone());
+    let node = Node::<Store>::start(node_config(&config, peer_address.clone()), directory, ports).await?;
+    let members = node.status().members.len();
+    if peers.is_none() && members > 1 {
+        node.shutdown().await;
+        return Err(OpenError::PeersMissing { members });
+    }
+    let (transport, serving) = match peers {
+        Some(peers) => (Some(peers.transport), Some(peers.listener.serve(node.inbound()))),
+        None => (None, None),
+    };
+    let running = Running {
+        node_id,
+        peer_address,
+        patience: config.timing.election_max * 2,
+        transport,
+        serving: Mutex::new(serving),
+        forming: Mutex::new(None),
+        trouble: Arc::default(),
+        #[cfg(feature = "http")]
+        http: Mutex::new(None),
+        http_address: std::sync::OnceLock::new(),
+        stopped: OnceCell::new(),
+    };
+    let service = Service::new(node, config.value_bytes_max);
+    let concord = Concord::assemble(service, running, config.request_timeout);
+    match finish(&concord, &config).await {
+        Ok(()) => Ok(concord),
+        Err(error) => {
+            // What could not be finished must not be left half running; its own error counts.
+            let _ = concord.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+/// Has the node belong to a cluster, and opens HTTP.
+async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
+    let node = concord.service().node().clone();
+    let running = concord.running();
+    match config.peers.as_ref().map_or(&Start::Alone, |peers| &peers.start) {
+        Start::Alone => node.form(StartMode::Alone).await?,
+        Start::Seeds(seeds) => form_later(running, node, StartMode::Seeds(seeds.clone())),
+        Start::Join(member) => form_later(running, node, StartMode::Join(member.clone())),
+    }
+    #[cfg(feature = "http")]
+    if let Some(http) = &config.http {
+        let server = crate::http::serve(concord, http)
+            .await
+            .map_err(|source| OpenError::Listen {
+                purpose: "http",
+                address: http.listen.clone(),
+                source,
+            })?;
+        // Set once: a node is finished once.
+        let _ = running.http_address.set(server.local_addr());
+        *running.http.lock() = Some(server);
+    }
+    Ok(())
+}
+
+/// Waits for peers in the background: they may only start after this node.
+fn form_later(running: &Running, node: Node<Store>, mode: StartMode) {
+    let trouble = Arc::clone(&running.trouble);
+    let task = tokio::spawn(async move {
+        if let Err(error) = node.form(mode).await {
+            tracing::error!(%error, "this node cannot come to belong to its cluster");
+            *trouble.lock() = Some(error.to_string());
+        }
+    });
+    *running.forming.lock() = Some(task);
+}
+
+async fn open_directory(config: &Config) -> Result<DataDirectory, OpenError> {
+    let (root, node_id) = (config.data_dir.clone(), config.node_id);
+    let opening = tokio::task::spawn_blocking(move || {
+        DataDirectory::open(&root, node_id, Arc::new(OsDisk), &OsEntropy)
+    });
+    match opening.await {
+        Ok(directory) => Ok(directory?),
+        // The runtime ends: as good as never started.
+        Err(_) => Err(StartError::Stopped(StopReason::Shutdown).into()),
+    }
+}
+
+async fn open_peers(config: &PeerConfig, directory: &DataDirectory) -> Result<Peers, OpenError> {
+    let secret = config::peer_secret(config);
+    let secret =
+        ClusterSecret::new(secret.expose().as_bytes().to_vec()).map_err(|_| ConfigError::unfit_secret())?;
+    let identity = directory.identity();
+    let transport = TcpTransport::new(
+        Arc::new(move || identity.current()),
+        secret.clone(),
+        NetConfig::default(),
+    );
+    let listener = Listener::bind(&config.listen, secret, NetConfig::default())
+        .await
+        .map_err(|error| OpenError::Listen {
+            purpose: "peers",
+            address: error.address,
+            source: error.source,
+        })?;
+    let bound = listener.local_addr();
+    let address = match &config.advertise {
+        Some(advertise) => advertise.clone(),
+        // The configured text is what the seed list names; port 0 is known only now.
+        None if config.listen.ends_with(":0") => bound.to_string(),
+        None => config.listen.clone(),
+    };
+    Ok(Peers {
+        transport: Arc::new(transport),
+        listener,
+        address,
+    })
+}
+
+fn node_config(config: &Config, peer_address: Option<String>) -> NodeConfig {
+    let mut node = NodeConfig::new(&config.data_dir);
+    node.node_id = config.node_id;
+    node.peer_address = peer_address;
+    node.timing = Timing {
+        heartbeat: config.timing.heartbeat,
+        election_min: config.timing.election_min,
+        election_max: config.timing.election_max,
+    };
+    node.log = LogConfig {
+        segment_bytes: config.log.segment_bytes,
+    };
+    node
+}

@@ -1,0 +1,164 @@
+//! The embedded handle: a node inside this process.
+//!
+//! Operations are built like sentences and run when awaited:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use concord_server::{Concord, Config};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = Concord::open(Config::at("./data")).await?;
+//! db.put("session:7", "alice").ttl(Duration::from_secs(30)).await?;
+//! let found = db.get("session:7").strong().await?;
+//! assert_eq!(found.as_ref().and_then(|entry| entry.text()), Some("alice"));
+//! db.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Not here: consensus (`concord-raft`), the checks that every interface shares (`service`).
+
+mod cluster;
+mod convert;
+mod operation;
+mod read;
+mod scan;
+mod write;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use concord_auth::{Principal, ReadAction};
+use concord_core::ids::{NodeId, Revision};
+use concord_raft::NodeStatus;
+
+pub use self::cluster::Readiness;
+pub use self::convert::IntoValue;
+pub use self::operation::Operation;
+pub use self::read::{Exists, Get, GetTtl, History, HistoryEntries};
+pub use self::scan::{Cursor, Page, Scan};
+pub use self::write::{Compact, Delete, Increment, Put, Touch};
+
+use crate::compose::{self, OpenError, Running};
+use crate::config::Config;
+use crate::error::Error;
+use crate::service::{self, Service};
+
+/// A node in this process: a durable, strongly consistent key-value store, alone or as a
+/// member of a cluster. Clones share the node; it runs until [`Concord::shutdown`].
+///
+/// Works under any tokio runtime; several may live in one process.
+#[derive(Clone)]
+pub struct Concord {
+    inner: Arc<Inner>,
+    principal: Principal,
+}
+
+struct Inner {
+    service: Service,
+    running: Running,
+    request_timeout: Duration,
+}
+
+impl Concord {
+    /// Opens the data directory of `config`, recovers what is in it, and starts the node.
+    ///
+    /// Returns when the node runs. A node that starts alone leads by then; one with seeds or
+    /// one that joins may still wait for the others: see [`Concord::wait_until_ready`].
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: the configuration, the data directory, or an address is not usable.
+    /// Nothing runs then.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        compose::open(config).await
+    }
+
+    pub(crate) fn assemble(service: Service, running: Running, request_timeout: Duration) -> Self {
+        let inner = Inner {
+            service,
+            running,
+            request_timeout,
+        };
+        Self {
+            inner: Arc::new(inner),
+            principal: Principal::embedder(),
+        }
+    }
+
+    /// The same node in somebody else's name.
+    #[cfg(feature = "http")]
+    pub(crate) fn on_behalf_of(&self, principal: Principal) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            principal,
+        }
+    }
+
+    /// This node's id.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.running.node_id()
+    }
+
+    /// The revision that this node has applied. No wait, no network.
+    pub fn revision(&self) -> Revision {
+        self.service().latest().view.revision()
+    }
+
+    /// Where HTTP is served, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.inner.running.http_address()
+    }
+
+    /// Where other nodes reach this one, if they do.
+    pub fn peer_address(&self) -> Option<String> {
+        self.inner.running.peer_address().map(str::to_owned)
+    }
+
+    /// This node and its view of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`, where authentication says so.
+    pub fn status(&self) -> Result<NodeStatus, Error> {
+        let permitted = service::permit(&self.principal, ReadAction::Status)?;
+        Ok(self.service().status(&permitted))
+    }
+
+    /// Stops: lets requests in flight finish, hands leadership on, closes the log. The handle
+    /// and its clones answer `shutting_down` from then on; a second call waits for the first.
+    ///
+    /// # Errors
+    ///
+    /// `storage_failed` if the log could not be closed in order. What was acknowledged is safe.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.inner.running.shutdown(self.service().node()).await
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        &self.inner.service
+    }
+
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.inner.request_timeout
+    }
+
+    pub(crate) fn running(&self) -> &Running {
+        &self.inner.running
+    }
+}
+
+impl fmt::Debug for Concord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Concord")
+            .field("node_id", &self.node_id())
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,183 @@
+//! Cluster administration and readiness.
+
+use std::future::Future;
+use std::time::Duration;
+
+use concord_auth::AdminAction;
+use concord_core::Store;
+use concord_core::ids::{LogIndex, NodeId};
+use concord_raft::node::Node;
+use concord_raft::{MembershipError, NodeStatus, Role};
+use tokio::time::Instant;
+
+use super::Concord;
+use crate::error::{Error, ErrorKind};
+use crate::limits;
+use crate::service::{node_id, permit};
+
+/// Whether a node can serve, and if not, why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Readiness {
+    /// It knows a leader and has applied what it knows to be committed.
+    Ready,
+    /// It cannot serve everything yet, or any more.
+    NotReady {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+impl Concord {
+    /// Whether this node can serve, without any wait.
+    pub fn readiness(&self) -> Readiness {
+        let status = self.service().node().status();
+        readiness(&status, self.running().trouble(), self.running().patience())
+    }
+
+    /// Waits until this node can serve.
+    ///
+    /// # Errors
+    ///
+    /// `not_ready` with the reason when the time is over; at once if it can never be: the
+    /// cluster refused this node, or it stops.
+    pub async fn wait_until_ready(&self, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(trouble) = self.running().trouble() {
+                return Err(Error::new(ErrorKind::NotReady, trouble));
+            }
+            let reason = match self.readiness() {
+                Readiness::Ready => return Ok(()),
+                Readiness::NotReady { reason } => reason,
+            };
+            if Instant::now() >= deadline {
+                return Err(Error::new(ErrorKind::NotReady, reason));
+            }
+            // Leadership, membership and apply each change what the status says: looking at
+            // it at a steady pace is simpler than waiting for three things at once.
+            tokio::time::sleep(limits::READY_POLL_INTERVAL).await;
+        }
+    }
+
+    /// Adds the node that listens for peers at `address` as a learner, and gives its id. It
+    /// must run and belong to no cluster. Adding a member again does nothing.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request`, `already_exists`, `not_ready`, `no_quorum`; `outcome_unknown`, after
+    /// which it can safely be asked again.
+    pub async fn add_learner(&self, address: impl Into<String>) -> Result<NodeId, Error> {
+        let address = address.into();
+        self.change(|node| async move { node.add_learner(address).await })
+            .await
+    }
+
+    /// Lets a learner vote, once it has caught up.
+    ///
+    /// # Errors
+    ///
+    /// `not_ready` with how far it is behind, `not_found`, and as [`Concord::add_learner`].
+    pub async fn promote(&self, member: u64) -> Result<(), Error> {
+        let member = node_id(member)?;
+        self.change(|node| async move { node.promote(member).await })
+            .await
+    }
+
+    /// Removes a member, alive or dead. Its id is never used again.
+    ///
+    /// # Errors
+    ///
+    /// `not_found`, `invalid_request` for the last voter, and as [`Concord::add_learner`].
+    pub async fn remove_member(&self, member: u64) -> Result<(), Error> {
+        let member = node_id(member)?;
+        self.change(|node| async move { node.remove(member).await }).await
+    }
+
+    /// Removes a member and lets the learner `joining` vote in its place, in one change.
+    ///
+    /// # Errors
+    ///
+    /// As [`Concord::promote`] and [`Concord::remove_member`].
+    pub async fn replace_member(&self, leaving: u64, joining: u64) -> Result<(), Error> {
+        let (leaving, joining) = (node_id(leaving)?, node_id(joining)?);
+        self.change(|node| async move { node.replace(leaving, joining).await })
+            .await
+    }
+
+    /// Moves leadership to a voter, or to the one that has caught up most. Returns when
+    /// another node leads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Concord::add_learner`]; leadership may have moved nevertheless.
+    pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<(), Error> {
+        let to = to.map(node_id).transpose()?;
+        let permitted = permit(self.principal(), AdminAction::TransferLeadership)?;
+        let node = self.service().administer(&permitted).clone();
+        self.bounded(node.transfer_leadership(to)).await
+    }
+
+    /// Writes a snapshot of this node's state now, and cuts its log behind it. Gives the last
+    /// entry in it.
+    ///
+    /// # Errors
+    ///
+    /// `storage_failed` or `shutting_down`; `timeout` if it takes longer than ten minutes, in
+    /// which case it goes on.
+    pub async fn snapshot(&self) -> Result<LogIndex, Error> {
+        let permitted = permit(self.principal(), AdminAction::Snapshot)?;
+        let node = self.service().administer(&permitted);
+        tokio::time::timeout(limits::REQUEST_TIMEOUT_MAX, node.snapshot_now())
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, "the snapshot takes longer than ten minutes"))??;
+        Ok(node.status().snapshot_index)
+    }
+
+    async fn change<T, F>(&self, change: impl FnOnce(Node<Store>) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, MembershipError>>,
+    {
+        let permitted = permit(self.principal(), AdminAction::ChangeMembers)?;
+        let node = self.service().administer(&permitted).clone();
+        self.bounded(change(node)).await
+    }
+
+    /// Nobody waits without limit: a change that takes too long may still happen.
+    async fn bounded<T>(&self, change: impl Future<Output = Result<T, MembershipError>>) -> Result<T, Error> {
+        match tokio::time::timeout(limits::CHANGE_TIMEOUT, change).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(Error::new(
+                ErrorKind::OutcomeUnknown,
+                "no answer in time, outcome unknown",
+            )),
+        }
+    }
+}
+
+/// Judges a status. `trouble` is why the node cannot come to belong to a cluster.
+fn readiness(status: &NodeStatus, trouble: Option<String>, patience: Duration) -> Readiness {
+    let quorum_silent = status.quorum_silent_ms.map(Duration::from_millis);
+    let reason = if let Some(stopped) = &status.stopped {
+        stopped.to_string()
+    } else if let Some(trouble) = trouble {
+        trouble
+    } else if status.cluster_id.is_none() {
+        "this node belongs to no cluster yet".to_owned()
+    } else if status.receiving_snapshot.is_some() {
+        "this node receives a snapshot from the leader".to_owned()
+    } else if status.leader.is_none() {
+        "no leader is known".to_owned()
+    } else if status.role == Role::Leader && quorum_silent.is_some_and(|silent| silent > patience) {
+        "this node leads but cannot reach a majority".to_owned()
+    } else if status.applied_index < status.commit_index {
+        let behind = status
+            .commit_index
+            .get()
+            .saturating_sub(status.applied_index.get());
+        format!("this node is {behind} entries behind")
+    } else {
+        return Readiness::Ready;
+    };
+    Readiness::NotReady { reason }
+}

@@ -1,0 +1,309 @@
+//! Reads of one key.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use concord_auth::ReadAction;
+use concord_core::ids::Revision;
+use concord_core::key::{Key, check_key};
+use concord_core::limits;
+use concord_core::view::{Direction, HistoryRequest, ReadView, Version};
+use concord_raft::ReadConsistency;
+
+use super::Concord;
+use super::operation::Operation;
+use crate::answer::{Answer, Entry, Remaining};
+use crate::error::{Error, ErrorKind};
+use crate::service::{ReadPlan, Snapshot, permit};
+
+impl Concord {
+    /// Reads a key.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_key`; `compacted` or `future_revision` with [`Get::revision`]; `no_quorum`,
+    /// `not_ready`, `timeout`, `overloaded`. Reads never write.
+    ///
+    /// # Consistency
+    ///
+    /// `leader` unless chosen otherwise: linearizable while clocks drift little. The answer
+    /// says which revision it shows.
+    pub fn get<K: AsRef<[u8]>>(&self, key: K) -> Get<'_, K> {
+        Get {
+            concord: self,
+            key,
+            revision: None,
+            plan: self.read_plan(),
+        }
+    }
+
+    /// Whether a key exists. Errors and consistency as [`Concord::get`].
+    pub fn exists<K: AsRef<[u8]>>(&self, key: K) -> Exists<'_, K> {
+        Exists(self.get(key))
+    }
+
+    /// How long a key has left; `None` if it does not exist. Errors and consistency as [`Concord::get`].
+    pub fn ttl<K: AsRef<[u8]>>(&self, key: K) -> GetTtl<'_, K> {
+        GetTtl(self.get(key))
+    }
+
+    /// The versions of a key that are still kept, newest first. Errors and consistency as
+    /// [`Concord::get`].
+    pub fn history(&self, key: impl AsRef<[u8]>) -> History<'_> {
+        let key =
+            Key::copy_of(key.as_ref()).map_err(|error| Error::new(ErrorKind::InvalidKey, error.to_string()));
+        History {
+            concord: self,
+            key,
+            direction: Direction::Descending,
+            limit: limits::HISTORY_PAGE_MAX,
+            after: None,
+            plan: self.read_plan(),
+        }
+    }
+
+    pub(super) fn read_plan(&self) -> ReadPlan {
+        ReadPlan {
+            consistency: ReadConsistency::Leader,
+            min_revision: None,
+            timeout: self.request_timeout(),
+        }
+    }
+
+    /// Runs `answer` on a view for `plan`: at once where no wait is needed.
+    pub(super) fn read<'a, T: Send + 'a>(
+        &'a self,
+        action: ReadAction,
+        plan: ReadPlan,
+        answer: impl FnOnce(&ReadView) -> Result<T, Error> + Send + 'a,
+    ) -> Operation<'a, Result<Answer<T>, Error>> {
+        let permitted = match permit(self.principal(), action) {
+            Ok(permitted) => permitted,
+            Err(denied) => return Operation::ready(Err(denied)),
+        };
+        if let Some(snapshot) = self.service().read_now(&permitted, &plan) {
+            return Operation::ready(finish(&snapshot, answer));
+        }
+        Operation::waiting(async move {
+            let snapshot = self.service().read(&permitted, &plan).await?;
+            finish(&snapshot, answer)
+        })
+    }
+}
+
+fn finish<T>(
+    snapshot: &Snapshot,
+    answer: impl FnOnce(&ReadView) -> Result<T, Error>,
+) -> Result<Answer<T>, Error> {
+    let view = &snapshot.view;
+    Ok(Answer::new(answer(view)?, view.revision(), view.now()))
+}
+
+macro_rules! read_options {
+    ($($plan:tt)+) => {
+        /// Linearizable under any clock behaviour: a quorum confirms the leader.
+        pub fn strong(self) -> Self {
+            self.consistency(ReadConsistency::Strong)
+        }
+
+        /// What this node has applied: no network, no wait; works without a quorum.
+        pub fn eventual(self) -> Self {
+            self.consistency(ReadConsistency::Eventual)
+        }
+
+        /// Sets the level.
+        pub fn consistency(mut self, consistency: ReadConsistency) -> Self {
+            self.$($plan)+.consistency = consistency;
+            self
+        }
+
+        /// Waits until this node has this revision: reads your own writes on any node.
+        pub fn min_revision(mut self, revision: Revision) -> Self {
+            self.$($plan)+.min_revision = Some(revision);
+            self
+        }
+
+        /// Waits at most this long, instead of the configured time.
+        pub fn timeout(mut self, timeout: Duration) -> Self {
+            self.$($plan)+.timeout = timeout;
+            self
+        }
+    };
+}
+pub(super) use read_options;
+
+/// A read to be awaited: see [`Concord::get`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Get<'a, K> {
+    concord: &'a Concord,
+    key: K,
+    revision: Option<Revision>,
+    plan: ReadPlan,
+}
+
+impl<'a, K: AsRef<[u8]> + Send + 'a> Get<'a, K> {
+    read_options!(plan);
+
+    /// Reads the key as it was at this revision.
+    pub fn revision(mut self, revision: Revision) -> Self {
+        self.revision = Some(revision);
+        self
+    }
+
+    fn answer<T: Send + 'a>(
+        self,
+        found: impl FnOnce(Option<Entry>, &ReadView) -> T + Send + 'a,
+    ) -> Operation<'a, Result<Answer<T>, Error>> {
+        let Self {
+            concord,
+            key,
+            revision,
+            plan,
+        } = self;
+        if let Err(error) = check_key(key.as_ref()) {
+            return Operation::ready(Err(Error::new(ErrorKind::InvalidKey, error.to_string())));
+        }
+        concord.read(ReadAction::Get, plan, move |view| {
+            let key = key.as_ref();
+            let entry = match revision {
+                None => view.get_pinned(key).map(Entry::pinned),
+                Some(revision) => view
+                    .get_at(key, revision)?
+                    .map(|record| Entry::owned(record.to_record())),
+            };
+            Ok(found(entry, view))
+        })
+    }
+}
+
+impl<'a, K: AsRef<[u8]> + Send + 'a> IntoFuture for Get<'a, K> {
+    type Output = Result<Answer<Option<Entry>>, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.answer(|entry, _| entry)
+    }
+}
+
+/// An existence check to be awaited: see [`Concord::exists`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Exists<'a, K>(Get<'a, K>);
+
+impl<'a, K: AsRef<[u8]> + Send + 'a> Exists<'a, K> {
+    read_options!(0.plan);
+
+    /// Asks about this revision.
+    pub fn revision(mut self, revision: Revision) -> Self {
+        self.0 = self.0.revision(revision);
+        self
+    }
+}
+
+impl<'a, K: AsRef<[u8]> + Send + 'a> IntoFuture for Exists<'a, K> {
+    type Output = Result<Answer<bool>, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.0.answer(|entry, _| entry.is_some())
+    }
+}
+
+/// A question for the time left, to be awaited: see [`Concord::ttl`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct GetTtl<'a, K>(Get<'a, K>);
+
+impl<'a, K: AsRef<[u8]> + Send + 'a> GetTtl<'a, K> {
+    read_options!(0.plan);
+}
+
+impl<'a, K: AsRef<[u8]> + Send + 'a> IntoFuture for GetTtl<'a, K> {
+    type Output = Result<Answer<Option<Remaining>>, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.0
+            .answer(|entry, view| entry.map(|entry| Remaining::until(entry.expires_at(), view.now())))
+    }
+}
+
+/// A look at a key's versions, to be awaited: see [`Concord::history`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct History<'a> {
+    concord: &'a Concord,
+    key: Result<Key, Error>,
+    direction: Direction,
+    limit: usize,
+    after: Option<Revision>,
+    plan: ReadPlan,
+}
+
+/// Versions of a key.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HistoryEntries {
+    /// In the order asked for.
+    pub versions: Vec<Version>,
+    /// Where to go on with [`History::after`], if there is more.
+    pub next: Option<Revision>,
+    /// Versions before this revision are forgotten, but for the one that was in force at it.
+    pub compact_revision: Revision,
+}
+
+impl History<'_> {
+    read_options!(plan);
+
+    /// Oldest first.
+    pub fn ascending(mut self) -> Self {
+        self.direction = Direction::Ascending;
+        self
+    }
+
+    /// At most this many.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Goes on behind this revision, in the order of the listing.
+    pub fn after(mut self, revision: Revision) -> Self {
+        self.after = Some(revision);
+        self
+    }
+}
+
+impl<'a> IntoFuture for History<'a> {
+    type Output = Result<Answer<HistoryEntries>, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self {
+            concord,
+            key,
+            direction,
+            limit,
+            after,
+            plan,
+        } = self;
+        let key = match key {
+            Ok(key) => key,
+            Err(invalid) => return Operation::ready(Err(invalid)),
+        };
+        concord.read(ReadAction::History, plan, move |view| {
+            let page = view.history(&HistoryRequest {
+                key,
+                direction,
+                limit,
+                after,
+            })?;
+            Ok(HistoryEntries {
+                versions: page.versions,
+                next: page.next,
+                compact_revision: view.compact_revision(),
+            })
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! Scans: ranges of keys, page by page, all at one revision.
+
+mod cursor;
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use bytes::Bytes;
+use concord_auth::ReadAction;
+use concord_core::ids::{Revision, Timestamp};
+use concord_core::key::KeyRange;
+use concord_core::record::Record;
+use concord_core::view::{Direction, ReadView, ScanOutput, ScanRequest};
+use concord_raft::ReadConsistency;
+use futures::Stream;
+use futures::stream::{self, TryStreamExt as _};
+
+pub use self::cursor::Cursor;
+use super::Concord;
+use super::operation::Operation;
+use super::read::read_options;
+use crate::error::{Error, ErrorKind};
+use crate::limits;
+use crate::service::{ReadPlan, permit};
+
+impl Concord {
+    /// Reads a range of keys: all of them unless narrowed, in ascending order, one page.
+    ///
+    /// ```no_run
+    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut records = std::pin::pin!(db.scan().prefix("user:").records());
+    /// while let Some(record) = records.try_next().await? {
+    ///     println!("{}", record.key);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Concord::get`]; `invalid_request` for a limit out of range or a foreign cursor.
+    ///
+    /// # Consistency
+    ///
+    /// As [`Concord::get`] for the first page. Every further page shows the revision of the
+    /// first, so that a scan of any length is a consistent cut, until that revision is
+    /// compacted.
+    pub fn scan(&self) -> Scan<'_> {
+        let mut request = ScanRequest::new(KeyRange::all());
+        request.limit = limits::SCAN_PAGE_DEFAULT;
+        Scan {
+            concord: self,
+            request,
+            cursor: None,
+            plan: self.read_plan(),
+        }
+    }
+}
+
+/// A scan to be awaited for its first page, or turned into a stream: see [`Concord::scan`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Scan<'a> {
+    concord: &'a Concord,
+    request: ScanRequest,
+    cursor: Option<Cursor>,
+    plan: ReadPlan,
+}
+
+/// One page of a scan.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// The records, in order. With [`Scan::keys_only`] their values are empty.
+    pub records: Vec<Record>,
+    /// How many records there are: on this page, or with [`Scan::count`] in the whole range.
+    pub count: u64,
+    /// Goes on behind this page; `None`: it was the last. A page can be short, or even
+    /// empty, without being the last.
+    pub cursor: Option<Cursor>,
+    /// The revision that was read at: the same on every page of a scan.
+    pub revision: Revision,
+    /// The cluster's clock when the page was served.
+    pub now: Timestamp,
+}
+
+impl<'a> Scan<'a> {
+    read_options!(plan);
+
+    /// Only keys that start with this.
+    pub fn prefix(mut self, prefix: impl AsRef<[u8]>) -> Self {
+        self.request.range = KeyRange::prefix(Bytes::copy_from_slice(prefix.as_ref()));
+        self
+    }
+
+    /// Only keys from `start`, included, to `end`, excluded.
+    pub fn between(mut self, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) -> Self {
+        let (start, end) = (
+            Bytes::copy_from_slice(start.as_ref()),
+            Bytes::copy_from_slice(end.as_ref()),
+        );
+        self.request.range = KeyRange::between(start, end);
+        self
+    }
+
+    /// Only keys from `start` on, included.
+    pub fn from(mut self, start: impl AsRef<[u8]>) -> Self {
+        self.request.range = KeyRange::from(Bytes::copy_from_slice(start.as_ref()));
+        self
+    }
+
+    /// Greatest key first.
+    pub fn descending(mut self) -> Self {
+        self.request.direction = Direction::Descending;
+        self
+    }
+
+    /// At most this many records a page: 1,000 if not set, 10,000 at most.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.request.limit = limit;
+        self
+    }
+
+    /// Leaves the values empty.
+    pub fn keys_only(mut self) -> Self {
+        self.request.output = ScanOutput::Keys;
+        self
+    }
+
+    /// Only counts: [`Page::count`] is then that of the whole range.
+    pub fn count(mut self) -> Self {
+        self.request.output = ScanOutput::Count;
+        self
+    }
+
+    /// Reads at this revision.
+    pub fn revision(mut self, revision: Revision) -> Self {
+        self.request.revision = Some(revision);
+        self
+    }
+
+    /// Goes on behind an earlier page of the same scan, at its revision.
+    pub fn cursor(mut self, cursor: Cursor) -> Self {
+        self.cursor = Some(cursor);
+        self
+    }
+
+    /// All pages, one after the other, each when it is asked for.
+    pub fn pages(self) -> impl Stream<Item = Result<Page, Error>> + Send + 'a {
+        stream::try_unfold(Some(self), |scan| async move {
+            let Some(scan) = scan else { return Ok(None) };
+            let page = scan.clone().await?;
+            let next = page.cursor.clone().map(|cursor| scan.cursor(cursor));
+            Ok(Some((page, next)))
+        })
+    }
+
+    /// All records, page by page, each page when its first record is asked for.
+    pub fn records(self) -> impl Stream<Item = Result<Record, Error>> + Send + 'a {
+        self.pages()
+            .map_ok(|page| stream::iter(page.records.into_iter().map(Ok)))
+            .try_flatten()
+    }
+
+    /// Whether the page may take long enough to hold up other tasks of the runtime.
+    fn is_long(&self) -> bool {
+        self.request.output == ScanOutput::Count
+            || self.request.limit > limits::SCAN_PAGE_DEFAULT
+            || self.request.revision.is_some()
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        let Some(cursor) = &self.cursor else { return Ok(()) };
+        if self.request.output == ScanOutput::Count || self.request.revision.is_some() {
+            return Err(Error::invalid_request(
+                "a cursor has its own revision and no count",
+            ));
+        }
+        let position = cursor
+            .position_in(&self.request.range, self.request.direction)
+            .ok_or_else(|| Error::invalid_request("cursor is not of this scan"))?;
+        // Whoever served the page before had this revision: this node must have it too.
+        self.plan.min_revision = self.plan.min_revision.max(Some(position.revision()));
+        self.request.after = Some(position.clone());
+        Ok(())
+    }
+}
+
+impl<'a> IntoFuture for Scan<'a> {
+    type Output = Result<Page, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(mut self) -> Self::IntoFuture {
+        if let Err(error) = self.prepare() {
+            return Operation::ready(Err(error));
+        }
+        let is_long = self.is_long();
+        let Self {
+            concord,
+            request,
+            plan,
+            ..
+        } = self;
+        Operation::waiting(async move {
+            let permitted = permit(concord.principal(), ReadAction::Scan)?;
+            let snapshot = match concord.service().read_now(&permitted, &plan) {
+                Some(snapshot) => snapshot,
+                None => concord.service().read(&permitted, &plan).await?,
+            };
+            if !is_long {
+                return page(&snapshot.view, &request);
+            }
+            let scanning = tokio::task::spawn_blocking(move || page(&snapshot.view, &request));
+            scanning
+                .await
+                .map_err(|_| Error::new(ErrorKind::ShuttingDown, "the runtime is shutting down"))?
+        })
+    }
+}
+
+fn page(view: &ReadView, request: &ScanRequest) -> Result<Page, Error> {
+    let page = view.scan(request)?;
+    Ok(Page {
+        records: page.records,
+        count: page.count,
+        cursor: page
+            .next
+            .map(|position| Cursor::new(&request.range, request.direction, position)),
+        revision: page.revision,
+        now: view.now(),
+    })
+}

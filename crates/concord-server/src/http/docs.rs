@@ -1,0 +1,89 @@
+//! The OpenAPI document, and the pages that show it. Neither needs the internet.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::HeaderValue;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{Redirect, Response};
+use axum::routing::get;
+use serde::Serialize;
+use utoipa::openapi::OpenApi as Document;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+/// Where the document is served.
+pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
+
+/// The parts of the document that no handler says.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Concord",
+        description = "A strongly consistent key-value store. Every answer carries `X-Concord-Revision`. Errors are always \
+                       `{\"status\":\"error\",\"error\":{\"code\",\"message\",\"details\"}}`.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    tags(
+        (name = "kv", description = "Keys and values"),
+        (name = "cluster", description = "Status and administration"),
+        (name = "health", description = "Probes")
+    )
+)]
+pub(crate) struct Skeleton;
+
+/// Any error.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct ErrorBody {
+    /// Always `error`.
+    status: String,
+    /// The error.
+    error: ErrorPart,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorPart {
+    /// The name, such as `not_found`. Stable.
+    code: String,
+    /// What happened, for people.
+    message: String,
+    /// Facts, by name.
+    details: ErrorDetails,
+}
+
+/// Facts about an error. There may be more, by name.
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetails {
+    /// Whether the request may have changed something. `false` is a promise.
+    may_have_written: bool,
+    /// Whether the same request may succeed later, without any danger in trying.
+    retryable: bool,
+    /// What the caller can do.
+    advice: String,
+}
+
+/// The routes that show `document`.
+pub(super) fn routes(document: &Document, with_pages: bool) -> Result<Router, serde_json::Error> {
+    let json = Bytes::from(serde_json::to_vec(document)?);
+    let serve = move || {
+        let json = json.clone();
+        async move {
+            let mut response = Response::new(Body::from(json));
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        }
+    };
+    let router = Router::new()
+        .route(DOCUMENT, get(serve.clone()))
+        .route("/openapi.json", get(serve));
+    if !with_pages {
+        return Ok(router);
+    }
+    let pages = SwaggerUi::new("/docs").config(Config::from(DOCUMENT).validator_url("none"));
+    Ok(router
+        .merge(Router::from(pages))
+        .route("/api/docs", get(|| async { Redirect::to("/docs/") })))
+}

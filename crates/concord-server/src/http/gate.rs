@@ -1,0 +1,128 @@
+//! What every request passes: the host check on its way in, the revision on its way out.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::HOST;
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use tower::Service as _;
+
+use super::error::ApiError;
+use crate::concord::Concord;
+use crate::error::ErrorKind;
+
+/// The revision that an answer was served at.
+pub(crate) const REVISION: HeaderName = HeaderName::from_static("x-concord-revision");
+
+/// The service of one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    router: Router,
+    concord: Concord,
+    hosts: Arc<Hosts>,
+}
+
+/// Under which names clients may address this node.
+#[derive(Debug)]
+pub(crate) enum Hosts {
+    /// Any.
+    Any,
+    /// IP addresses, `localhost` and these.
+    Only(Vec<String>),
+}
+
+impl Hosts {
+    /// A web page whose name an attacker points at this machine (DNS rebinding) is of the
+    /// same origin as this node in the browser's eyes, but its requests carry that name.
+    fn allows(&self, host: Option<&str>) -> bool {
+        let Self::Only(names) = self else { return true };
+        // HTTP/1.0 and hand-made requests have no name, and no browser behind them.
+        let Some(host) = host else { return true };
+        let name = match host.strip_prefix('[') {
+            Some(address) => address.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok()
+            || names.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+    }
+}
+
+impl Gate {
+    pub(super) fn new(router: Router, concord: Concord, hosts: Hosts) -> Self {
+        Self {
+            router,
+            concord,
+            hosts: Arc::new(hosts),
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Gate {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let host = match request.uri().host() {
+            Some(host) => Some(host),
+            None => request
+                .headers()
+                .get(HOST)
+                .map(|host| host.to_str().unwrap_or("?")),
+        };
+        let allowed = self.hosts.allows(host);
+        let concord = self.concord.clone();
+        let mut router = self.router.clone();
+        Box::pin(async move {
+            let mut response = if allowed {
+                router
+                    .call(request.map(Body::new))
+                    .await
+                    .unwrap_or_else(|never| match never {})
+            } else {
+                let message = "this host name is not among http.allowed_hosts";
+                ApiError::new(ErrorKind::Forbidden, message)
+                    .status(StatusCode::FORBIDDEN)
+                    .into_response()
+            };
+            // Handlers that looked at a view have said its revision; the others get the latest.
+            response
+                .headers_mut()
+                .entry(REVISION)
+                .or_insert_with(|| HeaderValue::from(concord.revision().get()));
+            Ok(response)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_names_are_refused_only_where_names_are_listed() {
+        let only = Hosts::Only(vec!["db.example".to_owned()]);
+        for host in [
+            "localhost:4000",
+            "127.0.0.1",
+            "127.0.0.1:4000",
+            "[::1]:4000",
+            "LOCALHOST",
+            "DB.example:1",
+        ] {
+            assert!(only.allows(Some(host)), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:4000", "?", ""] {
+            assert!(!only.allows(Some(host)), "{host}");
+        }
+        assert!(only.allows(None));
+        assert!(Hosts::Any.allows(Some("evil.example")));
+    }
+}

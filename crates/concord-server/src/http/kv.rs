@@ -1,0 +1,342 @@
+//! One key: store, read, remove.
+
+use std::str;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{ACCEPT, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue};
+use concord_core::document::Document;
+use concord_core::ids::Revision;
+use concord_core::value::{Value, ValueFormat};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
+
+use super::answer::{etag, not_modified, ok, ok_sized, tagged, with_body};
+use super::app::{Consistency, Level, PathKey, Shared, revision, timeout};
+use super::body::{self, MediaType};
+use super::error::{ApiError, ApiResult};
+use super::later;
+use super::query::Query;
+use super::record::RecordBody;
+use crate::answer::Entry;
+use crate::error::ErrorKind;
+use crate::json;
+
+/// What a JSON answer is about larger than its value.
+const ENVELOPE_BYTES: usize = 256;
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PutParams {
+    /// How long the key lives: seconds, or a duration such as `1h30m` or `500ms`. For raw bodies.
+    ttl: Option<String>,
+    /// Answer with the record that was replaced.
+    return_previous: bool,
+    /// How long to wait at most, such as `5s`.
+    timeout: Option<String>,
+}
+
+/// A value to store.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutBody<'a> {
+    /// The value. A string is kept as text, anything else as a document.
+    #[serde(borrow)]
+    #[schema(value_type = Value)]
+    value: &'a RawValue,
+    /// How long the key lives: whole seconds, or a text such as "1h30m" or "500ms"; null or missing: for ever.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<Object>)]
+    ttl: Option<&'a RawValue>,
+    /// What to keep the value as, if not as described there. Binary values are given in Base64.
+    #[serde(default)]
+    format: Option<Format>,
+    /// Answer with the record that was replaced.
+    #[serde(default)]
+    return_previous: bool,
+}
+
+/// What a value is kept as.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// Any bytes.
+    Binary,
+    /// UTF-8.
+    Text,
+    /// A JSON tree.
+    Document,
+}
+
+/// The answer to a put.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PutAnswer<'a> {
+    /// The revision of the write.
+    revision: u64,
+    /// What was replaced, if that was asked for; null: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RecordBody>)]
+    previous: Option<Option<RecordBody<'a>>>,
+}
+
+/// Stores a value.
+#[utoipa::path(
+    put, path = "/api/v1/kv/{key}", tag = "kv",
+    params(("key" = String, Path, description = "The key, percent-encoded"), PutParams),
+    request_body(
+        content((PutBody = "application/json"), (String = "text/plain"), (Vec<u8> = "application/octet-stream")),
+        description = "JSON with the value, or the raw value"),
+    responses(
+        (status = 200, description = "Stored", body = super::answer::Ok<PutAnswer>),
+        (status = "4XX", description = "Nothing was written, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
+        (status = 503, description = "Nothing was written; try again", body = super::docs::ErrorBody)))]
+pub(crate) async fn put(
+    State(app): State<Shared>,
+    key: PathKey,
+    Query(params): Query<PutParams>,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult {
+    later::check_conditions(&headers)?;
+    let timeout = timeout(&app, params.timeout.as_deref())?;
+    let media_type = body::media_type(&headers)?;
+    let bytes = body::read(body, app.body_bytes_max).await?;
+    let mut return_previous = params.return_previous;
+    let mut ttl = params.ttl.as_deref().map(body::ttl_text).transpose()?;
+    let value = match media_type {
+        MediaType::Text => text(bytes)?,
+        MediaType::Binary => Value::binary(bytes),
+        MediaType::Json => {
+            let body: PutBody<'_> = body::json(&bytes)?;
+            return_previous |= body.return_previous;
+            if let Some(written) = body.ttl {
+                if ttl.is_some() {
+                    return Err(ApiError::invalid_request(
+                        "ttl is given twice, in the query and in the body",
+                    ));
+                }
+                ttl = Some(body::ttl(written)?);
+            }
+            value_of(body.value, body.format)?
+        }
+    };
+    let mut put = app.concord.put(&key, value).timeout(timeout);
+    if let Some(ttl) = ttl {
+        put = put.ttl(ttl);
+    }
+    if return_previous {
+        put = put.return_previous();
+    }
+    let written = put.await?;
+    let previous = return_previous.then(|| written.previous.as_ref().map(RecordBody::new));
+    let answer = PutAnswer {
+        revision: written.revision.get(),
+        previous,
+    };
+    Ok(tagged(ok(answer, written.revision)?, written.revision))
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct GetParams {
+    /// Answer with the time that the key has left, too.
+    with_ttl: bool,
+    /// `strong`, `leader` (default) or `eventual`.
+    #[param(inline)]
+    consistency: Option<Consistency>,
+    /// Read at this revision.
+    revision: Option<u64>,
+    /// Wait until this node has this revision.
+    min_revision: Option<u64>,
+    /// How long to wait at most, such as `5s`.
+    timeout: Option<String>,
+}
+
+/// Reads a key.
+///
+/// With `Accept: text/plain` or `application/octet-stream` the answer is the value alone,
+/// with its own type.
+#[utoipa::path(
+    get, path = "/api/v1/kv/{key}", tag = "kv",
+    params(("key" = String, Path, description = "The key, percent-encoded"), GetParams),
+    responses(
+        (status = 200, description = "Found", body = super::answer::Ok<RecordBody>),
+        (status = 304, description = "Still the version named in `If-None-Match`"),
+        (status = "4XX", description = "Not found, or the request is wrong", body = super::docs::ErrorBody),
+        (status = 503, description = "Cannot be answered now", body = super::docs::ErrorBody)))]
+pub(crate) async fn get(
+    State(app): State<Shared>,
+    key: PathKey,
+    Query(params): Query<GetParams>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let mut get = app
+        .concord
+        .get(&key)
+        .consistency(Level::from(params.consistency).0)
+        .timeout(timeout(&app, params.timeout.as_deref())?);
+    if let Some(past) = revision("revision", params.revision)? {
+        get = get.revision(past);
+    }
+    if let Some(least) = revision("min_revision", params.min_revision)? {
+        get = get.min_revision(least);
+    }
+    let found = get.await?;
+    let Some(entry) = &found.data else {
+        return Err(ApiError::new(ErrorKind::NotFound, "key not found"));
+    };
+    if headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| *known == etag(entry.mod_revision()))
+    {
+        return Ok(not_modified(entry.mod_revision(), found.revision));
+    }
+    let response = if wants_raw(&headers) {
+        raw(entry, found.revision)?
+    } else {
+        let mut record = RecordBody::of_entry(key.as_bytes(), entry);
+        if params.with_ttl {
+            record = record.with_ttl(entry.expires_at(), found.now);
+        }
+        ok_sized(
+            record,
+            found.revision,
+            entry.bytes().len() + key.as_bytes().len() + ENVELOPE_BYTES,
+        )?
+    };
+    Ok(tagged(response, entry.mod_revision()))
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteParams {
+    /// Answer with the record that was removed.
+    return_previous: bool,
+    /// How long to wait at most, such as `5s`.
+    timeout: Option<String>,
+}
+
+/// The answer to a delete.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeleteAnswer<'a> {
+    /// The revision of the removal, or the current one if there was nothing to remove.
+    revision: u64,
+    /// Whether there was something to remove.
+    existed: bool,
+    /// What was removed, if that was asked for; null: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RecordBody>)]
+    previous: Option<Option<RecordBody<'a>>>,
+}
+
+/// Removes a key. Succeeds also if there is none.
+#[utoipa::path(
+    delete, path = "/api/v1/kv/{key}", tag = "kv",
+    params(("key" = String, Path, description = "The key, percent-encoded"), DeleteParams),
+    responses(
+        (status = 200, description = "Absent now", body = super::answer::Ok<DeleteAnswer>),
+        (status = "4XX", description = "Nothing was written, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
+        (status = 503, description = "Nothing was written; try again", body = super::docs::ErrorBody)))]
+pub(crate) async fn delete(
+    State(app): State<Shared>,
+    key: PathKey,
+    Query(params): Query<DeleteParams>,
+    headers: HeaderMap,
+) -> ApiResult {
+    later::check_conditions(&headers)?;
+    let mut delete = app
+        .concord
+        .delete(&key)
+        .timeout(timeout(&app, params.timeout.as_deref())?);
+    if params.return_previous {
+        delete = delete.return_previous();
+    }
+    let deleted = delete.await?;
+    let previous = params
+        .return_previous
+        .then(|| deleted.previous.as_ref().map(RecordBody::new));
+    let answer = DeleteAnswer {
+        revision: deleted.revision.get(),
+        existed: deleted.existed,
+        previous,
+    };
+    ok(answer, deleted.revision)
+}
+
+fn text(bytes: Bytes) -> ApiResult<Value> {
+    Value::new(ValueFormat::Text, bytes).map_err(|error| invalid_value(error.to_string()))
+}
+
+/// A JSON value as the value to keep.
+fn value_of(raw: &RawValue, format: Option<Format>) -> ApiResult<Value> {
+    let is_string = raw.get().starts_with('"');
+    let format = format.unwrap_or(if is_string { Format::Text } else { Format::Document });
+    match format {
+        Format::Text | Format::Binary if !is_string => {
+            Err(invalid_value("value must be a string to be of that format"))
+        }
+        Format::Text => Ok(Value::text(string(raw)?)),
+        Format::Binary => {
+            use base64::Engine as _;
+            let bytes = base64::prelude::BASE64_STANDARD
+                .decode(string(raw)?)
+                .map_err(|error| invalid_value(format!("value is not Base64: {error}")))?;
+            Ok(Value::binary(bytes))
+        }
+        Format::Document => {
+            let document: Document =
+                json::document_from_json(raw.get()).map_err(|error| invalid_value(error.to_string()))?;
+            Value::document(&document).map_err(|error| crate::Error::from(error).into())
+        }
+    }
+}
+
+fn string(raw: &RawValue) -> ApiResult<String> {
+    serde_json::from_str(raw.get()).map_err(|error| invalid_value(error.to_string()))
+}
+
+fn invalid_value(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::InvalidValue, message)
+}
+
+/// Whether the caller wants the value alone. A caller that takes JSON too gets JSON.
+fn wants_raw(headers: &HeaderMap) -> bool {
+    let mut raw = false;
+    for accepted in headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+    {
+        match accepted.split(';').next().unwrap_or_default().trim() {
+            "text/plain" | "application/octet-stream" => raw = true,
+            "application/json" | "application/*" | "*/*" => return false,
+            _ => {}
+        }
+    }
+    raw
+}
+
+/// The value alone, with its own type.
+fn raw(entry: &Entry, revision: Revision) -> ApiResult {
+    let (body, content_type) = match entry.format() {
+        ValueFormat::Binary => (entry.bytes().to_vec(), "application/octet-stream"),
+        ValueFormat::Text => (entry.bytes().to_vec(), "text/plain; charset=utf-8"),
+        ValueFormat::Document => {
+            let document = entry
+                .document()
+                .ok_or_else(|| ApiError::new(ErrorKind::Corrupt, "stored document is damaged"))?;
+            (json::document_to_json(&document).into_bytes(), "application/json")
+        }
+    };
+    Ok(with_body(
+        Body::from(body),
+        HeaderValue::from_static(content_type),
+        revision,
+    ))
+}

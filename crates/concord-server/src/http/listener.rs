@@ -1,0 +1,152 @@
+//! Accepts connections: bounded in number, in header time and at shutdown.
+//!
+//! ```text
+//!   accept ── permit ── task: hyper connection ── Gate ── router
+//!      │                         │
+//!      └───── stop ──────────────┴── finishes the request it is in, then closes
+//! ```
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+use super::gate::Gate;
+use crate::config::HttpConfig;
+use crate::limits;
+
+/// A running HTTP listener. Dropping it stops accepting; connections end on their own.
+#[derive(Debug)]
+pub(crate) struct HttpServer {
+    local_addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl HttpServer {
+    /// Starts to accept.
+    pub(super) fn start(
+        socket: TcpListener,
+        local_addr: SocketAddr,
+        gate: Gate,
+        config: &HttpConfig,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let acceptor = Acceptor {
+            socket,
+            gate,
+            builder: builder(config.header_timeout),
+            permits: Arc::new(Semaphore::new(config.connections_max)),
+        };
+        let task = tokio::spawn(acceptor.run(stopped));
+        Self {
+            local_addr,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    /// The bound address.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops accepting, lets requests in flight finish for a bounded time, closes.
+    pub(crate) async fn shutdown(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The acceptor is gone only when its runtime is: then there is nothing to stop.
+            let _ = stop.send(());
+        }
+        if let Err(error) = self.task.await {
+            tracing::warn!(%error, "http listener did not end in order");
+        }
+    }
+}
+
+fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(limits::HTTP_HEAD_BYTES_MAX)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::HTTP2_STREAMS_MAX)
+        .keep_alive_interval(limits::HTTP2_PING_INTERVAL)
+        .keep_alive_timeout(header_timeout);
+    builder
+}
+
+struct Acceptor {
+    socket: TcpListener,
+    gate: Gate,
+    builder: auto::Builder<TokioExecutor>,
+    permits: Arc<Semaphore>,
+}
+
+impl Acceptor {
+    async fn run(self, mut stopped: oneshot::Receiver<()>) {
+        let graceful = GracefulShutdown::new();
+        loop {
+            let accepted = async {
+                // The permit comes first: over the cap, connections wait in the listen queue.
+                let permit = Arc::clone(&self.permits).acquire_owned().await;
+                (permit, self.socket.accept().await)
+            };
+            tokio::select! {
+                biased;
+                // A stop goes before any new connection.
+                _ = &mut stopped => break,
+                (permit, connection) = accepted => match (permit, connection) {
+                    (Ok(permit), Ok((stream, _))) => self.serve(stream, permit, &graceful),
+                    (_, Err(error)) => {
+                        // Out of descriptors, or the peer gave up: either passes.
+                        tracing::warn!(%error, "cannot accept an http connection");
+                        tokio::time::sleep(limits::HTTP_ACCEPT_PAUSE).await;
+                    }
+                    // Nobody closes the semaphore.
+                    (Err(_), Ok(_)) => break,
+                },
+            }
+        }
+        drop(self.socket);
+        if tokio::time::timeout(limits::HTTP_DRAIN_TIMEOUT, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!("http requests were still running at the end of the shutdown");
+        }
+    }
+
+    fn serve(
+        &self,
+        stream: TcpStream,
+        permit: tokio::sync::OwnedSemaphorePermit,
+        graceful: &GracefulShutdown,
+    ) {
+        // Answers are small and complete: waiting to fill a packet only adds delay.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot switch off Nagle's algorithm");
+        }
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(stream), self.gate.clone())
+            .into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "http connection ended early");
+            }
+            drop(permit);
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! All routes in one place, each with its documentation.
+
+use axum::Router;
+use axum::http::{Method, StatusCode, Uri};
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::app::{KEYS, Shared};
+use super::error::ApiError;
+use super::{cluster, docs, health, kv, scan, ttl};
+use crate::error::ErrorKind;
+
+/// The routes and the document that describes them, made from the same handlers.
+pub(super) fn documented() -> (Router<Shared>, OpenApi) {
+    OpenApiRouter::with_openapi(docs::Skeleton::openapi())
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::api_health))
+        .routes(routes!(health::api_ready))
+        .routes(routes!(kv::put, kv::get, kv::delete))
+        .routes(routes!(ttl::touch))
+        .routes(routes!(ttl::increment))
+        .routes(routes!(ttl::ttl))
+        .routes(routes!(ttl::history))
+        .routes(routes!(scan::scan))
+        .routes(routes!(cluster::status))
+        .routes(routes!(cluster::members, cluster::add))
+        .routes(routes!(cluster::promote))
+        .routes(routes!(cluster::remove))
+        .routes(routes!(cluster::replace))
+        .routes(routes!(cluster::transfer))
+        .routes(routes!(cluster::snapshot))
+        .routes(routes!(cluster::compact))
+        .split_for_parts()
+}
+
+/// The whole router.
+pub(super) fn build(app: Shared, with_pages: bool) -> Result<Router, serde_json::Error> {
+    let (router, document) = documented();
+    let router = router.with_state(app).merge(docs::routes(&document, with_pages)?);
+    Ok(router
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method))
+}
+
+async fn no_such_path(uri: Uri) -> ApiError {
+    let path = uri.path();
+    // The framework does not match an empty segment, so an empty key ends up here.
+    let rest = path.strip_prefix(KEYS);
+    if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return ApiError::new(ErrorKind::InvalidKey, "key is empty");
+    }
+    ApiError::new(ErrorKind::NotFound, "there is no such path").with("path", path.to_owned())
+}
+
+async fn no_such_method(method: Method) -> ApiError {
+    ApiError::new(
+        ErrorKind::Unsupported,
+        format!("method {method} is not known here"),
+    )
+    .status(StatusCode::METHOD_NOT_ALLOWED)
+}

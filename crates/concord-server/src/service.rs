@@ -1,0 +1,266 @@
+//! The guarded door of a node: everything that any interface asks goes through here.
+//!
+//! It takes only requests that somebody was authorised to make, so that an interface that
+//! forgets to ask does not compile. Not here: parsing, which is the interfaces'.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use concord_auth::{AdminAction, Authorized, Denied, Principal, ReadAction, Request, authorize};
+use concord_core::command::Command;
+use concord_core::ids::{NodeId, Revision};
+use concord_core::reply::{Rejection, Reply};
+use concord_core::view::{ReadView, ViewError};
+use concord_core::{Store, limits as core_limits};
+use concord_raft::node::Node;
+use concord_raft::{
+    MembershipError, NodeStatus, ProposeError, Published, ReadConsistency, ReadError, ReadRequest,
+    StopReason, Views,
+};
+use tokio::time::Instant;
+
+use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind};
+
+/// A view that a read is answered from.
+pub(crate) type Snapshot = Arc<Published<ReadView>>;
+
+/// How a read is to be served.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadPlan {
+    pub(crate) consistency: ReadConsistency,
+    pub(crate) min_revision: Option<Revision>,
+    pub(crate) timeout: Duration,
+}
+
+/// One node, guarded.
+pub(crate) struct Service {
+    node: Node<Store>,
+    views: Views<ReadView>,
+    value_bytes_max: usize,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("views", &self.views)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    pub(crate) fn new(node: Node<Store>, value_bytes_max: usize) -> Self {
+        let views = node.views();
+        Self {
+            node,
+            views,
+            value_bytes_max,
+        }
+    }
+
+    pub(crate) fn node(&self) -> &Node<Store> {
+        &self.node
+    }
+
+    /// What this node has applied, without any wait.
+    pub(crate) fn latest(&self) -> Snapshot {
+        self.views.load()
+    }
+
+    /// The view for a plan that needs no wait; `None` if it does.
+    pub(crate) fn read_now(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Option<Snapshot> {
+        if plan.consistency != ReadConsistency::Eventual {
+            return None;
+        }
+        let latest = self.latest();
+        let is_enough = plan
+            .min_revision
+            .is_none_or(|wanted| wanted <= latest.view.revision());
+        is_enough.then_some(latest)
+    }
+
+    /// The view for a plan.
+    pub(crate) async fn read(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Result<Snapshot, Error> {
+        let request = ReadRequest {
+            consistency: plan.consistency,
+            min_revision: plan.min_revision,
+        };
+        let read = self.node.read(request, Instant::now() + plan.timeout).await?;
+        Ok(read)
+    }
+
+    /// Has a command applied, once.
+    pub(crate) async fn write(
+        &self,
+        command: Authorized<Command>,
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let command = command.into_request();
+        self.check_value(&command)?;
+        let deadline = Instant::now() + timeout;
+        let reply = self.node.propose(command.to_bytes(), deadline).await?;
+        Ok(reply.into_result()?)
+    }
+
+    /// Refuses here what apply would refuse after it has cost the log its space.
+    fn check_value(&self, command: &Command) -> Result<(), Error> {
+        let Command::Put { value, .. } = command else {
+            return Ok(());
+        };
+        let size_bytes = value.bytes().len();
+        if size_bytes <= self.value_bytes_max {
+            return Ok(());
+        }
+        let message = format!("value is {size_bytes} bytes, limit is {}", self.value_bytes_max);
+        Err(Error::new(ErrorKind::ValueTooLarge, message).with("limit_bytes", number(self.value_bytes_max)))
+    }
+
+    pub(crate) fn status(&self, _: &Authorized<ReadAction>) -> NodeStatus {
+        self.node.status()
+    }
+
+    /// The node, for somebody who may change the cluster.
+    pub(crate) fn administer(&self, _: &Authorized<AdminAction>) -> &Node<Store> {
+        &self.node
+    }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// Asks whether `principal` may make `request`.
+pub(crate) fn permit<T: Request>(principal: &Principal, request: T) -> Result<Authorized<T>, Error> {
+    authorize(principal, request).map_err(Error::from)
+}
+
+impl From<Denied> for Error {
+    fn from(denied: Denied) -> Self {
+        Self::new(ErrorKind::Forbidden, denied.to_string())
+    }
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        let message = rejection.to_string();
+        match rejection {
+            Rejection::InvalidKey(_) => Self::new(ErrorKind::InvalidKey, message),
+            Rejection::InvalidTtl { ttl_ms } => Self::new(ErrorKind::InvalidTtl, message)
+                .with("ttl_ms", ttl_ms)
+                .with("ttl_ms_max", core_limits::TTL_MS_MAX),
+            Rejection::InvalidValue { .. } => Self::new(ErrorKind::InvalidValue, message),
+            Rejection::ValueTooLarge {
+                size_bytes,
+                limit_bytes,
+            } => Self::new(ErrorKind::ValueTooLarge, message)
+                .with("size_bytes", size_bytes)
+                .with("limit_bytes", limit_bytes),
+            Rejection::InvalidRequest { .. } => Self::new(ErrorKind::InvalidRequest, message),
+            Rejection::NotFound => Self::new(ErrorKind::NotFound, message),
+            Rejection::Compacted { compact_revision } => {
+                Self::new(ErrorKind::Compacted, message).with(COMPACT_REVISION, compact_revision.get())
+            }
+            Rejection::FutureRevision { revision } => {
+                Self::new(ErrorKind::FutureRevision, message).with(CURRENT_REVISION, revision.get())
+            }
+            Rejection::Unsupported { .. } => Self::new(ErrorKind::Unsupported, message),
+            Rejection::SessionExpired => Self::new(ErrorKind::OutcomeUnknown, message),
+        }
+    }
+}
+
+impl From<ViewError> for Error {
+    fn from(error: ViewError) -> Self {
+        let message = error.to_string();
+        match error {
+            ViewError::Compacted { compact_revision } => {
+                Self::new(ErrorKind::Compacted, message).with(COMPACT_REVISION, compact_revision.get())
+            }
+            ViewError::FutureRevision { revision } => {
+                Self::new(ErrorKind::FutureRevision, message).with(CURRENT_REVISION, revision.get())
+            }
+            ViewError::PageLimit { limit_max, .. } => {
+                Self::new(ErrorKind::InvalidRequest, message).with("limit_max", number(limit_max))
+            }
+            // Also what a later core may add: a read that the view does not understand.
+            ViewError::InvalidPosition | _ => Self::new(ErrorKind::InvalidRequest, message),
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        let kind = match &error {
+            ReadError::NoQuorum { .. } => ErrorKind::NoQuorum,
+            ReadError::NotReady { .. } => ErrorKind::NotReady,
+            ReadError::Overloaded { .. } => ErrorKind::Overloaded,
+            ReadError::ShuttingDown => ErrorKind::ShuttingDown,
+            // A read never writes, so anything else is a wait in vain.
+            ReadError::Timeout { .. } | _ => ErrorKind::Timeout,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ProposeError> for Error {
+    fn from(error: ProposeError) -> Self {
+        let kind = match &error {
+            ProposeError::TooLarge { .. } => ErrorKind::ValueTooLarge,
+            ProposeError::Overloaded => ErrorKind::Overloaded,
+            ProposeError::NoQuorum { .. } => ErrorKind::NoQuorum,
+            ProposeError::Timeout { .. } => ErrorKind::Timeout,
+            ProposeError::ShuttingDown => ErrorKind::ShuttingDown,
+            // The careful answer to whatever else there may be.
+            ProposeError::OutcomeUnknown { .. } | _ => ErrorKind::OutcomeUnknown,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<MembershipError> for Error {
+    fn from(error: MembershipError) -> Self {
+        let message = error.to_string();
+        match error {
+            MembershipError::NoCluster | MembershipError::InProgress => {
+                Self::new(ErrorKind::NotReady, message)
+            }
+            MembershipError::NoLeader => Self::new(ErrorKind::NoQuorum, message),
+            MembershipError::Invalid { .. } => Self::new(ErrorKind::InvalidRequest, message),
+            MembershipError::UnknownNode { node } => {
+                Self::new(ErrorKind::NotFound, message).with("node_id", node.get())
+            }
+            MembershipError::Conflict { .. } => Self::new(ErrorKind::AlreadyExists, message),
+            MembershipError::NotCaughtUp {
+                node,
+                lag_entries,
+                limit_entries,
+            } => Self::new(ErrorKind::NotReady, message)
+                .with("node_id", node.get())
+                .with("lag_entries", lag_entries)
+                .with("limit_entries", limit_entries),
+            MembershipError::Stopped(reason) => reason.into(),
+            MembershipError::OutcomeUnknown { .. } | _ => Self::new(ErrorKind::OutcomeUnknown, message),
+        }
+    }
+}
+
+impl From<StopReason> for Error {
+    fn from(reason: StopReason) -> Self {
+        let kind = match &reason {
+            StopReason::Storage { .. } => ErrorKind::StorageFailed,
+            StopReason::Corrupt { .. } => ErrorKind::Corrupt,
+            StopReason::Shutdown | StopReason::Removed | StopReason::Defect { .. } | _ => {
+                ErrorKind::ShuttingDown
+            }
+        };
+        Self::new(kind, reason.to_string())
+    }
+}
+
+/// A node id from outside.
+pub(crate) fn node_id(id: u64) -> Result<NodeId, Error> {
+    if id == 0 {
+        return Err(Error::invalid_request("node id must be 1 or more"));
+    }
+    Ok(NodeId::new(id))
+}
