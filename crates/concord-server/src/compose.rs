@@ -25,6 +25,7 @@ use concord_raft::ports::{Ports, Transport};
 use concord_raft::{
     DataDirectory, LogConfig, Node, NodeConfig, StartError, StartMode, StopReason, StorageError, Timing,
 };
+use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -191,7 +192,8 @@ impl Running {
             forming.abort();
         }
         let stopped = node.stopped();
-        node.shutdown().await;
+        // Boxed, like every call into the engine: its futures are too deep to nest.
+        node.shutdown().boxed().await;
         let serving = self.serving.lock().take();
         if let Some(serving) = serving {
             serving.shutdown().await;
@@ -243,10 +245,12 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         entropy: Arc::new(OsEntropy),
     };
     let peer_address = peers.as_ref().map(|peers| peers.address.clone());
-    let node = Node::<Store>::start(node_config(&config, peer_address.clone()), directory, ports).await?;
+    let node = Node::<Store>::start(node_config(&config, peer_address.clone()), directory, ports)
+        .boxed()
+        .await?;
     let members = node.status().members.len();
     if peers.is_none() && members > 1 {
-        node.shutdown().await;
+        node.shutdown().boxed().await;
         return Err(OpenError::PeersMissing { members });
     }
     let (transport, serving) = match peers {
@@ -283,7 +287,7 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     let node = concord.service().node().clone();
     let running = concord.running();
     match config.peers.as_ref().map_or(&Start::Alone, |peers| &peers.start) {
-        Start::Alone => node.form(StartMode::Alone).await?,
+        Start::Alone => node.form(StartMode::Alone).boxed().await?,
         Start::Seeds(seeds) => form_later(running, node, StartMode::Seeds(seeds.clone())),
         Start::Join(member) => form_later(running, node, StartMode::Join(member.clone())),
     }
@@ -307,7 +311,7 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
 fn form_later(running: &Running, node: Node<Store>, mode: StartMode) {
     let trouble = Arc::clone(&running.trouble);
     let task = tokio::spawn(async move {
-        if let Err(error) = node.form(mode).await {
+        if let Err(error) = node.form(mode).boxed().await {
             tracing::error!(%error, "this node cannot come to belong to its cluster");
             *trouble.lock() = Some(error.to_string());
         }

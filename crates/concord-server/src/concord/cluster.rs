@@ -1,6 +1,5 @@
 //! Cluster administration and readiness.
 
-use std::future::Future;
 use std::time::Duration;
 
 use concord_auth::AdminAction;
@@ -8,12 +7,16 @@ use concord_core::Store;
 use concord_core::ids::{LogIndex, NodeId};
 use concord_raft::node::Node;
 use concord_raft::{MembershipError, NodeStatus, Role};
+use futures::future::{BoxFuture, FutureExt as _};
 use tokio::time::Instant;
 
 use super::Concord;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::service::{node_id, permit};
+
+/// A change under way. Boxed: the engine's futures are too deep for the compiler to nest.
+type Change<'a, T> = BoxFuture<'a, Result<T, MembershipError>>;
 
 /// Whether a node can serve, and if not, why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +72,8 @@ impl Concord {
     /// which it can safely be asked again.
     pub async fn add_learner(&self, address: impl Into<String>) -> Result<NodeId, Error> {
         let address = address.into();
-        self.change(|node| async move { node.add_learner(address).await })
-            .await
+        let node = self.changeable()?;
+        bounded(node.add_learner(address).boxed()).await
     }
 
     /// Lets a learner vote, once it has caught up.
@@ -80,8 +83,8 @@ impl Concord {
     /// `not_ready` with how far it is behind, `not_found`, and as [`Concord::add_learner`].
     pub async fn promote(&self, member: u64) -> Result<(), Error> {
         let member = node_id(member)?;
-        self.change(|node| async move { node.promote(member).await })
-            .await
+        let node = self.changeable()?;
+        bounded(node.promote(member).boxed()).await
     }
 
     /// Removes a member, alive or dead. Its id is never used again.
@@ -91,7 +94,8 @@ impl Concord {
     /// `not_found`, `invalid_request` for the last voter, and as [`Concord::add_learner`].
     pub async fn remove_member(&self, member: u64) -> Result<(), Error> {
         let member = node_id(member)?;
-        self.change(|node| async move { node.remove(member).await }).await
+        let node = self.changeable()?;
+        bounded(node.remove(member).boxed()).await
     }
 
     /// Removes a member and lets the learner `joining` vote in its place, in one change.
@@ -101,8 +105,8 @@ impl Concord {
     /// As [`Concord::promote`] and [`Concord::remove_member`].
     pub async fn replace_member(&self, leaving: u64, joining: u64) -> Result<(), Error> {
         let (leaving, joining) = (node_id(leaving)?, node_id(joining)?);
-        self.change(|node| async move { node.replace(leaving, joining).await })
-            .await
+        let node = self.changeable()?;
+        bounded(node.replace(leaving, joining).boxed()).await
     }
 
     /// Moves leadership to a voter, or to the one that has caught up most. Returns when
@@ -115,7 +119,7 @@ impl Concord {
         let to = to.map(node_id).transpose()?;
         let permitted = permit(self.principal(), AdminAction::TransferLeadership)?;
         let node = self.service().administer(&permitted).clone();
-        self.bounded(node.transfer_leadership(to)).await
+        bounded(node.transfer_leadership(to).boxed()).await
     }
 
     /// Writes a snapshot of this node's state now, and cuts its log behind it. Gives the last
@@ -128,30 +132,26 @@ impl Concord {
     pub async fn snapshot(&self) -> Result<LogIndex, Error> {
         let permitted = permit(self.principal(), AdminAction::Snapshot)?;
         let node = self.service().administer(&permitted);
-        tokio::time::timeout(limits::REQUEST_TIMEOUT_MAX, node.snapshot_now())
+        tokio::time::timeout(limits::REQUEST_TIMEOUT_MAX, node.snapshot_now().boxed())
             .await
             .map_err(|_| Error::new(ErrorKind::Timeout, "the snapshot takes longer than ten minutes"))??;
         Ok(node.status().snapshot_index)
     }
 
-    async fn change<T, F>(&self, change: impl FnOnce(Node<Store>) -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, MembershipError>>,
-    {
+    fn changeable(&self) -> Result<Node<Store>, Error> {
         let permitted = permit(self.principal(), AdminAction::ChangeMembers)?;
-        let node = self.service().administer(&permitted).clone();
-        self.bounded(change(node)).await
+        Ok(self.service().administer(&permitted).clone())
     }
+}
 
-    /// Nobody waits without limit: a change that takes too long may still happen.
-    async fn bounded<T>(&self, change: impl Future<Output = Result<T, MembershipError>>) -> Result<T, Error> {
-        match tokio::time::timeout(limits::CHANGE_TIMEOUT, change).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(Error::new(
-                ErrorKind::OutcomeUnknown,
-                "no answer in time, outcome unknown",
-            )),
-        }
+/// Nobody waits without limit: a change that takes too long may still happen.
+async fn bounded<T>(change: Change<'_, T>) -> Result<T, Error> {
+    match tokio::time::timeout(limits::CHANGE_TIMEOUT, change).await {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err(Error::new(
+            ErrorKind::OutcomeUnknown,
+            "no answer in time, outcome unknown",
+        )),
     }
 }
 
