@@ -29,6 +29,7 @@ pub mod command;
 mod crc32c;
 pub mod document;
 pub mod ids;
+pub mod invariants;
 pub mod key;
 pub mod limits;
 pub mod machine;

@@ -1,0 +1,252 @@
+//! Checks that hold between the parts of a store after every batch. They look at everything:
+//! for tests and offline verification, never on a hot path.
+//!
+//! | check | invariant |
+//! | --- | --- |
+//! | usage recounted from the live records | I10 |
+//! | expiry queue is exactly the live deadlines, none of them past | I17 |
+//! | every change has its versions in the history, and nothing else is there | I11 |
+//! | every revision since compaction changed something | I11 |
+//! | session totals recounted, blocks disjoint | I7 |
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::ids::{Revision, SessionId, Timestamp};
+use crate::key::namespace_of;
+use crate::record::cell::{self, StoredCell};
+use crate::state::{State, change, history_key};
+use crate::store::{SessionHeader, SessionTable, Store, decode_replies, session_key_parts};
+use crate::view::Usage;
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant}: {detail}")]
+pub struct Violation {
+    /// Its number, as in `docs/invariants.md`.
+    pub invariant: &'static str,
+    /// What was found.
+    pub detail: String,
+}
+
+/// Checks a store between batches.
+///
+/// # Errors
+///
+/// The first violation that was found.
+pub fn check(store: &Store) -> Result<(), Violation> {
+    let state = store.state();
+    for tree in [
+        &state.live,
+        &state.history,
+        &state.changes,
+        &state.sessions,
+        &state.usage,
+    ] {
+        tree.check().map_err(|detail| Violation {
+            invariant: "tree",
+            detail: detail.into(),
+        })?;
+    }
+    check_usage(state)?;
+    check_expiry(store)?;
+    check_records(state)?;
+    check_changes(state)?;
+    check_sessions(state, store.sessions())
+}
+
+fn hold(invariant: &'static str, condition: bool, detail: impl FnOnce() -> String) -> Result<(), Violation> {
+    if condition {
+        Ok(())
+    } else {
+        Err(Violation {
+            invariant,
+            detail: detail(),
+        })
+    }
+}
+
+fn equal<T: PartialEq + core::fmt::Debug>(
+    invariant: &'static str,
+    what: &str,
+    kept: T,
+    counted: T,
+) -> Result<(), Violation> {
+    hold(invariant, kept == counted, || {
+        format!("{what} kept as {kept:?}, counted {counted:?}")
+    })
+}
+
+fn length(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+/// I10: usage kept equals usage counted from the data.
+fn check_usage(state: &State) -> Result<(), Violation> {
+    let mut counted: BTreeMap<Vec<u8>, Usage> = BTreeMap::new();
+    let mut total = Usage::default();
+    for (key, cell) in state.live.iter() {
+        let StoredCell::Record { value, .. } = cell::stored(cell.as_bytes()) else {
+            continue;
+        };
+        let size = length(key.len().saturating_add(value.len()));
+        for usage in [counted.entry(namespace_of(key).to_vec()).or_default(), &mut total] {
+            usage.keys += 1;
+            usage.bytes += size;
+        }
+    }
+    let kept = state
+        .usage
+        .iter()
+        .map(|(namespace, cell)| (namespace.to_vec(), Usage::stored(&cell)));
+    equal("I10", "usage", kept.collect(), counted)?;
+    equal("I10", "total usage", state.total, total)
+}
+
+/// I17: no live record is due, and the queue knows every deadline.
+fn check_expiry(store: &Store) -> Result<(), Violation> {
+    let mut deadlines = BTreeSet::new();
+    let mut crowd: BTreeMap<Timestamp, usize> = BTreeMap::new();
+    for (key, cell) in store.state().live.iter() {
+        let StoredCell::Record { header, .. } = cell::stored(cell.as_bytes()) else {
+            continue;
+        };
+        if let Some(deadline) = header.expires_at {
+            hold("I17", deadline > store.state().now, || {
+                format!("{} is due", key.escape_ascii())
+            })?;
+            deadlines.insert((deadline, key));
+            *crowd.entry(deadline).or_default() += 1;
+        }
+    }
+    hold("I17", store.expiry().iter().eq(deadlines), || {
+        "expiry queue differs from the records".into()
+    })?;
+    equal("I17", "deadlines", store.expiry().crowd(), &crowd)
+}
+
+/// The live tree holds records only, and their numbers make sense.
+fn check_records(state: &State) -> Result<(), Violation> {
+    hold("I11", state.compact_revision <= state.revision, || {
+        "compacted beyond the revision".into()
+    })?;
+    for (key, cell) in state.live.iter() {
+        let sane = match cell::stored(cell.as_bytes()) {
+            StoredCell::Tombstone(_) => false,
+            StoredCell::Record { header, .. } => {
+                let versions = header
+                    .mod_revision
+                    .get()
+                    .saturating_sub(header.create_revision.get());
+                header.create_revision > Revision::EMPTY
+                    && header.mod_revision <= state.revision
+                    && (1..=versions.saturating_add(1)).contains(&header.version)
+            }
+        };
+        hold("I11", sane, || {
+            format!("record of {} makes no sense", key.escape_ascii())
+        })?;
+    }
+    Ok(())
+}
+
+/// I11: changes and history are two sides of the same, and both are complete since compaction.
+fn check_changes(state: &State) -> Result<(), Violation> {
+    let mut bytes = 0;
+    let mut versions = BTreeSet::new();
+    let mut written = BTreeSet::new();
+    let mut last: Option<(Revision, u32)> = None;
+    let mut revisions_since = 0;
+    for (place, cell) in state.changes.iter() {
+        let (revision, order) = change::stored_key(place);
+        let entry = change::stored(cell.as_bytes());
+        bytes += length(place.len() + cell.len());
+        let follows = match last {
+            // Compaction may have taken the first changes of the oldest revision.
+            None => true,
+            Some((before, place)) if before == revision => order == place + 1,
+            Some((before, _)) => order == 0 && revision == before.next(),
+        };
+        hold("I11", follows, || {
+            format!("change {revision}/{order} does not follow {last:?}")
+        })?;
+        revisions_since +=
+            u64::from(revision > state.compact_revision && last.is_none_or(|(r, _)| r < revision));
+        last = Some((revision, order));
+
+        let prefix = history_key::prefix_of(entry.key);
+        versions.extend(
+            entry
+                .previous
+                .map(|previous| history_key::join(&prefix, previous)),
+        );
+        if entry.kind.is_removal() {
+            versions.insert(history_key::join(&prefix, revision));
+        } else {
+            written.insert((entry.key, revision));
+        }
+    }
+    let expected = state.revision.get() - state.compact_revision.max(Revision::EMPTY).get();
+    equal("I11", "revisions since compaction", revisions_since, expected)?;
+    let kept = state.history.iter().map(|(key, _)| key);
+    hold("I11", kept.eq(versions.iter()), || {
+        "history differs from what the changes replaced".into()
+    })?;
+    for (key, cell) in state.live.iter() {
+        if let StoredCell::Record { header, .. } = cell::stored(cell.as_bytes()) {
+            let is_old = header.mod_revision <= state.compact_revision;
+            hold(
+                "I11",
+                is_old || written.contains(&(key, header.mod_revision)),
+                || format!("no change wrote {}", key.escape_ascii()),
+            )?;
+        }
+    }
+    bytes += state
+        .history
+        .iter()
+        .map(|(key, cell)| length(key.len() + cell.len()))
+        .sum::<u64>();
+    equal("I11", "history bytes", state.history_bytes, bytes)
+}
+
+/// I7: what sessions remember is what their headers say.
+fn check_sessions(state: &State, table: &SessionTable) -> Result<(), Violation> {
+    let mut counted: BTreeMap<SessionId, (u64, u64, u64)> = BTreeMap::new();
+    let mut headers: BTreeMap<SessionId, SessionHeader> = BTreeMap::new();
+    for (key, cell) in state.sessions.iter() {
+        let malformed = |_| Violation {
+            invariant: "I7",
+            detail: "malformed session".into(),
+        };
+        let (id, first) = session_key_parts(key).map_err(malformed)?;
+        let Some(first) = first else {
+            headers.insert(id, SessionHeader::decode(&cell).map_err(malformed)?);
+            continue;
+        };
+        let replies = length(decode_replies(cell.as_bytes()).map_err(malformed)?.len());
+        let (known_upto, all_replies, all_bytes) = counted.entry(id).or_default();
+        hold("I7", first >= *known_upto, || {
+            "a sequence number has two replies".into()
+        })?;
+        *known_upto = first.saturating_add(replies);
+        *all_replies += replies;
+        *all_bytes += length(cell.len());
+    }
+    let mut expected = SessionTable::default();
+    for (&id, header) in &headers {
+        let (_, replies, bytes) = counted.remove(&id).unwrap_or_default();
+        equal(
+            "I7",
+            "replies",
+            (header.replies, header.reply_bytes),
+            (replies, bytes),
+        )?;
+        expected.by_last_use.insert((header.last_used, id));
+        expected.reply_bytes += bytes;
+    }
+    hold("I7", counted.is_empty(), || "replies of no session".into())?;
+    equal("I7", "sessions", table, &expected)
+}

@@ -1,0 +1,427 @@
+//! Every history: the store answers as the model does, now and at every revision that is still
+//! kept, and a replica restored from a snapshot anywhere in it goes on alike, to equal bytes.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use concord_core::limits::HISTORY_PAGE_MAX;
+use concord_core::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use crate::model::{Event, Model, Records, Session};
+use crate::support::{restored, snapshot};
+
+/// Few keys, so that they collide: two namespaces, a zero byte, a prefix of another, 0xff.
+const KEYS: [&[u8]; 7] = [b"a:1", b"a:2", b"b", b"b\0", b"b\0c", b"\xff", b"\xff\xff"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// New requests of a session, which says that it has the replies below a point.
+    Send {
+        session: usize,
+        commands: Vec<Command>,
+        acked: usize,
+    },
+    /// Requests sent before once more, from a point on, followed by new ones.
+    Retry {
+        session: usize,
+        from: Index,
+        commands: Vec<Command>,
+    },
+    /// Only time.
+    Tick { ms: u64 },
+    /// A leader whose clock is behind proposes an empty entry.
+    SlowClock,
+}
+
+fn arb_key() -> impl Strategy<Value = Key> {
+    select(&KEYS[..]).prop_map(|key| Key::copy_of(key).unwrap())
+}
+
+fn arb_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        (-3_i64..3).prop_map(|n| Value::text(n.to_string())),
+        Just(Value::text("no number")),
+        (-3_i64..3).prop_map(|n| Value::document(&Document::integer(n)).unwrap()),
+        Just(Value::document(&Document::integer(i64::MAX)).unwrap()),
+        vec(any::<u8>(), 0..3).prop_map(Value::binary),
+        (500_usize..600).prop_map(|len| Value::binary(std::vec![7; len])),
+    ]
+}
+
+fn arb_ttl() -> impl Strategy<Value = Option<Millis>> {
+    prop_oneof![3 => Just(None), 3 => (1_u64..30).prop_map(|ms| Some(Millis::new(ms))), 1 => Just(Some(Millis::new(0)))]
+}
+
+fn arb_command() -> impl Strategy<Value = Command> {
+    let put =
+        (arb_key(), arb_value(), arb_ttl(), any::<bool>()).prop_map(|(key, value, ttl, return_previous)| {
+            Command::Put {
+                key,
+                value,
+                ttl,
+                return_previous,
+            }
+        });
+    let delete = (arb_key(), any::<bool>())
+        .prop_map(|(key, return_previous)| Command::Delete { key, return_previous });
+    let touch = (arb_key(), arb_ttl()).prop_map(|(key, ttl)| Command::Touch { key, ttl });
+    let delta = prop_oneof![-2_i64..3, Just(i64::MIN), Just(i64::MAX)];
+    let increment =
+        (arb_key(), delta, arb_ttl()).prop_map(|(key, delta, ttl)| Command::Increment { key, delta, ttl });
+    let compact = (0_u64..60).prop_map(|revision| Command::Compact {
+        revision: Revision::new(revision),
+    });
+    let configure = prop_oneof![Just(None), (1_u64..25).prop_map(Some)].prop_map(configure);
+    prop_oneof![8 => put, 4 => delete, 3 => touch, 3 => increment, 1 => compact, 1 => configure]
+}
+
+/// Settings under which only the number of revisions compacts, as the model can tell.
+fn configure(keep_revisions: Option<u64>) -> Command {
+    let compaction = Compaction {
+        keep_ms: None,
+        keep_revisions,
+        keep_bytes: None,
+    };
+    Command::Configure(Settings {
+        compaction,
+        ..Settings::INITIAL
+    })
+}
+
+fn arb_step() -> impl Strategy<Value = Step> {
+    let commands = || vec(arb_command(), 1..5);
+    prop_oneof![
+        6 => (0_usize..2, commands(), 0_usize..1000)
+            .prop_map(|(session, commands, acked)| Step::Send { session, commands, acked }),
+        2 => (0_usize..2, any::<Index>(), vec(arb_command(), 0..3))
+            .prop_map(|(session, from, commands)| Step::Retry { session, from, commands }),
+        2 => (1_u64..20).prop_map(|ms| Step::Tick { ms }),
+        1 => Just(Step::SlowClock),
+    ]
+}
+
+/// The model and the sessions that talk to it, which make the batches for the store as well.
+struct World {
+    model: Model,
+    sessions: [Session; 2],
+    clock: u64,
+    index: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            model: Model::new(),
+            sessions: Default::default(),
+            clock: 100,
+            index: 0,
+        }
+    }
+
+    /// The entry of a step, and what the model answers to it.
+    fn entry(&mut self, step: Step) -> (Meta, Batch, Vec<Reply>) {
+        self.index += 1;
+        let meta = Meta {
+            index: LogIndex::new(self.index),
+            term: Term::new(1),
+        };
+        let mut proposed_at = self.clock;
+        let (mut groups, mut replies) = (Vec::new(), Vec::new());
+        match step {
+            Step::Tick { ms } => {
+                self.clock += ms;
+                proposed_at = self.clock;
+                self.model.begin_batch(proposed_at);
+            }
+            Step::SlowClock => {
+                proposed_at = 50;
+                self.model.begin_batch(proposed_at);
+            }
+            Step::Send {
+                session,
+                commands,
+                acked,
+            } => {
+                self.model.begin_batch(proposed_at);
+                let sent = self.sessions[session].sent.len();
+                let acked = (acked % (sent + 1)) as u64 + 1;
+                let known = &mut self.sessions[session].acked_below;
+                *known = (*known).max(acked);
+                groups.push(self.send(session, sent, commands, &mut replies));
+            }
+            Step::Retry {
+                session,
+                from,
+                commands,
+            } => {
+                self.model.begin_batch(proposed_at);
+                let from = from.index(self.sessions[session].sent.len() + 1);
+                groups.push(self.send(session, from, commands, &mut replies));
+            }
+        }
+        self.model.end_batch();
+        (
+            meta,
+            Batch {
+                proposed_at: Timestamp::new(proposed_at),
+                groups,
+            },
+            replies,
+        )
+    }
+
+    /// Sends what was sent from `from` on once more, then `commands`.
+    fn send(&mut self, id: usize, from: usize, commands: Vec<Command>, replies: &mut Vec<Reply>) -> Group {
+        let session = &mut self.sessions[id];
+        let mut requests: Vec<Bytes> = Vec::new();
+        for (n, (command, reply)) in session.sent.iter().enumerate().skip(from) {
+            requests.push(command.to_bytes());
+            let is_acked = (n as u64 + 1) < session.acked_below;
+            replies.push(if is_acked {
+                Reply::Rejected(Rejection::SessionExpired)
+            } else {
+                reply.clone()
+            });
+        }
+        for command in commands {
+            requests.push(command.to_bytes());
+            let reply = self.model.apply(&command);
+            replies.push(reply.clone());
+            session.sent.push((command, reply));
+        }
+        Group {
+            session: SessionId::new(id as u128),
+            opens: false,
+            acked_below: session.acked_below,
+            first_sequence: from as u64 + 1,
+            requests,
+        }
+    }
+}
+
+fn open_sessions(store: &mut Store) {
+    let group = |id| Group {
+        session: SessionId::new(id),
+        opens: true,
+        acked_below: 0,
+        first_sequence: 1,
+        requests: Vec::new(),
+    };
+    let meta = Meta {
+        index: LogIndex::new(1),
+        term: Term::new(1),
+    };
+    store.apply(
+        meta,
+        &Batch {
+            proposed_at: Timestamp::new(0),
+            groups: vec![group(0), group(1)],
+        },
+    );
+}
+
+fn ranges() -> Vec<KeyRange> {
+    let mut ranges = vec![
+        KeyRange::all(),
+        KeyRange::prefix(&b"a:"[..]),
+        KeyRange::prefix(&b"\xff"[..]),
+    ];
+    ranges.push(KeyRange::between(&b"a:2"[..], &b"b\0c"[..]));
+    ranges.push(KeyRange::between(&b"b"[..], &b"a"[..]));
+    ranges.push(KeyRange::from(&b"b\0"[..]));
+    ranges
+}
+
+/// All pages of a scan, with pages of a size that makes positions matter.
+fn scan(
+    view: &ReadView,
+    range: &KeyRange,
+    direction: Direction,
+    limit: usize,
+    revision: Revision,
+) -> Vec<Record> {
+    let mut request = ScanRequest {
+        direction,
+        limit,
+        revision: Some(revision),
+        ..ScanRequest::new(range.clone())
+    };
+    let mut records = Vec::new();
+    loop {
+        let page = view.scan(&request).unwrap();
+        assert_eq!(page.revision, revision);
+        assert!(page.records.len() <= limit);
+        records.extend(page.records);
+        let Some(next) = page.next else { return records };
+        request.after = Some(ScanPosition::decode(&next.encode()).unwrap());
+        request.revision = None;
+    }
+}
+
+/// Every read of the view answers as the model does at `revision`.
+fn check_revision(view: &ReadView, records: &Records, revision: Revision) {
+    for key in KEYS {
+        let read = view
+            .get_at(key, revision)
+            .unwrap()
+            .map(|record| record.to_record());
+        assert_eq!(read.as_ref(), records.get(key), "I11: {key:?} at {revision}");
+    }
+    for range in ranges() {
+        let bounds = (
+            Bound::Included(range.start()),
+            range.end().map_or(Bound::Unbounded, Bound::Excluded),
+        );
+        let mut expected: Vec<Record> = Vec::new();
+        if !range.is_empty() {
+            expected.extend(records.range::<[u8], _>(bounds).map(|(_, record)| record.clone()));
+        }
+        for limit in [1, 3] {
+            assert_eq!(
+                scan(view, &range, Direction::Ascending, limit, revision),
+                expected
+            );
+            let mut descending = scan(view, &range, Direction::Descending, limit, revision);
+            descending.reverse();
+            assert_eq!(descending, expected);
+        }
+        assert_eq!(view.count(&range, Some(revision)), Ok(expected.len() as u64));
+    }
+}
+
+fn check_reads(view: &ReadView, model: &Model) {
+    assert_eq!(view.revision(), model.at());
+    assert_eq!(view.now().get(), model.now, "I2");
+    assert_eq!(view.compact_revision().get(), model.compact_revision);
+    let usage = view
+        .namespaces()
+        .map(|(namespace, usage)| (namespace.to_vec(), usage))
+        .collect();
+    assert_eq!(model.usage(), usage, "I10");
+    for revision in model.compact_revision.max(1)..=model.revision {
+        check_revision(view, model.state_at(revision), Revision::new(revision));
+    }
+    if model.compact_revision > 0 {
+        let before = Revision::new(model.compact_revision - 1);
+        let compacted = ViewError::Compacted {
+            compact_revision: Revision::new(model.compact_revision),
+        };
+        assert_eq!(view.get_at(b"b", before).unwrap_err(), compacted);
+        assert_eq!(view.changes(before).unwrap_err(), compacted);
+    }
+    assert_eq!(
+        view.get_at(b"b", model.at().next()).unwrap_err(),
+        ViewError::FutureRevision { revision: model.at() }
+    );
+}
+
+fn check_events(view: &ReadView, model: &Model) {
+    for after in model.compact_revision..=model.revision {
+        let after = Revision::new(after);
+        let events = view.changes(after).unwrap().map(|change| Event {
+            revision: change.revision(),
+            kind: change.kind(),
+            key: change.key().to_vec(),
+            record: change.record().map(|record| record.to_record()),
+            previous: change.previous().map(|record| record.to_record()),
+        });
+        let expected = model
+            .events
+            .iter()
+            .filter(|event| event.revision > after)
+            .cloned();
+        assert_eq!(events.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
+    for key in KEYS {
+        for limit in [1, 2, HISTORY_PAGE_MAX] {
+            for direction in [Direction::Ascending, Direction::Descending] {
+                let mut expected = model.versions(key);
+                if direction == Direction::Descending {
+                    expected.reverse();
+                }
+                assert_eq!(
+                    history(view, key, direction, limit),
+                    expected,
+                    "{key:?} {direction:?} {limit}"
+                );
+            }
+        }
+    }
+}
+
+fn history(view: &ReadView, key: &[u8], direction: Direction, limit: usize) -> Vec<Version> {
+    let mut request = HistoryRequest {
+        direction,
+        limit,
+        ..HistoryRequest::new(Key::copy_of(key).unwrap())
+    };
+    let mut versions = Vec::new();
+    loop {
+        let page = view.history(&request).unwrap();
+        versions.extend(page.versions);
+        let Some(next) = page.next else { return versions };
+        request.after = Some(next);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn store_and_restored_replica_match_the_model(
+        steps in vec(arb_step(), 1..40),
+        cut in any::<Index>(),
+    ) {
+        let cut = cut.index(steps.len());
+        let mut world = World::new();
+        let (mut store, mut replica) = (Store::empty(), None);
+        open_sessions(&mut store);
+        world.index = 1;
+        let first = Step::Send { session: 0, commands: vec![configure(None)], acked: 0 };
+        let mut views = Vec::new();
+        for (n, step) in std::iter::once(first).chain(steps).enumerate() {
+            let (meta, batch, expected) = world.entry(step);
+            // What is applied went through the log.
+            let mut bytes = Vec::new();
+            batch.encode(&mut bytes);
+            let batch = Batch::decode(&Bytes::from(bytes)).unwrap();
+
+            prop_assert_eq!(store.apply(meta, &batch), expected.clone());
+            prop_assert_eq!(invariants::check(&store), Ok(()));
+            let view = store.view();
+            for key in KEYS {
+                let read = view.get(key).map(|record| record.to_record());
+                prop_assert_eq!(read.as_ref(), world.model.live.get(key), "I17");
+                prop_assert_eq!(view.get_pinned(key).map(|record| record.to_value()), read.map(|read| read.value));
+            }
+            if let Some(replica) = &mut replica {
+                let replica: &mut Store = replica;
+                prop_assert_eq!(replica.apply(meta, &batch), expected);
+            }
+            if n == cut {
+                replica = Some(restored(&view));
+            }
+            views.push((view, world.model.revision, world.model.now));
+        }
+        let view = store.view();
+        check_reads(&view, &world.model);
+        check_events(&view, &world.model);
+        let replica = replica.unwrap();
+        prop_assert_eq!(invariants::check(&replica), Ok(()));
+        prop_assert_eq!(snapshot(&replica.view()), snapshot(&view), "I4");
+        prop_assert_eq!(replica.next_deadline(), store.next_deadline());
+        // I15: views taken on the way show what they showed.
+        for (view, revision, now) in views {
+            prop_assert_eq!((view.revision().get(), view.now().get()), (revision, now));
+            let all = KeyRange::all();
+            let records = view.records(&all, Direction::Ascending).map(|record| record.to_record());
+            prop_assert_eq!(
+                records.collect::<Vec<_>>(),
+                world.model.state_at(revision).values().cloned().collect::<Vec<_>>()
+            );
+        }
+    }
+}
