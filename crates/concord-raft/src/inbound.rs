@@ -153,7 +153,15 @@ impl<M: Machine> Server<M> {
             Kind::Vote => Ok(answer(serve::vote(raft, node, read(request)?, false).await)),
             Kind::PreVote => Ok(answer(serve::vote(raft, node, read(request)?, true).await)),
             Kind::Transfer => Ok(answer(serve::transfer(raft, node, read(request)?).await)),
-            _ => Err(Refusal::for_good("this message has no place on the control lane")),
+            Kind::SnapshotBegin
+            | Kind::SnapshotChunk
+            | Kind::SnapshotEnd
+            | Kind::Describe
+            | Kind::Promise
+            | Kind::Join
+            | Kind::Membership
+            | Kind::Invite
+            | Kind::Client(_) => Err(Refusal::for_good("this message has no place on the control lane")),
         }
     }
 

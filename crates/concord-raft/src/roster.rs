@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn removals_outlive_a_restart_and_additions_are_none() {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::default());
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
         let root = Path::new("/data");
         disk.create_dir_all(root).unwrap();
         let roster = Roster::open(root, Arc::clone(&disk)).unwrap();

@@ -158,7 +158,10 @@ impl<M: Machine> PeerClient<M> {
         async move {
             let answer = answer.await.map_err(|error| match error {
                 TransportError::Interrupted { .. } => broken::<M>(error),
-                error => unreachable::<M>(error),
+                TransportError::Unreachable { .. }
+                | TransportError::Refused { .. }
+                | TransportError::Timeout { .. }
+                | TransportError::TooLarge { .. } => unreachable::<M>(error),
             })?;
             match message::decode_answer::<T>(&answer) {
                 Ok(Ok(body)) => Ok(body),

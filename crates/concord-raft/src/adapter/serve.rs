@@ -263,14 +263,15 @@ impl SnapshotInbox {
             .map_err(storage)?;
         loop {
             let bytes = next(duplex).await?;
-            match message::kind_of(&bytes).map_err(malformed)? {
-                Kind::SnapshotChunk => {
-                    let chunk: SnapshotChunk = message::decode(&bytes).map_err(malformed)?;
-                    draft = self.append(draft, chunk, begin.total_bytes).await?;
-                }
-                Kind::SnapshotEnd => break,
-                _ => return Err(Refusal::for_good("not a part of a snapshot")),
+            let kind = message::kind_of(&bytes).map_err(malformed)?;
+            if kind == Kind::SnapshotEnd {
+                break;
             }
+            if kind != Kind::SnapshotChunk {
+                return Err(Refusal::for_good("not a part of a snapshot"));
+            }
+            let chunk: SnapshotChunk = message::decode(&bytes).map_err(malformed)?;
+            draft = self.append(draft, chunk, begin.total_bytes).await?;
         }
         if draft.received_bytes() != begin.total_bytes {
             return Err(Refusal::for_now("the snapshot ended early"));

@@ -87,7 +87,14 @@ impl Files {
             StorageError::Corrupt { .. } | StorageError::Version { .. } | StorageError::Foreign { .. } => {
                 StopReason::Corrupt { reason }
             }
-            _ => StopReason::Storage { reason },
+            StorageError::Full { .. }
+            | StorageError::Io { .. }
+            | StorageError::Locked { .. }
+            | StorageError::OtherNode { .. }
+            | StorageError::OtherCluster { .. }
+            | StorageError::TooLarge { .. }
+            | StorageError::Misuse { .. }
+            | StorageError::Closed => StopReason::Storage { reason },
         });
         error.into()
     }

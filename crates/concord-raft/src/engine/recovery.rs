@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use concord_core::ids::LogIndex;
 use concord_core::machine::Machine;
-use openraft::errors::Fatal;
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;

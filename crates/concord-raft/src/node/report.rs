@@ -93,7 +93,7 @@ const fn role_of(state: ServerState) -> Role {
 fn warnings<M: Machine>(metrics: &RaftMetrics<TypeConfig<M>>) -> Vec<String> {
     let mut warnings = Vec::new();
     let voters = metrics.membership_config.voter_ids().count();
-    if voters > 0 && voters % 2 == 0 {
+    if voters > 0 && voters.is_multiple_of(2) {
         warnings.push(format!(
             "{voters} voters survive no more failures than {} would",
             voters - 1

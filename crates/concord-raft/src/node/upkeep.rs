@@ -24,7 +24,15 @@ pub(super) async fn run<M: Machine>(node: &Node<M>, is_restart: bool) {
         inner.engine.raft.runtime_config().elect(false);
     }
     let raft = inner.engine.raft.clone();
-    inner.engine.seeds.scope(async move { raft.run() }).await;
+    let running = async move {
+        raft.run();
+        // An answer means that openraft has told what it recovered, so that the status of
+        // a node that was just started is not that of an empty one.
+        raft.is_initialized().await
+    };
+    if let Err(error) = inner.engine.seeds.scope(running).await {
+        tracing::warn!(%error, "consensus stopped while it started");
+    }
     if is_restart {
         tokio::spawn(open_votes(Arc::clone(inner)));
     }

@@ -312,7 +312,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// I14: whatever is asked, repeated, restarted, wiped or reconfigured, in any order,
     /// no data directory is ever a member of two clusters.
