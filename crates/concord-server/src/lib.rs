@@ -20,6 +20,10 @@
 //! default; an embedder takes `default-features = false`.
 
 mod answer;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod client;
 mod compose;
 mod concord;
 pub mod config;
@@ -29,6 +33,8 @@ mod error;
 pub mod http;
 mod json;
 pub mod limits;
+#[cfg(doctest)]
+mod readme;
 mod service;
 
 pub use answer::{Answer, Deleted, Entry, Incremented, Remaining, Touched, Written};

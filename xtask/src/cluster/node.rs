@@ -154,7 +154,7 @@ fn spawn(command: &mut Command, id: u64) -> Result<Child, Failure> {
 
 fn leader_in(status: &str) -> Option<u64> {
     let status: Value = serde_json::from_str(status).ok()?;
-    status.get("leader")?.as_u64()
+    status.pointer("/data/leader")?.as_u64()
 }
 
 #[cfg(test)]
@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn the_leader_is_read_from_a_status() {
-        assert_eq!(leader_in(r#"{"leader": 2}"#), Some(2));
-        assert_eq!(leader_in(r#"{"leader": null}"#), None);
+        assert_eq!(leader_in(r#"{"status": "ok", "data": {"leader": 2}}"#), Some(2));
+        assert_eq!(leader_in(r#"{"status": "ok", "data": {"leader": null}}"#), None);
         assert_eq!(leader_in("not json"), None);
     }
 }

@@ -1,0 +1,139 @@
+//! The `concord` command line: a server (`start`) and a client of a running cluster.
+//!
+//! Every command but `start` and `config` talks HTTP to a node that runs already; none
+//! opens a data directory, so none can act on a store of its own by mistake. Commands,
+//! flags and exit codes are documented in `docs/cli.md`.
+
+mod args;
+mod cluster;
+mod config;
+mod error;
+mod key;
+mod keyspace;
+mod output;
+mod start;
+mod status;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use self::args::{Cli, ClientArgs, Command, Output};
+use self::error::CliError;
+use self::output::Out;
+use crate::client::Client;
+
+/// A client command at work: whom it asks and where it prints.
+#[derive(Debug)]
+struct Session {
+    client: Client,
+    out: Out,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let as_json = command
+        .client_args()
+        .is_some_and(|client| client.output == Output::Json);
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let (text, code) = error.report(as_json);
+            if !text.is_empty() {
+                // Nobody is left to tell if standard error is gone too.
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
+            code
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Start(args) => start::run(&args),
+        Command::Config(command) => config::run(&command),
+        Command::Completions { shell } => completions(shell),
+        Command::Status(_)
+        | Command::Members(_)
+        | Command::Get(_)
+        | Command::Put(_)
+        | Command::Delete(_)
+        | Command::Touch(_)
+        | Command::Incr(_)
+        | Command::Scan(_)
+        | Command::Ttl(_)
+        | Command::History(_)
+        | Command::Cluster(_) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|e| CliError::io("cannot start", e))?;
+            runtime.block_on(ask(command))
+        }
+    }
+}
+
+async fn ask(command: Command) -> Result<(), CliError> {
+    let Some(args) = command.client_args() else {
+        return Ok(());
+    };
+    let mut session = Session::new(args)?;
+    let s = &mut session;
+    match command {
+        Command::Status(_) => status::status(s).await,
+        Command::Members(_) => status::members(s).await,
+        Command::Get(args) => key::get(s, &args).await,
+        Command::Put(args) => key::put(s, &args).await,
+        Command::Delete(args) => key::delete(s, &args).await,
+        Command::Touch(args) => key::touch(s, &args).await,
+        Command::Incr(args) => key::increment(s, &args).await,
+        Command::Ttl(args) => key::ttl(s, &args).await,
+        Command::Scan(args) => keyspace::scan(s, &args).await,
+        Command::History(args) => keyspace::history(s, &args).await,
+        Command::Cluster(command) => cluster::run(s, &command).await,
+        Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
+    }?;
+    session.out.flush()
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "concord", &mut script);
+    let mut out = Out::new(Output::Table);
+    out.bytes(&script)?;
+    out.flush()
+}
+
+impl Session {
+    fn new(args: &ClientArgs) -> Result<Self, CliError> {
+        Ok(Self {
+            client: Client::new(&args.endpoints, args.timeout)?,
+            out: Out::new(args.output),
+        })
+    }
+
+    /// Whether a person looks at the output right now.
+    fn is_watched(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+}
+
+impl Command {
+    fn client_args(&self) -> Option<&ClientArgs> {
+        match self {
+            Self::Start(_) | Self::Config(_) | Self::Completions { .. } => None,
+            Self::Status(client) | Self::Members(client) => Some(client),
+            Self::Get(args) => Some(&args.client),
+            Self::Put(args) => Some(&args.client),
+            Self::Delete(args) => Some(&args.client),
+            Self::Touch(args) => Some(&args.client),
+            Self::Incr(args) => Some(&args.client),
+            Self::Ttl(args) => Some(&args.client),
+            Self::Scan(args) => Some(&args.client),
+            Self::History(args) => Some(&args.client),
+            Self::Cluster(command) => Some(command.client_args()),
+        }
+    }
+}

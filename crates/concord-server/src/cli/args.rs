@@ -1,0 +1,452 @@
+//! The command line as types: what `concord --help` prints.
+//!
+//! Only shapes and defaults; what a command does is in the file of its name.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::duration;
+
+/// A strongly consistent key-value store: a server, and a client of a running cluster.
+#[derive(Debug, Parser)]
+#[command(name = "concord", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 invalid request, 5 condition failed,
+6 denied, 7 unavailable (nothing written), 8 outcome unknown, 9 over a limit, 10 storage.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node. Without flags: one node, ./data, HTTP on 127.0.0.1:4000.
+    Start(Box<StartArgs>),
+    /// What a node knows of itself and its cluster.
+    Status(ClientArgs),
+    /// The members of the cluster.
+    Members(ClientArgs),
+    /// Read a key.
+    Get(GetArgs),
+    /// Write a key.
+    Put(PutArgs),
+    /// Delete keys.
+    Delete(DeleteArgs),
+    /// Give a key a new time to live, or none.
+    Touch(TouchArgs),
+    /// Add to an integer, atomically.
+    Incr(IncrArgs),
+    /// List keys in order.
+    Scan(ScanArgs),
+    /// How long a key has left.
+    Ttl(KeyArgs),
+    /// The versions of a key that are still known.
+    History(HistoryArgs),
+    /// Change the cluster: members, leadership, snapshots, compaction.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Check or print a node's configuration, without starting it.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the completion script of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How a client reaches the cluster and how it prints.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ClientArgs {
+    /// Nodes to ask, comma-separated; the next is tried when one does not answer.
+    #[arg(
+        long,
+        env = "CONCORD_ENDPOINTS",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:4000",
+        help_heading = "Connection"
+    )]
+    pub(crate) endpoints: Vec<String>,
+    /// How long to try in all, for example 500ms, 10s, 1m.
+    #[arg(
+        long,
+        env = "CONCORD_TIMEOUT",
+        default_value = "10s",
+        value_parser = positive_duration,
+        help_heading = "Connection"
+    )]
+    pub(crate) timeout: std::time::Duration,
+    /// For people, or for programs.
+    #[arg(
+        long,
+        short,
+        env = "CONCORD_OUTPUT",
+        value_enum,
+        default_value_t,
+        help_heading = "Connection"
+    )]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// Tables and plain values.
+    #[default]
+    Table,
+    /// One JSON value.
+    Json,
+}
+
+/// Where a read may be served from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Consistency {
+    /// Linearizable under any clock behaviour.
+    Strong,
+    /// Linearizable while clocks drift less than the configured bound.
+    Leader,
+    /// What the asked node has applied.
+    Eventual,
+}
+
+impl Consistency {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Strong => "strong",
+            Self::Leader => "leader",
+            Self::Eventual => "eventual",
+        }
+    }
+}
+
+/// What a read may be asked for.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// The promise of the read; the node's default is `leader`.
+    #[arg(long, value_enum)]
+    pub(crate) consistency: Option<Consistency>,
+    /// Read the past: the state as it was at this revision.
+    #[arg(long)]
+    pub(crate) revision: Option<u64>,
+    /// Wait until the node has this revision.
+    #[arg(long)]
+    pub(crate) min_revision: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// The key.
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The key.
+    pub(crate) key: String,
+    /// Write the value's bytes as they are, with no line end.
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) raw: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutArgs {
+    /// The key.
+    pub(crate) key: String,
+    /// The value, or `-` to read it from standard input.
+    #[arg(
+        required_unless_present = "file",
+        conflicts_with = "file",
+        allow_hyphen_values = true
+    )]
+    pub(crate) value: Option<String>,
+    /// Read the value from a file.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Delete the key after this time, for example 30s, 5m, or a number of seconds.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) ttl: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// What the value is. Without a choice: text if it is UTF-8, else binary.
+#[derive(Clone, Copy, Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct FormatArgs {
+    /// The value is a JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The value is text.
+    #[arg(long)]
+    pub(crate) text: bool,
+    /// The value is bytes.
+    #[arg(long)]
+    pub(crate) binary: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The keys, deleted in this order.
+    #[arg(required = true)]
+    pub(crate) keys: Vec<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TouchArgs {
+    /// The key.
+    pub(crate) key: String,
+    /// The new time to live, for example 30s; without it the key no longer expires.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) ttl: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IncrArgs {
+    /// The key; an absent one counts as 0.
+    pub(crate) key: String,
+    /// What to add; may be negative.
+    #[arg(long, default_value_t = 1, allow_hyphen_values = true)]
+    pub(crate) by: i64,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// Keys that begin with this.
+    #[arg(value_name = "PREFIX", conflicts_with_all = ["prefix", "start", "end"])]
+    pub(crate) positional: Option<String>,
+    /// Keys that begin with this.
+    #[arg(long, conflicts_with_all = ["start", "end"])]
+    pub(crate) prefix: Option<String>,
+    /// Keys from this one on.
+    #[arg(long)]
+    pub(crate) start: Option<String>,
+    /// Keys before this one.
+    #[arg(long)]
+    pub(crate) end: Option<String>,
+    /// At most this many keys; with --all, this many a request.
+    #[arg(long)]
+    pub(crate) limit: Option<u32>,
+    /// From the last key to the first.
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Keys without their values.
+    #[arg(long)]
+    pub(crate) keys_only: bool,
+    /// Go on from where an earlier scan stopped.
+    #[arg(long)]
+    pub(crate) cursor: Option<String>,
+    /// Everything, page after page, all at the revision of the first.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The key.
+    pub(crate) key: String,
+    /// At most this many versions.
+    #[arg(long)]
+    pub(crate) limit: Option<u32>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Add a running node that belongs to no cluster, as a learner.
+    Add {
+        /// The node's peer address.
+        address: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Make a learner that has caught up a voter.
+    Promote(MemberArgs),
+    /// Take a member out of the cluster, for good: its id is not used again.
+    Remove(MemberArgs),
+    /// Let a learner vote in a member's place, in one step.
+    Replace {
+        /// The member that goes.
+        leaving: u64,
+        /// The learner that comes.
+        joining: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Hand leadership over.
+    Transfer {
+        /// The voter that shall lead; without it the cluster chooses.
+        node_id: Option<u64>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Take a snapshot now.
+    Snapshot(ClientArgs),
+    /// Forget history before a revision.
+    Compact {
+        /// The oldest revision to keep.
+        revision: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MemberArgs {
+    /// The node's id.
+    pub(crate) node_id: u64,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say what is wrong with it, with the line.
+    Check(Box<StartArgs>),
+    /// Print every setting as it would be used. Secrets are not shown.
+    Show(Box<StartArgs>),
+}
+
+/// Settings of a node on the command line; each goes before the environment and the file.
+/// All are text here: the configuration judges them, and names the flag when it refuses.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct StartArgs {
+    /// A TOML file with settings.
+    #[arg(long, env = "CONCORD_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// A set of defaults: dev (open and readable) or prod (nothing open that was not asked for).
+    #[arg(long)]
+    pub(crate) profile: Option<String>,
+    /// Where the node keeps its data [default: ./data].
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data_dir: Option<String>,
+    /// This node's id in its cluster, from 1; kept with the data.
+    #[arg(long, value_name = "N")]
+    pub(crate) node_id: Option<String>,
+    /// Where to serve HTTP; port 0 takes a free one [default: 127.0.0.1:4000].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<String>,
+    /// Where to talk to the other nodes [default: nowhere, a cluster of one].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) peer: Option<String>,
+    /// The peer addresses of the nodes that form the cluster, this one's among them.
+    #[arg(long, value_delimiter = ',', value_name = "A,B,C", conflicts_with = "join")]
+    pub(crate) seeds: Vec<String>,
+    /// The peer address of a member of the cluster to join.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) join: Option<String>,
+    /// A file with the secret that the nodes of the cluster share.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_secret_file: Option<String>,
+    /// Logs for people (human) or for programs (json).
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<String>,
+    /// What to log, for example `info` or `concord_raft=debug,info`.
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+fn positive_duration(text: &str) -> Result<std::time::Duration, String> {
+    duration::parse(text)
+        .filter(|length| !length.is_zero())
+        .ok_or_else(|| "must be a length of time such as 500ms, 10s or 1m".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        Cli::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_reads_its_documented_form() {
+        for line in [
+            "concord start",
+            "concord start --data-dir d --node-id 1 --http 127.0.0.1:0 --peer 127.0.0.1:0 --seeds a:1,b:2,c:3",
+            "concord start --join a:1 --profile prod --log-format json --cluster-secret-file s --config c.toml",
+            "concord status --endpoints http://a,http://b --timeout 500ms --output json",
+            "concord members",
+            "concord get k --raw --consistency strong --revision 7",
+            "concord put k v --ttl 30s",
+            "concord put k - --binary",
+            "concord put k -5 --text",
+            "concord put k --file f --json",
+            "concord delete a b c",
+            "concord touch k --ttl 1h30m",
+            "concord incr k --by -3",
+            "concord scan --prefix a --limit 5 --reverse --keys-only --all",
+            "concord scan --start a --end b",
+            "concord scan a",
+            "concord ttl k",
+            "concord history k --limit 3",
+            "concord cluster add 127.0.0.1:5004",
+            "concord cluster promote 4",
+            "concord cluster remove 4",
+            "concord cluster replace 3 4",
+            "concord cluster transfer",
+            "concord cluster transfer 2",
+            "concord cluster snapshot",
+            "concord cluster compact 100",
+            "concord config check --config c.toml",
+            "concord config show --node-id 1",
+            "concord completions bash",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (line, kind) in [
+            ("concord frobnicate", ErrorKind::InvalidSubcommand),
+            ("concord get", ErrorKind::MissingRequiredArgument),
+            ("concord get k --colour", ErrorKind::UnknownArgument),
+            ("concord get k --consistency sometimes", ErrorKind::InvalidValue),
+            ("concord get k --revision -1", ErrorKind::UnknownArgument),
+            ("concord put k", ErrorKind::MissingRequiredArgument),
+            ("concord put k v --file f", ErrorKind::ArgumentConflict),
+            ("concord put k v --json --binary", ErrorKind::ArgumentConflict),
+            ("concord incr k --by 1.5", ErrorKind::ValueValidation),
+            ("concord scan --prefix a --start b", ErrorKind::ArgumentConflict),
+            (
+                "concord start --seeds a:1 --join b:2",
+                ErrorKind::ArgumentConflict,
+            ),
+            ("concord status --timeout 0", ErrorKind::ValueValidation),
+            ("concord status --timeout 1.5s", ErrorKind::ValueValidation),
+            ("concord delete", ErrorKind::MissingRequiredArgument),
+            ("concord cluster promote x", ErrorKind::ValueValidation),
+        ] {
+            assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
+        }
+    }
+}

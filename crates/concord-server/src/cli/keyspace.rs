@@ -1,0 +1,128 @@
+//! Commands about many keys or many versions.
+
+use serde_json::Value;
+
+use super::Session;
+use super::args::{HistoryArgs, ReadArgs, ScanArgs};
+use super::error::CliError;
+use super::key::{path, with_read};
+use super::output::{cell, plain};
+use crate::client::{ClientError, Request};
+
+/// `concord scan`
+pub(super) async fn scan(session: &mut Session, args: &ScanArgs) -> Result<(), CliError> {
+    let mut cursor = args.cursor.clone();
+    let mut is_first = true;
+    loop {
+        let page: Value = session
+            .client
+            .send(&page_request(args, cursor.as_deref()))
+            .await?
+            .data()?;
+        let next = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+        if session.out.is_json() {
+            session.out.json(&page)?;
+        } else {
+            print_page(session, args, &page, is_first)?;
+        }
+        is_first = false;
+        match next {
+            Some(_) if next == cursor => return Err(stuck(session)),
+            Some(_) if args.all => cursor = next,
+            Some(next) if !session.out.is_json() => {
+                return session.out.line(format!("more: --cursor {next}"));
+            }
+            Some(_) | None => return Ok(()),
+        }
+    }
+}
+
+fn stuck(session: &Session) -> CliError {
+    let reason = "the cursor does not move".to_owned();
+    let endpoint = session.client.endpoints().first().cloned().unwrap_or_default();
+    CliError::Client(ClientError::Garbled {
+        endpoint,
+        status: 200,
+        reason,
+    })
+}
+
+fn page_request(args: &ScanArgs, cursor: Option<&str>) -> Request {
+    let prefix = args.prefix.as_deref().or(args.positional.as_deref());
+    let request = Request::get("/api/v1/kv")
+        .query("prefix", prefix)
+        .query("start", args.start.as_deref())
+        .query("end", args.end.as_deref())
+        .query("limit", args.limit)
+        .query("order", args.reverse.then_some("desc"))
+        .query("keys_only", args.keys_only.then_some(true))
+        .query("cursor", cursor);
+    match cursor {
+        // The cursor has the revision of its first page, and takes no other.
+        Some(_) => with_read(
+            request,
+            &ReadArgs {
+                revision: None,
+                ..args.read.clone()
+            },
+        ),
+        None => with_read(request, &args.read),
+    }
+}
+
+fn print_page(session: &mut Session, args: &ScanArgs, page: &Value, with_head: bool) -> Result<(), CliError> {
+    let items = page
+        .get("items")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if args.keys_only {
+        return items.iter().try_for_each(|item| session.out.line(key_of(item)));
+    }
+    let rows = items.iter().map(|item| {
+        vec![
+            cell(&key_of(item)),
+            plain(item.get("mod_revision")),
+            cell(&plain(item.get("value"))),
+        ]
+    });
+    let head: &[&str] = if with_head {
+        &["KEY", "REVISION", "VALUE"]
+    } else {
+        &[]
+    };
+    session.out.table(head, rows)
+}
+
+/// `concord history`
+pub(super) async fn history(session: &mut Session, args: &HistoryArgs) -> Result<(), CliError> {
+    let request = Request::get(format!("{}/history", path(&args.key)?)).query("limit", args.limit);
+    let answer: Value = session.client.send(&request).await?.data()?;
+    if session.out.is_json() {
+        return session.out.json(&answer);
+    }
+    let items = answer
+        .get("versions")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let rows = items.iter().map(|item| {
+        vec![
+            plain(item.get("mod_revision")),
+            plain(item.get("version")),
+            plain(item.get("event")),
+            cell(&plain(item.get("value"))),
+        ]
+    });
+    session
+        .out
+        .table(&["REVISION", "VERSION", "CHANGE", "VALUE"], rows)
+}
+
+/// A key as text; one that is not UTF-8 is shown in Base64, marked as such.
+fn key_of(item: &Value) -> String {
+    match item.get("key_base64").and_then(Value::as_str) {
+        Some(encoded) => format!("base64:{encoded}"),
+        None => plain(item.get("key")),
+    }
+}

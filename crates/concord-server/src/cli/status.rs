@@ -1,0 +1,84 @@
+//! What a node says of itself and its cluster.
+
+use serde_json::Value;
+
+use super::Session;
+use super::error::CliError;
+use super::output::plain;
+use crate::client::Request;
+
+/// `concord status`
+pub(super) async fn status(session: &mut Session) -> Result<(), CliError> {
+    let answer = session.client.send(&Request::get("/api/v1/status")).await?;
+    let status: Value = answer.data()?;
+    if session.out.is_json() {
+        return session.out.json(&status);
+    }
+    let facts = [
+        ("node", "/node_id"),
+        ("role", "/role"),
+        ("leader", "/leader"),
+        ("term", "/term"),
+        ("ready", "/ready"),
+        ("reason", "/reason"),
+        ("cluster", "/cluster_id"),
+        ("version", "/version"),
+        ("revision", "/revision"),
+        ("compact revision", "/compact_revision"),
+        ("keys", "/storage/keys"),
+        ("bytes", "/storage/bytes"),
+        ("log committed", "/log/commit"),
+        ("log applied", "/log/applied"),
+        ("snapshot upto", "/log/snapshot"),
+    ];
+    session.out.facts([("endpoint", answer.endpoint)])?;
+    let shown = facts.map(|(name, pointer)| (name, plain(status.pointer(pointer))));
+    session
+        .out
+        .facts(shown.into_iter().filter(|(_, value)| !value.is_empty()))?;
+    let warnings = status
+        .get("warnings")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    warnings
+        .iter()
+        .try_for_each(|warning| session.out.line(format!("warning: {}", plain(Some(warning)))))
+}
+
+/// `concord members`
+pub(super) async fn members(session: &mut Session) -> Result<(), CliError> {
+    let answer: Value = session
+        .client
+        .send(&Request::get("/api/v1/cluster/members"))
+        .await?
+        .data()?;
+    if session.out.is_json() {
+        return session.out.json(&answer);
+    }
+    let members = answer
+        .get("members")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let rows = members.iter().map(|member| {
+        vec![
+            plain(member.get("node_id")),
+            role(member).to_owned(),
+            plain(member.get("address")),
+            plain(member.get("lag_entries")),
+        ]
+    });
+    session
+        .out
+        .table(&["NODE", "ROLE", "PEER ADDRESS", "ENTRIES BEHIND"], rows)
+}
+
+fn role(member: &Value) -> &'static str {
+    let is = |name: &str| member.get(name).and_then(Value::as_bool) == Some(true);
+    match (is("voter"), is("leader")) {
+        (_, true) => "leader",
+        (true, false) => "voter",
+        (false, false) => "learner",
+    }
+}

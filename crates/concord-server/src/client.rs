@@ -1,0 +1,238 @@
+//! A client of a running cluster over HTTP: what the command line is built on.
+//!
+//! ```text
+//!   Request ──> node 1 ── no connection, or "nothing was written, ask another" ──┐
+//!           ┌──────────────────────────────────────────────────────────────────┘
+//!           └─> node 2 ── 2xx ──> Answer
+//!                      └─ error code ──> ClientError::Refused
+//! ```
+//!
+//! The next node is tried only when the request certainly had no effect: a write whose
+//! connection broke after it was sent may have happened, and is reported so instead of
+//! being sent twice. Not here: what the answers mean (`cli`), and the routes themselves
+//! (`docs/http-api.md`).
+
+mod error;
+mod request;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+
+pub use self::error::ClientError;
+pub(crate) use self::request::encode;
+pub use self::request::{Effect, Request};
+
+/// A node that does not even accept a connection in this time is passed over.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An answer is read up to this size; larger than any page that the server makes.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Talks to the nodes of one cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    endpoints: Vec<String>,
+    timeout: Duration,
+    /// Where the last request succeeded: asked first next time.
+    preferred: std::sync::Arc<AtomicUsize>,
+}
+
+/// A successful answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Who answered.
+    pub endpoint: String,
+    /// HTTP status, 200 to 299.
+    pub status: u16,
+    /// The headers, among them `x-concord-revision`.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// A client of the nodes at these addresses (`http://host:port`; `host:port` means the same).
+    /// `timeout` bounds each request with all its attempts. Connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// If there is no endpoint, or one is not an address.
+    pub fn new(
+        endpoints: impl IntoIterator<Item = impl AsRef<str>>,
+        timeout: Duration,
+    ) -> Result<Self, ClientError> {
+        let endpoints: Vec<String> = endpoints
+            .into_iter()
+            .map(|text| endpoint(text.as_ref()))
+            .collect::<Result<_, _>>()?;
+        if endpoints.is_empty() {
+            return Err(ClientError::BadEndpoint {
+                endpoint: String::new(),
+                reason: "none was given".to_owned(),
+            });
+        }
+        // Nodes are named outright, so a proxy would only be in the way.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .build()
+            .map_err(|e| ClientError::BadEndpoint {
+                endpoint: String::new(),
+                reason: e.to_string(),
+            })?;
+        Ok(Self {
+            http,
+            endpoints,
+            timeout,
+            preferred: std::sync::Arc::default(),
+        })
+    }
+
+    /// The nodes, in the order given.
+    pub fn endpoints(&self) -> &[String] {
+        &self.endpoints
+    }
+
+    /// Sends a request to the first node that takes it.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]; only [`ClientError::may_have_happened`] leaves open whether a
+    /// write took effect.
+    pub async fn send(&self, request: &Request) -> Result<Answer, ClientError> {
+        let deadline = Instant::now() + self.timeout;
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut failure: Option<ClientError> = None;
+        for turn in 0..self.endpoints.len() {
+            let at = (first + turn) % self.endpoints.len();
+            let Some(endpoint) = self.endpoints.get(at) else {
+                continue;
+            };
+            match self.attempt(endpoint, request, deadline).await {
+                Ok(answer) => {
+                    self.preferred.store(at, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) if error.is_worth_another_node(request.effect()) && Instant::now() < deadline => {
+                    failure = Some(match failure {
+                        Some(earlier) => earlier.and(error),
+                        None => error,
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| ClientError::BadEndpoint {
+            endpoint: String::new(),
+            reason: "none was given".to_owned(),
+        }))
+    }
+
+    async fn attempt(
+        &self,
+        endpoint: &str,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Answer, ClientError> {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let sent = request
+            .build(&self.http, endpoint)
+            .timeout(remaining)
+            .send()
+            .await;
+        let response = sent.map_err(|e| ClientError::transport(endpoint, &e, request.effect()))?;
+        let status = response.status();
+        let headers = response.headers().clone();
+        let body = read_body(response).await.map_err(|e| match e {
+            BodyError::Transport(e) => ClientError::transport(endpoint, &e, request.effect()),
+            BodyError::TooLarge => ClientError::Garbled {
+                endpoint: endpoint.to_owned(),
+                status: status.as_u16(),
+                reason: format!("the answer is over {ANSWER_BYTES_MAX} bytes"),
+            },
+        })?;
+        if status.is_success() {
+            return Ok(Answer {
+                endpoint: endpoint.to_owned(),
+                status: status.as_u16(),
+                headers,
+                body,
+            });
+        }
+        Err(ClientError::from_answer(endpoint, status.as_u16(), &body))
+    }
+}
+
+impl Answer {
+    /// The `data` of a JSON answer.
+    ///
+    /// # Errors
+    ///
+    /// If it has none: the other side is not a Concord node, or one of another version.
+    pub fn data<T: serde::de::DeserializeOwned>(&self) -> Result<T, ClientError> {
+        #[derive(serde::Deserialize)]
+        struct Envelope<T> {
+            data: T,
+        }
+        let envelope: Envelope<T> = serde_json::from_slice(&self.body).map_err(|e| ClientError::Garbled {
+            endpoint: self.endpoint.clone(),
+            status: self.status,
+            reason: e.to_string(),
+        })?;
+        Ok(envelope.data)
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The media type without its parameters.
+    pub fn media_type(&self) -> &str {
+        let full = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        full.split(';').next().unwrap_or_default().trim()
+    }
+}
+
+enum BodyError {
+    Transport(reqwest::Error),
+    TooLarge,
+}
+
+async fn read_body(mut response: reqwest::Response) -> Result<Bytes, BodyError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(BodyError::Transport)? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(BodyError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// The base address without a final slash.
+fn endpoint(text: &str) -> Result<String, ClientError> {
+    let bad = |reason: &str| ClientError::BadEndpoint {
+        endpoint: text.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    let url = reqwest::Url::parse(&full).map_err(|e| bad(&e.to_string()))?;
+    if url.scheme() != "http" {
+        return Err(bad("this version speaks http only"));
+    }
+    if url.host_str().is_none_or(str::is_empty) || url.query().is_some() {
+        return Err(bad("must be http://host:port"));
+    }
+    Ok(full.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+//! The programs in the README compile: each block is a doctest.
+#![doc = include_str!("../../../README.md")]

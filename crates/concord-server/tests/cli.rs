@@ -1,0 +1,340 @@
+//! The command line against a real node: what it prints, and the codes it exits with.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+#[path = "process/mod.rs"]
+#[expect(dead_code, reason = "these tests start single nodes and kill none")]
+mod process;
+
+use std::process::{Output, Stdio};
+
+use process::{Cluster, Node, concord, eventually, run, run_with_input};
+use serde_json::Value;
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// Runs, expects success and returns what was printed.
+#[track_caller]
+fn ok(node: &Node, words: &[&str]) -> String {
+    let output = run(node, words);
+    assert!(output.status.success(), "{words:?}: {}", stderr(&output));
+    stdout(&output).to_owned()
+}
+
+/// Runs, expects an exit code and the name of the error on standard error, nothing on standard output.
+#[track_caller]
+fn fails(node: &Node, words: &[&str], exit: i32, code: &str) {
+    let output = run(node, words);
+    assert_eq!(output.status.code(), Some(exit), "{words:?}: {}", stderr(&output));
+    assert!(stderr(&output).contains(code), "{words:?}: {}", stderr(&output));
+    assert_eq!(stdout(&output), "", "{words:?}");
+}
+
+#[tokio::test]
+async fn values_of_every_format_come_back_as_they_were_put() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+
+    ok(node, &["put", "text", "grüße"]);
+    assert_eq!(ok(node, &["get", "text"]), "grüße\n");
+    assert_eq!(ok(node, &["get", "text", "--raw"]), "grüße");
+
+    ok(
+        node,
+        &[
+            "put",
+            "doc",
+            r#"{"b":[1,2.5,null],"a":18446744073709551615}"#,
+            "--json",
+        ],
+    );
+    let printed: Value = serde_json::from_str(&ok(node, &["get", "doc"])).unwrap();
+    assert_eq!(printed["a"].as_u64(), Some(u64::MAX));
+
+    let bytes = [0_u8, 255, 10, 13, 0];
+    assert!(
+        run_with_input(node, &["put", "bin", "-"], &bytes)
+            .status
+            .success()
+    );
+    assert_eq!(run(node, &["get", "bin", "--raw"]).stdout, bytes);
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "from a file").unwrap();
+    ok(node, &["put", "file", "--file", file.path().to_str().unwrap()]);
+    assert_eq!(ok(node, &["get", "file"]), "from a file\n");
+    ok(node, &["put", "empty", ""]);
+    assert_eq!(ok(node, &["get", "empty", "--raw"]), "");
+}
+
+#[tokio::test]
+async fn odd_keys_survive_the_way_to_the_node_and_back() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    for key in [
+        "a/b",
+        "a b",
+        "a%2Fb",
+        "ключ",
+        "a?b=c&d#e",
+        "-",
+        "\u{1}",
+        "..x",
+        "+",
+    ] {
+        let value = format!("of {key}");
+        ok(node, &["put", "--text", "--", key, &value]);
+        assert_eq!(ok(node, &["get", "--raw", "--", key]), value, "{key:?}");
+    }
+    fails(node, &["get", ""], 4, "invalid_key");
+    fails(node, &["put", &"k".repeat(1025), "v"], 4, "invalid_key");
+}
+
+#[tokio::test]
+async fn times_to_live_and_numbers_behave_as_documented() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    ok(node, &["put", "k", "v", "--ttl", "1h"]);
+    let left = ok(node, &["ttl", "k"]);
+    assert!(left.starts_with("59m") || left.starts_with("1h"), "{left}");
+    ok(node, &["touch", "k"]);
+    assert_eq!(ok(node, &["ttl", "k"]), "never expires\n");
+    ok(node, &["touch", "k", "--ttl", "5m"]);
+    fails(node, &["touch", "absent", "--ttl", "5m"], 3, "not_found");
+    for ttl in ["0", "-1", "1.5", "abc", "1000000000000000000000000000000"] {
+        fails(node, &["put", "k", "other", "--ttl", ttl], 4, "invalid_ttl");
+    }
+    assert_eq!(ok(node, &["get", "k"]), "v\n", "a refusal changes nothing (I3)");
+
+    assert_eq!(ok(node, &["incr", "n"]), "1\n");
+    assert_eq!(ok(node, &["incr", "n", "--by", "-5"]), "-4\n");
+    fails(node, &["incr", "k"], 4, "invalid_value");
+
+    ok(node, &["put", "short", "v", "--ttl", "200ms"]);
+    eventually("the key expires", async || {
+        (run(node, &["get", "short"]).status.code() == Some(3)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn scans_follow_cursors_in_both_directions_at_one_revision() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    for number in 0..25 {
+        ok(node, &["put", &format!("s:{number:02}"), "v"]);
+    }
+    ok(node, &["put", "t:0", "v"]);
+    let up = ok(node, &["scan", "s:", "--keys-only", "--limit", "10", "--all"]);
+    assert_eq!(up.lines().count(), 25);
+    assert_eq!(
+        (up.lines().next(), up.lines().last()),
+        (Some("s:00"), Some("s:24"))
+    );
+    let down = ok(
+        node,
+        &[
+            "scan",
+            "--prefix",
+            "s:",
+            "--reverse",
+            "--keys-only",
+            "--limit",
+            "10",
+            "--all",
+        ],
+    );
+    assert_eq!(
+        down.lines().collect::<Vec<_>>(),
+        up.lines().rev().collect::<Vec<_>>()
+    );
+    let range = ok(node, &["scan", "--start", "s:03", "--end", "s:06", "--keys-only"]);
+    assert_eq!(range, "s:03\ns:04\ns:05\n");
+
+    let page = ok(node, &["scan", "s:", "--limit", "3"]);
+    assert!(
+        page.contains("s:02") && !page.contains("s:03") && page.contains("--cursor "),
+        "{page}"
+    );
+    let pages = ok(
+        node,
+        &["scan", "s:", "--limit", "10", "--all", "--output", "json"],
+    );
+    let pages: Vec<Value> = pages
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(pages.len() >= 3);
+    assert!(pages.iter().all(|page| page["revision"] == pages[0]["revision"]));
+    fails(
+        node,
+        &["scan", "s:", "--cursor", "tampered"],
+        4,
+        "invalid_request",
+    );
+}
+
+#[tokio::test]
+async fn reads_reach_into_the_past_until_it_is_compacted() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let revision = |words: &[&str]| -> u64 {
+        let answer: Value = serde_json::from_str(&ok(node, words)).unwrap();
+        answer["revision"].as_u64().unwrap()
+    };
+    let first = revision(&["put", "k", "one", "--output", "json"]);
+    let second = revision(&["put", "k", "two", "--output", "json"]);
+    assert_eq!(second, first + 1);
+    assert_eq!(ok(node, &["get", "k", "--revision", &first.to_string()]), "one\n");
+    for level in ["strong", "leader", "eventual"] {
+        assert_eq!(ok(node, &["get", "k", "--consistency", level]), "two\n");
+    }
+    let history = ok(node, &["history", "k"]);
+    assert!(history.contains("one") && history.contains("two"), "{history}");
+    fails(node, &["get", "k", "--revision", "1000000"], 4, "future_revision");
+    ok(node, &["cluster", "compact", &second.to_string()]);
+    fails(
+        node,
+        &["get", "k", "--revision", &first.to_string()],
+        4,
+        "compacted",
+    );
+}
+
+#[tokio::test]
+async fn deletes_say_what_they_did_and_absent_keys_are_not_found() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    ok(node, &["put", "a", "1"]);
+    ok(node, &["delete", "a"]);
+    fails(node, &["get", "a"], 3, "not_found");
+    let json = run(node, &["get", "a", "--output", "json"]);
+    let error: Value = serde_json::from_str(stderr(&json)).unwrap();
+    assert_eq!(error["status"], "error");
+    assert_eq!(error["error"]["code"], "not_found");
+    fails(node, &["ttl", "a"], 3, "not_found");
+}
+
+#[tokio::test]
+async fn status_and_members_show_the_node_to_people_and_programs() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let table = ok(node, &["status"]);
+    assert!(table.contains("leader") && table.contains("revision"), "{table}");
+    let status: Value = serde_json::from_str(&ok(node, &["status", "--output", "json"])).unwrap();
+    assert_eq!(status["role"], "leader");
+    assert_eq!(status["leader"], status["node_id"]);
+    assert!(ok(node, &["members"]).contains("leader"));
+    ok(node, &["cluster", "snapshot"]);
+}
+
+#[tokio::test]
+async fn a_node_without_flags_uses_data_here_and_port_0_finds_a_free_one() {
+    let here = tempfile::tempdir().unwrap();
+    let mut child = concord()
+        .args(["start", "--http", "127.0.0.1:0"])
+        .current_dir(here.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    let address = lines
+        .find_map(|line| {
+            line.unwrap()
+                .strip_prefix("http listening on ")
+                .map(str::to_owned)
+        })
+        .unwrap();
+    let put = concord()
+        .args(["put", "k", "v", "--endpoints", &address])
+        .output()
+        .unwrap();
+    assert!(put.status.success(), "{}", stderr(&put));
+    assert!(here.path().join("data/identity").exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success(), "Ctrl-C stops it in order");
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_nobody_there_with_7() {
+    for words in [
+        &["get"][..],
+        &["get", "k", "--colour"],
+        &["frobnicate"],
+        &["put", "k"],
+        &["incr", "k", "--by", "x"],
+    ] {
+        let output = concord().args(words).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert_eq!(stdout(&output), "");
+    }
+    let nobody = process::free_address().to_string();
+    let output = concord()
+        .args(["put", "k", "v", "--endpoints", &nobody])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert!(stderr(&output).contains("unreachable") && stderr(&output).contains(&nobody));
+    let output = concord()
+        .args(["get", "k", "--endpoints", "https://x"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+}
+
+#[test]
+fn configuration_errors_name_the_place_and_exit_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, "data_dir = \"d\"\nnoed_id = 1\n").unwrap();
+    for command in [&["config", "check"][..], &["config", "show"], &["start"]] {
+        let output = concord()
+            .args(command)
+            .arg("--config")
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(
+            stderr(&output).contains("c.toml:2") && stderr(&output).contains("node_id"),
+            "{}",
+            stderr(&output)
+        );
+    }
+    let output = concord()
+        .args(["config", "show", "--node-id", "7"])
+        .output()
+        .unwrap();
+    assert!(
+        stdout(&output).contains("node_id = 7 # --node-id"),
+        "{}",
+        stdout(&output)
+    );
+    let output = concord().args(["start", "--node-id", "0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
+#[test]
+fn completions_are_printed_and_a_closed_pipe_is_no_error() {
+    let output = concord().args(["completions", "bash"]).output().unwrap();
+    assert!(stdout(&output).contains("concord"));
+
+    let mut child = concord()
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(stderr(&output), "");
+}
