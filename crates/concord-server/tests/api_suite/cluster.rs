@@ -1,0 +1,73 @@
+//! Nodes in this process, on free ports, in directories that go with the test.
+
+use std::time::Duration;
+
+use concord_server::{Concord, Config, PeerConfig, Secret};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A cluster of this process.
+pub(crate) struct Cluster {
+    nodes: Vec<Concord>,
+    dirs: Vec<TempDir>,
+}
+
+pub(crate) fn secret() -> Secret {
+    Secret::new("only for the tests of this file")
+}
+
+impl Cluster {
+    /// Starts one node alone, has the others join it, and waits until all of them vote.
+    pub(crate) async fn start(size: usize) -> Self {
+        let dirs: Vec<TempDir> = (0..size).map(|_| tempfile::tempdir().unwrap()).collect();
+        let mut nodes: Vec<Concord> = Vec::new();
+        for dir in &dirs {
+            let mut config = Config::at(dir.path()).http("127.0.0.1:0");
+            if size > 1 {
+                let mut peers = PeerConfig::new("127.0.0.1:0", secret());
+                if let Some(first) = nodes.first() {
+                    peers = peers.join(first.peer_address().unwrap());
+                }
+                config = config.peers(peers);
+            }
+            let node = Concord::open(config).await.unwrap();
+            node.wait_until_ready(PATIENCE).await.unwrap();
+            nodes.push(node);
+        }
+        let cluster = Self { nodes, dirs };
+        cluster.wait_for_voters(size).await;
+        cluster
+    }
+
+    async fn wait_for_voters(&self, count: usize) {
+        let all_vote = async {
+            loop {
+                let votes = |node: &Concord| node.status().unwrap().voters().count() == count;
+                if self.nodes.iter().all(votes) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all_vote)
+            .await
+            .expect("all nodes come to vote");
+    }
+
+    pub(crate) fn node(&self, place: usize) -> &Concord {
+        &self.nodes[place]
+    }
+
+    pub(crate) fn url(&self, place: usize) -> String {
+        format!("http://{}", self.nodes[place].http_address().unwrap())
+    }
+
+    /// Stops all nodes and gives their directories.
+    pub(crate) async fn stop(self) -> Vec<TempDir> {
+        for node in &self.nodes {
+            node.shutdown().await.unwrap();
+        }
+        self.dirs
+    }
+}

@@ -1,0 +1,30 @@
+//! One suite of API cases against every door to the store: the embedded handle, one node
+//! over HTTP, and three nodes over HTTP, written through one and read through another.
+
+mod cases;
+mod cluster;
+mod door;
+
+use crate::cluster::Cluster;
+use crate::door::Door;
+
+#[tokio::test]
+async fn every_case_holds_for_the_embedded_handle() {
+    let cluster = Cluster::start(1).await;
+    cases::run_all(&Door::Embedded(cluster.node(0).clone())).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn every_case_holds_for_one_node_over_http() {
+    let cluster = Cluster::start(1).await;
+    cases::run_all(&Door::http(&cluster.url(0), &cluster.url(0))).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_holds_for_three_nodes_over_http() {
+    let cluster = Cluster::start(3).await;
+    cases::run_all(&Door::http(&cluster.url(1), &cluster.url(2))).await;
+    cluster.stop().await;
+}
