@@ -122,10 +122,28 @@ impl World {
     }
 
     pub(super) fn fork(&self, seed: u64) -> Self {
-        let mut fork = self.clone();
-        fork.rng = Rng(seed);
-        fork.observer = None;
-        fork.kill();
+        let mut fork = Self::new(seed);
+        fork.names = self.names.clone();
+        fork.durable_names = self.durable_names.clone();
+        fork.unsynced_names = self.unsynced_names.clone();
+        fork.directories = self.directories.clone();
+        // Removed files that only open handles keep are not copied: the handles are not.
+        let created = self.unsynced_names.iter().filter_map(|change| match change {
+            NameChange::Create { inode, .. } => Some(inode),
+            NameChange::Rename { .. } | NameChange::Remove { .. } => None,
+        });
+        for inode in self
+            .names
+            .values()
+            .chain(self.durable_names.values())
+            .chain(created)
+        {
+            if let Some(file) = self.inodes.get(inode) {
+                fork.inodes.insert(*inode, file.clone());
+            }
+        }
+        fork.inodes_made = self.inodes_made;
+        fork.capacity = self.capacity;
         fork
     }
 
