@@ -1,1 +1,3 @@
 //! Benchmarks and the load generator.
+
+pub mod load;

@@ -34,7 +34,8 @@ fn decode_pieces(decoder: &mut FrameDecoder, bytes: &[u8], piece: usize) -> Resu
                 most
             }
             Room::Upto(buffer, missing) => {
-                let most = most.min(missing);
+                // As a socket is read: no more than the room that was made.
+                let most = most.min(missing).min(buffer.capacity() - buffer.len());
                 buffer.extend_from_slice(&rest[..most]);
                 most
             }

@@ -236,6 +236,26 @@ async fn call_to_nobody_is_unreachable() {
     assert!(matches!(error, TransportError::Unreachable { .. }), "{error:?}");
 }
 
+/// Callers that ask again and again do not have the peer dialled as often.
+#[tokio::test]
+async fn failed_dials_are_spaced_out() {
+    let (transport, peer) = (transport(1, 1), support::nobody().await);
+    let began = std::time::Instant::now();
+    let mut calls = 0;
+    while began.elapsed() < Duration::from_millis(400) {
+        let short = Duration::from_millis(2);
+        let error = transport
+            .call(&peer, Lane::Control, Bytes::from("x"), short)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, TransportError::Unreachable { .. }), "{error:?}");
+        calls += 1;
+        tokio::task::yield_now().await;
+    }
+    let dials = transport.stats().attempted;
+    assert!(dials <= 12, "{dials} dials for {calls} calls");
+}
+
 #[tokio::test]
 async fn call_that_was_taken_is_interrupted_when_its_peer_goes() {
     let node = Node::start(2).await;
