@@ -49,7 +49,10 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(
         if !holds() {
             return Some("the peer is no longer admitted");
         }
-        if !half.incoming_ended.load(Ordering::Relaxed) {
+        // An owner that is gone has nothing more to say; what it said is sent for as long as
+        // the peer takes it.
+        let owner_is_gone = progress.stop_sending.load(Ordering::Relaxed);
+        if owner_is_gone || !half.incoming_ended.load(Ordering::Relaxed) {
             return None;
         }
         let until = *linger_until.get_or_insert_with(|| Instant::now() + STREAM_LINGER);

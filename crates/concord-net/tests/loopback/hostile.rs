@@ -177,8 +177,8 @@ async fn peer_that_never_answers_the_hello_is_unreachable() {
 #[tokio::test]
 async fn dead_path_is_noticed_by_both_sides() {
     let fast = NetConfig {
-        keepalive_interval: Duration::from_millis(20),
-        dead_after: Duration::from_millis(200),
+        keepalive_interval: Duration::from_millis(100),
+        dead_after: Duration::from_millis(1_000),
         ..config()
     };
     let node = Node::start_with(2, 1, fast.clone()).await;

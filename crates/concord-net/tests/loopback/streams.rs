@@ -120,8 +120,8 @@ async fn stream_that_is_not_read_holds_up_neither_streams_nor_calls() {
 #[tokio::test]
 async fn slow_owner_keeps_its_stream_and_takes_bounded_memory() {
     let fast = NetConfig {
-        keepalive_interval: Duration::from_millis(20),
-        dead_after: Duration::from_millis(100),
+        keepalive_interval: Duration::from_millis(100),
+        dead_after: Duration::from_millis(1_000),
         ..config()
     };
     let node = Node::start_with(2, 1, fast.clone()).await;
@@ -129,7 +129,7 @@ async fn slow_owner_keeps_its_stream_and_takes_bounded_memory() {
     let duplex = transport.open(&node.peer(), Lane::Append).await.unwrap();
     let mut sent = 0_usize;
     while tokio::time::timeout(
-        Duration::from_millis(500),
+        Duration::from_millis(2_500),
         duplex.sender.send(Bytes::from(vec![0; 1 << 20])),
     )
     .await
@@ -150,14 +150,14 @@ async fn slow_owner_keeps_its_stream_and_takes_bounded_memory() {
 #[tokio::test]
 async fn idle_stream_lives_on_signs_of_life() {
     let fast = NetConfig {
-        keepalive_interval: Duration::from_millis(20),
-        dead_after: Duration::from_millis(200),
+        keepalive_interval: Duration::from_millis(100),
+        dead_after: Duration::from_millis(1_000),
         ..config()
     };
     let node = Node::start_with(2, 1, fast.clone()).await;
     let transport = support::transport_with(1, 1, fast);
     let mut duplex = transport.open(&node.peer(), Lane::Forward).await.unwrap();
-    let quiet = tokio::time::timeout(Duration::from_millis(800), duplex.receiver.recv()).await;
+    let quiet = tokio::time::timeout(Duration::from_millis(2_500), duplex.receiver.recv()).await;
     assert!(quiet.is_err(), "the stream ended: {quiet:?}");
     duplex.sender.send(Bytes::from("x")).await.unwrap();
     assert_eq!(duplex.receiver.recv().await.unwrap(), "x");
