@@ -17,6 +17,7 @@ mod wire;
 
 pub mod constant;
 pub mod driver;
+pub mod embedded;
 pub mod etcd;
 pub mod http;
 

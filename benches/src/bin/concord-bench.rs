@@ -13,6 +13,7 @@ use std::sync::Arc;
 use clap::Parser;
 use concord_benches::load::constant::Constant;
 use concord_benches::load::driver::{Driver, Nothing};
+use concord_benches::load::embedded::Embedded;
 use concord_benches::load::etcd::Etcd;
 use concord_benches::load::http::Http;
 use concord_benches::load::{DriverKind, KeySpace, Options, Report, Row, constant, preload, run};
@@ -69,7 +70,13 @@ async fn load(options: &Options) -> Result<Report, String> {
             measure(&Constant::new(address, options.read_consistency), options).await
         }
         DriverKind::Nothing => measure(&Nothing, options).await,
-        DriverKind::Embedded => Err("not yet".to_owned()),
+        DriverKind::Embedded => {
+            let (nodes, directory) = (options.nodes, options.data_dir.clone());
+            let driver = Embedded::start(nodes, directory, options.read_consistency).await?;
+            let report = measure(&driver, options).await;
+            driver.stop().await?;
+            report
+        }
     }
 }
 
