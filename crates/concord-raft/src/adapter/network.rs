@@ -245,12 +245,19 @@ impl<M: Machine> RaftNetworkV2<TypeConfig<M>> for PeerClient<M> {
             let answers = input.then(move |request| self.heartbeat(request, option.soft_ttl()));
             return async move { Ok(answers.boxed()) }.boxed();
         }
-        let address = self.address();
         async move {
+            let mut input = input;
+            // openraft waits out its back-off inside the first request: connecting before
+            // asking for it would spin while the peer is down.
+            let Some(first) = input.next().await else {
+                return Ok(futures::stream::empty().boxed());
+            };
+            let address = self.address();
             let link = append_stream::connect(&mut self.link, &*self.transport, &address)
                 .await
                 .map_err(unreachable::<M>)?;
-            Ok(append_stream::session::<M, S>(link, input).boxed())
+            let input = futures::stream::iter([first]).chain(input);
+            Ok(append_stream::session::<M, _>(link, input).boxed())
         }
         .boxed()
     }

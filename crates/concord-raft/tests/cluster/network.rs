@@ -19,6 +19,7 @@ const DELAY: Duration = Duration::from_millis(1);
 struct State {
     nodes: BTreeMap<String, Arc<dyn Inbound>>,
     cut: BTreeSet<(String, String)>,
+    failed_attempts: usize,
 }
 
 /// The wires between all nodes. Cheap to clone.
@@ -71,6 +72,11 @@ impl Web {
         }
     }
 
+    /// Calls and streams that found nobody.
+    pub(crate) fn failed_attempts(&self) -> usize {
+        self.state.lock().unwrap().failed_attempts
+    }
+
     pub(crate) fn heal(&self) {
         self.state.lock().unwrap().cut.clear();
     }
@@ -91,11 +97,12 @@ impl Web {
                 reason: reason.to_owned(),
             })
         };
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let Some(inbound) = state.nodes.get(&address).cloned() else {
             return unreachable("nobody listens");
         };
         if state.cut.contains(&link(&from.address, &address)) {
+            state.failed_attempts += 1;
             return unreachable("the link is cut");
         }
         drop(state);

@@ -171,3 +171,17 @@ async fn a_failed_disk_stops_its_node_only() {
         .await;
     assert!(refused.is_err(), "{refused:?}");
 }
+
+/// Claim: a peer that is down costs a few attempts a second, not a busy loop. Method: cut
+/// the leader off for ten seconds, when it and its successor both look for each other.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_down_is_not_hammered() {
+    let cluster = Cluster::of_three().await;
+    let old = cluster.leader().await;
+    cluster
+        .web
+        .isolate(&cluster.places[old].address, &cluster.addresses());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let attempts = cluster.web.failed_attempts();
+    assert!((1..1_000).contains(&attempts), "{attempts} attempts in 10 s");
+}
