@@ -14,6 +14,7 @@
     reason = "slots below `count` and their offsets lie in the page"
 )]
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -27,7 +28,7 @@ use super::digest::fingerprint;
 pub(super) const LEAF_BYTES: usize = if cfg!(test) { 512 } else { 4096 };
 
 /// A leaf is split when it would hold more records than this.
-pub(super) const SLOTS: usize = if cfg!(test) { 8 } else { 32 };
+pub(super) const SLOTS: usize = if cfg!(test) { 8 } else { 24 };
 
 /// Page capacity is a multiple of this, so that not every insert moves the page.
 const PAGE_STEP: usize = 128;
@@ -38,34 +39,72 @@ const KEY_LENGTH_U16: u8 = 254;
 const KEY_LENGTH_U64: u8 = 255;
 
 /// Records in key order. Only a leaf outside a tree is ever empty.
+///
+/// With its reference counts two cache lines, of which a point read needs both.
 #[derive(Clone)]
 pub(super) struct Leaf {
-    count: usize,
-    /// One byte of hash for each key: says where to look, and mostly that there is nothing.
-    fingerprints: [u8; SLOTS],
+    page: Vec<u8>,
+    large: Option<Box<LargeCells>>,
     /// Where each record starts. The last record may be long, its start cannot be.
     starts: [u16; SLOTS],
-    /// Bit `n`: the cell of slot `n` is in `shared` and takes no bytes in the page.
-    shared_slots: u32,
-    page: Vec<u8>,
-    /// The large cells, in slot order.
-    shared: Vec<Arc<[u8]>>,
+    /// One byte of hash for each key: says where to look, and mostly that there is nothing.
+    fingerprints: [u8; SLOTS],
+    count: u8,
+}
+
+/// The cells that are not in the page.
+#[derive(Clone)]
+struct LargeCells {
+    /// Bit `n`: slot `n` has such a cell, and its record in the page has none.
+    slots: u32,
+    /// In slot order.
+    cells: Vec<Arc<[u8]>>,
+}
+
+impl LargeCells {
+    fn rank(&self, slot: usize) -> usize {
+        (self.slots & low_bits(slot)).count_ones() as usize
+    }
+
+    fn get(&self, slot: usize) -> Option<&Arc<[u8]>> {
+        if self.slots & bit(slot) == 0 {
+            None
+        } else {
+            self.cells.get(self.rank(slot))
+        }
+    }
+
+    fn insert(&mut self, slot: usize, cell: Arc<[u8]>) {
+        self.cells.insert(self.rank(slot), cell);
+        self.slots |= bit(slot);
+    }
+
+    fn remove(&mut self, slot: usize) {
+        if self.slots & bit(slot) != 0 {
+            self.cells.remove(self.rank(slot));
+            self.slots &= !bit(slot);
+        }
+    }
 }
 
 impl Leaf {
     pub(super) const fn new() -> Self {
         Self {
-            count: 0,
-            fingerprints: [0; SLOTS],
-            starts: [0; SLOTS],
-            shared_slots: 0,
             page: Vec::new(),
-            shared: Vec::new(),
+            large: None,
+            starts: [0; SLOTS],
+            fingerprints: [0; SLOTS],
+            count: 0,
         }
     }
 
-    pub(super) const fn count(&self) -> usize {
-        self.count
+    pub(super) fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    fn set_count(&mut self, count: usize) {
+        debug_assert!(count <= SLOTS, "{count} records");
+        self.count = u8::try_from(count).unwrap_or(u8::MAX);
     }
 
     /// A copy that can take `extra` more bytes in place.
@@ -74,13 +113,13 @@ impl Leaf {
         page.extend_from_slice(&self.page);
         Self {
             page,
-            shared: self.shared.clone(),
+            large: self.large.clone(),
             ..*self
         }
     }
 
     fn record_range(&self, slot: usize) -> Range<usize> {
-        let end = if slot + 1 < self.count {
+        let end = if slot + 1 < self.count() {
             usize::from(self.starts[slot + 1])
         } else {
             self.page.len()
@@ -111,20 +150,18 @@ impl Leaf {
 
     pub(super) fn key_and_cell(&self, slot: usize) -> (&[u8], Cell<'_>) {
         let (key, cell) = self.key_and_cell_ranges(slot);
-        let cell = if self.is_shared(slot) {
-            Cell::shared(&self.shared[self.shared_rank(slot)])
-        } else {
-            Cell::inline(&self.page[cell])
+        let cell = match self.large(slot) {
+            Some(large) => Cell::shared(large),
+            None => Cell::inline(&self.page[cell]),
         };
         (&self.page[key], cell)
     }
 
     /// Where the cell of `slot` lies in the page, or the large cell.
     pub(super) fn locate(&self, slot: usize) -> Result<Range<usize>, &Arc<[u8]>> {
-        if self.is_shared(slot) {
-            Err(&self.shared[self.shared_rank(slot)])
-        } else {
-            Ok(self.key_and_cell_ranges(slot).1)
+        match self.large(slot) {
+            Some(large) => Err(large),
+            None => Ok(self.key_and_cell_ranges(slot).1),
         }
     }
 
@@ -132,18 +169,32 @@ impl Leaf {
         self.page.get(range).unwrap_or_default()
     }
 
-    const fn is_shared(&self, slot: usize) -> bool {
-        self.shared_slots >> slot & 1 == 1
+    fn large(&self, slot: usize) -> Option<&Arc<[u8]>> {
+        self.large.as_ref()?.get(slot)
     }
 
-    /// How many slots before `slot` have their cell in `shared`.
-    fn shared_rank(&self, slot: usize) -> usize {
-        (self.shared_slots & low_bits(slot)).count_ones() as usize
+    fn set_large(&mut self, slot: usize, cell: Arc<[u8]>) {
+        let empty = || {
+            Box::new(LargeCells {
+                slots: 0,
+                cells: Vec::new(),
+            })
+        };
+        self.large.get_or_insert_with(empty).insert(slot, cell);
+    }
+
+    fn remove_large(&mut self, slot: usize) {
+        if let Some(large) = &mut self.large {
+            large.remove(slot);
+            if large.cells.is_empty() {
+                self.large = None;
+            }
+        }
     }
 
     /// The slot that holds `key`, whose fingerprint is `print`.
     pub(super) fn find(&self, key: &[u8], print: u8) -> Option<usize> {
-        let mut candidates = matches(&self.fingerprints, print) & low_bits(self.count);
+        let mut candidates = matches(&self.fingerprints, print) & low_bits(self.count());
         if candidates.count_ones() > 3 {
             // Keys chosen to collide must not make the search linear.
             return self.search(key).ok();
@@ -160,7 +211,7 @@ impl Leaf {
 
     /// The slot that holds `key`, or the slot that it would get.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
-        let (mut low, mut high) = (0, self.count);
+        let (mut low, mut high) = (0, self.count());
         while low < high {
             let middle = low.midpoint(high);
             match self.key(middle).cmp(key) {
@@ -173,20 +224,20 @@ impl Leaf {
     }
 
     /// Whether a record of this many page bytes can be added without a split.
-    pub(super) const fn has_room(&self, record_bytes: usize) -> bool {
-        self.count == 0 || (self.count < SLOTS && self.page.len() + record_bytes <= LEAF_BYTES)
+    pub(super) fn has_room(&self, record_bytes: usize) -> bool {
+        self.count() == 0 || (self.count() < SLOTS && self.page.len() + record_bytes <= LEAF_BYTES)
     }
 
     /// Whether the cell of `slot` can become `cell` without a split.
     pub(super) fn has_room_to_replace(&self, slot: usize, cell: &NewCell<'_>) -> bool {
         let old = self.key_and_cell_ranges(slot).1.len();
-        self.count == 1 || self.page.len() - old + cell.page_bytes() <= LEAF_BYTES
+        self.count() == 1 || self.page.len() - old + cell.page_bytes() <= LEAF_BYTES
     }
 
     /// Gives `slot` another cell. One of the same size is written in place.
     pub(super) fn replace(&mut self, slot: usize, cell: NewCell<'_>) {
         let range = self.key_and_cell_ranges(slot).1;
-        self.drop_shared(slot);
+        self.remove_large(slot);
         match cell {
             NewCell::Inline(bytes) => {
                 let range = self.resize(slot, range, bytes.len(), false);
@@ -194,8 +245,7 @@ impl Leaf {
             }
             NewCell::Shared(bytes) => {
                 self.resize(slot, range, 0, false);
-                self.shared.insert(self.shared_rank(slot), bytes);
-                self.shared_slots |= bit(slot);
+                self.set_large(slot, bytes);
             }
         }
     }
@@ -204,30 +254,31 @@ impl Leaf {
     /// behind it, so that the page grows by doubling.
     pub(super) fn insert(&mut self, slot: usize, key: &[u8], print: u8, cell: NewCell<'_>, at_edge: bool) {
         debug_assert!(
-            slot <= self.count && self.count < SLOTS,
+            slot <= self.count() && self.count() < SLOTS,
             "slot {slot} of {}",
-            self.count
+            self.count()
         );
-        let start = if slot < self.count {
+        let start = if slot < self.count() {
             usize::from(self.starts[slot])
         } else {
             self.page.len()
         };
-        self.count += 1;
-        self.starts[slot..self.count].rotate_right(1);
-        self.fingerprints[slot..self.count].rotate_right(1);
+        let count = self.count() + 1;
+        self.set_count(count);
+        self.starts[slot..count].rotate_right(1);
+        self.fingerprints[slot..count].rotate_right(1);
         self.starts[slot] = narrow(start);
         self.fingerprints[slot] = print;
-        let below = self.shared_slots & low_bits(slot);
-        self.shared_slots = below | ((self.shared_slots & !low_bits(slot)) << 1);
+        if let Some(large) = &mut self.large {
+            large.slots = (large.slots & low_bits(slot)) | ((large.slots & !low_bits(slot)) << 1);
+        }
 
         let record_bytes = record_bytes(key, &cell);
         let range = self.resize(slot, start..start, record_bytes, at_edge);
         let cell_bytes = match cell {
             NewCell::Inline(bytes) => bytes,
             NewCell::Shared(bytes) => {
-                self.shared.insert(self.shared_rank(slot), bytes);
-                self.shared_slots |= bit(slot);
+                self.set_large(slot, bytes);
                 &[]
             }
         };
@@ -236,20 +287,15 @@ impl Leaf {
 
     /// Removes the record of `slot`.
     pub(super) fn remove(&mut self, slot: usize) {
-        self.drop_shared(slot);
+        self.remove_large(slot);
         let range = self.record_range(slot);
         self.resize(slot, range, 0, false);
-        self.starts[slot..self.count].rotate_left(1);
-        self.fingerprints[slot..self.count].rotate_left(1);
-        self.count -= 1;
-        let above = self.shared_slots & !low_bits(slot + 1);
-        self.shared_slots = (self.shared_slots & low_bits(slot)) | (above >> 1);
-    }
-
-    fn drop_shared(&mut self, slot: usize) {
-        if self.is_shared(slot) {
-            self.shared.remove(self.shared_rank(slot));
-            self.shared_slots &= !bit(slot);
+        let count = self.count();
+        self.starts[slot..count].rotate_left(1);
+        self.fingerprints[slot..count].rotate_left(1);
+        self.set_count(count - 1);
+        if let Some(large) = &mut self.large {
+            large.slots = (large.slots & low_bits(slot)) | ((large.slots & !low_bits(slot + 1)) >> 1);
         }
     }
 
@@ -273,7 +319,8 @@ impl Leaf {
                 }
             }
         }
-        for start in &mut self.starts[slot + 1..self.count] {
+        let count = self.count();
+        for start in &mut self.starts[slot + 1..count] {
             *start = narrow(usize::from(*start) - range.len() + bytes);
         }
         new
@@ -295,22 +342,32 @@ impl Leaf {
     /// many more bytes in either.
     pub(super) fn split_off(&mut self, at: usize, left_extra: usize, right_extra: usize) -> Self {
         let mut right = Self::new();
-        if at < self.count {
+        if at < self.count() {
             let from = usize::from(self.starts[at]);
             right
                 .page
                 .reserve_exact(page_capacity(self.page.len() - from + right_extra));
             right.page.extend_from_slice(&self.page[from..]);
-            right.shared = self.shared.split_off(self.shared_rank(at));
-            right.shared_slots = self.shared_slots >> at;
-            right.count = self.count - at;
-            for (to, from_slot) in (at..self.count).enumerate() {
+            if let Some(large) = &mut self.large {
+                let cells = large.cells.split_off(large.rank(at));
+                right.large = (!cells.is_empty()).then(|| {
+                    Box::new(LargeCells {
+                        slots: large.slots >> at,
+                        cells,
+                    })
+                });
+                large.slots &= low_bits(at);
+                if large.cells.is_empty() {
+                    self.large = None;
+                }
+            }
+            right.set_count(self.count() - at);
+            for (to, from_slot) in (at..self.count()).enumerate() {
                 right.starts[to] = narrow(usize::from(self.starts[from_slot]) - from);
                 right.fingerprints[to] = self.fingerprints[from_slot];
             }
             self.page.truncate(from);
-            self.shared_slots &= low_bits(at);
-            self.count = at;
+            self.set_count(at);
         }
         self.page.shrink_to(page_capacity(self.page.len() + left_extra));
         right
@@ -319,31 +376,34 @@ impl Leaf {
     /// Gives back the room that appending had reserved.
     pub(super) fn shrink(&mut self) {
         self.page.shrink_to_fit();
-        self.shared.shrink_to_fit();
     }
 
     /// Adds all records of `right`, whose keys are all greater.
     pub(super) fn append(&mut self, right: &Self) {
-        let (base, count) = (self.page.len(), self.count);
+        let (base, count) = (self.page.len(), self.count());
         self.reserve(base + right.page.len(), false);
         self.page.extend_from_slice(&right.page);
-        for slot in 0..right.count {
+        for slot in 0..right.count() {
             self.starts[count + slot] = narrow(base + usize::from(right.starts[slot]));
             self.fingerprints[count + slot] = right.fingerprints[slot];
         }
-        self.shared.extend(right.shared.iter().cloned());
-        self.shared_slots |= right.shared_slots << count;
-        self.count += right.count;
+        for slot in 0..right.count() {
+            if let Some(large) = right.large(slot) {
+                self.set_large(count + slot, Arc::clone(large));
+            }
+        }
+        self.set_count(count + right.count());
     }
 
     /// Whether it should look for a neighbour to merge with.
-    pub(super) const fn is_underfull(&self) -> bool {
-        self.count < SLOTS / 4 && self.page.len() < LEAF_BYTES / 4
+    pub(super) fn is_underfull(&self) -> bool {
+        self.count() < SLOTS / 4 && self.page.len() < LEAF_BYTES / 4
     }
 
     /// Whether one leaf could hold the records of both and would not be split again at once.
-    pub(super) const fn can_merge(&self, other: &Self) -> bool {
-        self.count + other.count <= SLOTS * 3 / 4 && self.page.len() + other.page.len() <= LEAF_BYTES * 3 / 4
+    pub(super) fn can_merge(&self, other: &Self) -> bool {
+        self.count() + other.count() <= SLOTS * 3 / 4
+            && self.page.len() + other.page.len() <= LEAF_BYTES * 3 / 4
     }
 
     /// Where to cut so that `extra` bytes more, as slot `slot`, leave two halves about equal:
@@ -354,14 +414,14 @@ impl Leaf {
     pub(super) fn best_cut(&self, slot: usize, extra: usize) -> Option<usize> {
         let total = self.page.len() + extra;
         let (mut left, mut best, mut best_larger) = (0, None, usize::MAX);
-        for cut in 1..=self.count {
+        for cut in 1..=self.count() {
             left += match (cut - 1).cmp(&slot) {
                 Ordering::Less => self.record_range(cut - 1).len(),
                 Ordering::Equal => extra,
                 Ordering::Greater => self.record_range(cut - 2).len(),
             };
             let right = total - left;
-            let fits = (left <= LEAF_BYTES || cut == 1) && (right <= LEAF_BYTES || cut == self.count);
+            let fits = (left <= LEAF_BYTES || cut == 1) && (right <= LEAF_BYTES || cut == self.count());
             if fits && left.max(right) < best_larger {
                 (best, best_larger) = (Some(cut), left.max(right));
             }
@@ -372,26 +432,33 @@ impl Leaf {
     /// What is wrong with it, if anything.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         let ensure = |ok: bool, what: &'static str| if ok { Ok(()) } else { Err(what) };
-        ensure(self.count > 0, "empty leaf")?;
-        ensure(self.count <= SLOTS, "too many slots")?;
-        ensure(self.count == 1 || self.page.len() <= LEAF_BYTES, "leaf too large")?;
+        ensure(self.count() > 0, "empty leaf")?;
+        ensure(self.count() <= SLOTS, "too many slots")?;
+        ensure(
+            self.count() == 1 || self.page.len() <= LEAF_BYTES,
+            "leaf too large",
+        )?;
         ensure(self.starts[0] == 0, "page starts with a gap")?;
-        ensure(
-            self.shared_slots & !low_bits(self.count) == 0,
-            "large cell past the last slot",
-        )?;
-        ensure(
-            self.shared_slots.count_ones() as usize == self.shared.len(),
-            "large cells miscounted",
-        )?;
+        if let Some(large) = &self.large {
+            ensure(
+                large.slots & !low_bits(self.count()) == 0,
+                "large cell past the last slot",
+            )?;
+            ensure(
+                large.slots.count_ones() as usize == large.cells.len(),
+                "large cells miscounted",
+            )?;
+            ensure(large.slots != 0, "room for large cells where there are none")?;
+        }
         ensure(
             self.page.capacity() <= self.page.len() + LEAF_BYTES,
             "page wastes memory",
         )?;
-        for slot in 0..self.count {
+        for slot in 0..self.count() {
             let (key, cell) = self.key_and_cell_ranges(slot);
             ensure(key.end <= cell.end, "record shorter than its key")?;
-            ensure(!self.is_shared(slot) || cell.is_empty(), "large cell in the page")?;
+            let large = self.large(slot).is_some();
+            ensure(!large || cell.is_empty(), "large cell in the page")?;
             ensure(
                 self.fingerprints[slot] == fingerprint(self.key(slot)),
                 "wrong fingerprint",
@@ -401,9 +468,8 @@ impl Leaf {
                 "keys out of order",
             )?;
             let (_, cell) = self.key_and_cell(slot);
-            let large = cell.len() > super::INLINE_CELL_BYTES;
             ensure(
-                large == self.is_shared(slot),
+                large == (cell.len() > super::INLINE_CELL_BYTES),
                 "cell on the wrong side of the threshold",
             )?;
         }
@@ -457,9 +523,9 @@ const fn bit(slot: usize) -> u32 {
     1 << slot
 }
 
-/// The bits of the slots before `slot`, which may be [`SLOTS`].
+/// The bits of the slots before `slot`, which may be all of them.
 const fn low_bits(slot: usize) -> u32 {
-    if slot < SLOTS { (1 << slot) - 1 } else { u32::MAX }
+    if slot < 32 { (1 << slot) - 1 } else { u32::MAX }
 }
 
 /// One bit for each byte of `bytes` that equals `byte`; eight at a time.
