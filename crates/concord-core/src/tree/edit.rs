@@ -18,7 +18,7 @@ pub(super) struct Record<'a> {
 
 /// New right neighbours of a node, in key order: none, one, or two when a record that fills
 /// a leaf lands in the middle of another.
-type Siblings = Vec<Sibling>;
+pub(super) type Siblings = Vec<Sibling>;
 
 /// Stores `record`; hands the cell that it replaces, if any, to `take` and returns its result.
 pub(super) fn insert<T>(root: &mut Option<Node>, record: Record<'_>, take: fn(Cell<'_>) -> T) -> Option<T> {
@@ -61,7 +61,7 @@ fn insert_below<T>(
 }
 
 /// Adds the new neighbours of child `at`. Returns the part of `inner` that no longer fits.
-fn adopt(inner: &mut Inner, at: usize, siblings: Siblings, at_edge: bool) -> Option<Sibling> {
+pub(super) fn adopt(inner: &mut Inner, at: usize, siblings: Siblings, at_edge: bool) -> Option<Sibling> {
     let at_edge = at_edge && siblings.len() == 1;
     let mut overflow: Option<Sibling> = None;
     // Last first: each goes directly behind child `at`.

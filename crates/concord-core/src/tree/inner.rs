@@ -18,7 +18,7 @@ use super::leaf::Leaf;
 
 /// How many children a node has at most. A copied node touches the reference count of
 /// each, which is what publishing a view costs; a smaller node makes the tree higher.
-pub(super) const FANOUT: usize = if cfg!(test) { 5 } else { 32 };
+pub(super) const FANOUT: usize = if cfg!(test) { 8 } else { 32 };
 
 /// Either kind of node. All leaves are at the same depth.
 #[derive(Clone)]

@@ -1,10 +1,14 @@
 //! What only shows inside: where records lie and which nodes are copied.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::Tree;
-use super::inner::Node;
+use super::cell::NewCell;
+use super::digest::fingerprint;
+use super::edit::adopt;
+use super::inner::{FANOUT, Inner, Node, Sibling};
 use super::leaf::{LEAF_BYTES, Leaf, SLOTS};
 
 fn leaves(node: &Node, out: &mut Vec<*const Leaf>, records: &mut Vec<usize>) {
@@ -93,5 +97,49 @@ fn walk_crosses_leaves_in_both_directions_from_any_key() {
         assert_eq!(up.count(), usize::try_from(300 - start).unwrap());
         let down = tree.range((Bound::Unbounded, Bound::Excluded(&key)));
         assert_eq!(down.rev().count(), usize::try_from(start).unwrap());
+    }
+}
+
+fn sibling(key: &[u8]) -> Sibling {
+    let mut leaf = Leaf::new();
+    leaf.insert(0, key, fingerprint(key), NewCell::Inline(&[]), false);
+    Sibling {
+        separator: key.to_vec(),
+        node: Node::Leaf(Arc::new(leaf)),
+    }
+}
+
+/// Claim: two new neighbours at once, as a record that fills a leaf makes them, end up in
+/// order on whichever side of an overflowing node they belong. Method: every position.
+#[test]
+fn full_node_takes_two_neighbours_anywhere() {
+    let key = |child: usize, offset: u8| [u8::try_from(child).unwrap(), offset];
+    for at in 0..FANOUT {
+        let mut inner = Inner::with_child(sibling(&key(0, 0)).node);
+        for child in 1..FANOUT {
+            adopt(&mut inner, child - 1, [sibling(&key(child, 0))].into(), false);
+        }
+        let overflow = adopt(
+            &mut inner,
+            at,
+            [sibling(&key(at, 1)), sibling(&key(at, 2))].into(),
+            true,
+        )
+        .unwrap();
+        let Node::Inner(right) = &overflow.node else {
+            panic!("a leaf beside an inner node")
+        };
+        assert_eq!((inner.check(), right.check()), (Ok(()), Ok(())));
+        let keys: Vec<_> = [&inner, &**right]
+            .iter()
+            .flat_map(|node| (0..node.len()).map(|child| node.child(child).unwrap().clone()))
+            .map(|node| match node {
+                Node::Leaf(leaf) => leaf.key(0).to_vec(),
+                Node::Inner(_) => panic!("an inner node among leaves"),
+            })
+            .collect();
+        assert_eq!(keys.len(), FANOUT + 2);
+        assert!(keys.is_sorted(), "{keys:?}");
+        assert!(keys.contains(&overflow.separator));
     }
 }
