@@ -119,6 +119,17 @@ pub(crate) struct StateMachine<M: Machine> {
     files: Files,
 }
 
+impl<M: Machine> Drop for StateMachine<M> {
+    /// A machine that panicked may be wrong: the node must stop, and openraft would only
+    /// notice at the next entry.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "the state machine panicked".to_owned();
+            self.files.stop.set(StopReason::Defect { reason });
+        }
+    }
+}
+
 /// Entries applied since the last publication, and who waits for them.
 struct Burst<M: Machine> {
     waiting: Vec<(ApplyResponder<TypeConfig<M>>, Replies<M>)>,
