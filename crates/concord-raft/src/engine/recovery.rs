@@ -143,7 +143,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// openraft's settings. The reasons are in `docs/adr/0002-openraft-alpha.md`.
+/// openraft's settings. The reasons are in `docs/adr/0002-openraft-pinned.md`.
 fn raft_config(config: &NodeConfig) -> Result<Config, StartError> {
     let timing = config.timing;
     let snapshot = config.snapshot;
