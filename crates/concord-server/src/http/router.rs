@@ -52,7 +52,8 @@ async fn no_such_path(uri: Uri) -> ApiError {
     if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
         return ApiError::new(ErrorKind::InvalidKey, "key is empty");
     }
-    ApiError::new(ErrorKind::NotFound, "there is no such path").with("path", path.to_owned())
+    ApiError::new(ErrorKind::NotFound, format!("there is no such path: {path:.200}"))
+        .with("path", path.to_owned())
 }
 
 async fn no_such_method(method: Method) -> ApiError {

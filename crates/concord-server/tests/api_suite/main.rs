@@ -1,9 +1,14 @@
 //! One suite of API cases against every door to the store: the embedded handle, one node
 //! over HTTP, and three nodes over HTTP, written through one and read through another.
 
+mod bad_input;
 mod cases;
 mod cluster;
+mod contract;
 mod door;
+mod lifecycle;
+mod protocol;
+mod wire;
 
 use crate::cluster::Cluster;
 use crate::door::Door;

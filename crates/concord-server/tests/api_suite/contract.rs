@@ -1,0 +1,141 @@
+//! The OpenAPI document is true: every documented path answers, every route is documented.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+
+use crate::cluster::Cluster;
+use crate::wire::send;
+
+fn document() -> Json {
+    serde_json::from_str(&concord_server::http::openapi_json().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn every_documented_path_answers() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let served = send(&url, "GET", "/api/v1/openapi.json", "", b"").await.json();
+    assert_eq!(served, document());
+    assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(send(&url, "GET", "/openapi.json", "", b"").await.json(), served);
+    for (path, methods) in served["paths"].as_object().unwrap() {
+        let target = path.replace("{key}", "k").replace("{id}", "0");
+        for method in methods.as_object().unwrap().keys() {
+            let reply = send(&url, &method.to_uppercase(), &target, "", b"").await;
+            assert_ne!(reply.status, 405, "{method} {path}");
+            let body = String::from_utf8_lossy(&reply.body).into_owned();
+            assert!(!body.contains("there is no such path"), "{method} {path}: {body}");
+        }
+    }
+    cluster.stop().await;
+}
+
+/// The paths that the product promises. Whoever adds one adds it to the document too,
+/// because the router is made from the same list.
+#[test]
+fn the_document_lists_the_promised_paths() {
+    let document = document();
+    let found: BTreeSet<String> = document["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(move |method| format!("{method} {path}"))
+        })
+        .collect();
+    let promised: BTreeSet<String> = [
+        "delete /api/v1/cluster/members/{id}",
+        "delete /api/v1/kv/{key}",
+        "get /api/v1/cluster/members",
+        "get /api/v1/health",
+        "get /api/v1/kv",
+        "get /api/v1/kv/{key}",
+        "get /api/v1/kv/{key}/history",
+        "get /api/v1/kv/{key}/ttl",
+        "get /api/v1/ready",
+        "get /api/v1/status",
+        "get /health",
+        "get /ready",
+        "post /api/v1/cluster/compact",
+        "post /api/v1/cluster/members",
+        "post /api/v1/cluster/members/{id}/promote",
+        "post /api/v1/cluster/members/{id}/replace",
+        "post /api/v1/cluster/snapshot",
+        "post /api/v1/cluster/transfer",
+        "post /api/v1/kv/{key}/increment",
+        "post /api/v1/kv/{key}/touch",
+        "put /api/v1/kv/{key}",
+    ]
+    .map(str::to_owned)
+    .into();
+    assert_eq!(found, promised);
+}
+
+/// Every `$ref` leads somewhere, and parameters are the ones that handlers read.
+#[test]
+fn the_document_is_complete() {
+    let document = document();
+    let text = document.to_string();
+    for reference in text
+        .split("\"#/")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+    {
+        let pointer = format!("/{reference}").replace("~1", "/");
+        assert!(document.pointer(&pointer).is_some(), "{reference} leads nowhere");
+    }
+    let names = |path: &str, method: &str| -> BTreeSet<String> {
+        document["paths"][path][method]["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let get = [
+        "consistency",
+        "key",
+        "min_revision",
+        "revision",
+        "timeout",
+        "with_ttl",
+    ];
+    assert_eq!(names("/api/v1/kv/{key}", "get"), get.map(str::to_owned).into());
+    assert!(names("/api/v1/kv", "get").contains("count_only"));
+}
+
+#[tokio::test]
+async fn the_pages_need_no_internet() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let redirected = send(&url, "GET", "/api/docs", "", b"").await;
+    assert_eq!(
+        (redirected.status, redirected.header("location")),
+        (303, Some("/docs/"))
+    );
+    let page = send(&url, "GET", "/docs/", "", b"").await;
+    assert_eq!(page.status, 200);
+    let html = String::from_utf8(page.body).unwrap();
+    let sources: Vec<&str> = html
+        .split(['"', '\''])
+        .filter(|part| part.ends_with(".js") || part.ends_with(".css"))
+        .collect();
+    assert!(!sources.is_empty(), "{html}");
+    for source in sources {
+        assert!(!source.contains("//"), "{source} is elsewhere");
+        let target = format!("/docs/{}", source.trim_start_matches("./"));
+        assert_eq!(send(&url, "GET", &target, "", b"").await.status, 200, "{target}");
+    }
+    let set_up = send(&url, "GET", "/docs/swagger-initializer.js", "", b"").await;
+    assert!(
+        String::from_utf8(set_up.body)
+            .unwrap()
+            .contains("/api/v1/openapi.json")
+    );
+    cluster.stop().await;
+}

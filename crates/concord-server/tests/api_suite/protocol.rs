@@ -1,0 +1,313 @@
+//! What HTTP adds: raw values, entity tags, limits, hosts, heads, many forms of a TTL.
+
+use std::time::Duration;
+
+use concord_server::{Concord, Config, HttpConfig};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::cluster::Cluster;
+use crate::wire::{exchange, send};
+
+const JSON: &str = "content-type: application/json";
+
+#[tokio::test]
+async fn raw_values_keep_their_bytes_and_type() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let every_byte: Vec<u8> = (0..=255).collect();
+    for (content_type, bytes, format, answered_as) in [
+        (
+            "application/octet-stream",
+            every_byte.as_slice(),
+            "binary",
+            "application/octet-stream",
+        ),
+        (
+            "text/plain",
+            "é\0\n".as_bytes(),
+            "text",
+            "text/plain; charset=utf-8",
+        ),
+        (
+            "text/plain; charset=\"UTF-8\"",
+            b"",
+            "text",
+            "text/plain; charset=utf-8",
+        ),
+        (
+            "application/octet-stream",
+            b"",
+            "binary",
+            "application/octet-stream",
+        ),
+    ] {
+        let stored = send(
+            &url,
+            "PUT",
+            "/api/v1/kv/raw",
+            &format!("content-type: {content_type}"),
+            bytes,
+        )
+        .await;
+        assert_eq!(stored.status, 200);
+        let raw = send(
+            &url,
+            "GET",
+            "/api/v1/kv/raw",
+            "accept: application/octet-stream, text/plain",
+            b"",
+        )
+        .await;
+        assert_eq!(
+            (raw.header("content-type"), raw.body.as_slice()),
+            (Some(answered_as), bytes)
+        );
+        let json = send(&url, "GET", "/api/v1/kv/raw", "accept: */*", b"")
+            .await
+            .json();
+        assert_eq!(json["data"]["format"], format);
+    }
+    // JSON carries any bytes too.
+    let body = json!({"value": "AP/+", "format": "binary"}).to_string();
+    send(&url, "PUT", "/api/v1/kv/raw", JSON, body.as_bytes()).await;
+    assert_eq!(
+        send(&url, "GET", "/api/v1/kv/raw", "accept: text/plain", b"")
+            .await
+            .body,
+        [0, 255, 254]
+    );
+    assert_eq!(
+        send(&url, "GET", "/api/v1/kv/raw", "", b"").await.json()["data"]["value"],
+        "AP/+"
+    );
+    send(
+        &url,
+        "PUT",
+        "/api/v1/kv/raw",
+        JSON,
+        b"{\"value\": {\"b\": 1, \"a\": 2}}",
+    )
+    .await;
+    let document = send(&url, "GET", "/api/v1/kv/raw", "accept: text/plain", b"").await;
+    assert_eq!(
+        (document.header("content-type"), document.body.as_slice()),
+        (Some("application/json"), &b"{\"a\":2,\"b\":1}"[..])
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn every_form_of_a_ttl_is_kept_to_the_millisecond() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    for (ttl, millis) in [
+        ("30", 30_000),
+        ("\"30s\"", 30_000),
+        ("\"30\"", 30_000),
+        ("\"1h30m\"", 5_400_000),
+        ("\"90500ms\"", 90_500),
+    ] {
+        let body = format!("{{\"value\":1,\"ttl\":{ttl}}}");
+        assert_eq!(
+            send(&url, "PUT", "/api/v1/kv/t", JSON, body.as_bytes())
+                .await
+                .status,
+            200,
+            "{ttl}"
+        );
+        let found = send(&url, "GET", "/api/v1/kv/t?with_ttl=1", "", b"").await.json();
+        let left = found["data"]["ttl_ms"].as_u64().unwrap();
+        assert!(left <= millis && left > millis - 10_000, "{ttl}: {left}");
+        assert_eq!(
+            found["data"]["ttl"].as_u64().unwrap(),
+            left.div_ceil(1_000),
+            "seconds, rounded up"
+        );
+        let body = format!("{{\"ttl\":{ttl}}}");
+        assert_eq!(
+            send(&url, "POST", "/api/v1/kv/t/touch", JSON, body.as_bytes())
+                .await
+                .status,
+            200,
+            "{ttl}"
+        );
+    }
+    assert_eq!(
+        send(
+            &url,
+            "PUT",
+            "/api/v1/kv/t?ttl=1h",
+            "content-type: text/plain",
+            b"x"
+        )
+        .await
+        .status,
+        200
+    );
+    assert!(send(&url, "GET", "/api/v1/kv/t/ttl", "", b"").await.json()["data"]["ttl"].is_u64());
+    assert_eq!(
+        send(&url, "PUT", "/api/v1/kv/t", JSON, b"{\"value\":1,\"ttl\":null}")
+            .await
+            .status,
+        200
+    );
+    let cleared = send(&url, "GET", "/api/v1/kv/t?with_ttl", "", b"").await.json();
+    assert!(
+        cleared["data"]["ttl"].is_null() && cleared["data"].as_object().unwrap().contains_key("ttl"),
+        "{cleared}"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn entity_tags_are_revisions() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let put = send(&url, "PUT", "/api/v1/kv/e", JSON, b"{\"value\":1}").await;
+    let revision = put.json()["data"]["revision"].to_string();
+    let tag = format!("\"{revision}\"");
+    assert_eq!(
+        (put.header("etag"), put.header("x-concord-revision")),
+        (Some(tag.as_str()), Some(revision.as_str()))
+    );
+    let get = send(&url, "GET", "/api/v1/kv/e", "", b"").await;
+    assert_eq!(get.header("etag"), Some(tag.as_str()));
+    let same = send(&url, "GET", "/api/v1/kv/e", &format!("if-none-match: {tag}"), b"").await;
+    assert_eq!(
+        (same.status, same.body.len(), same.header("etag")),
+        (304, 0, Some(tag.as_str()))
+    );
+    assert_eq!(
+        send(&url, "GET", "/api/v1/kv/e", "if-none-match: \"1\"", b"")
+            .await
+            .status,
+        200
+    );
+    let head = send(&url, "HEAD", "/api/v1/kv/e", "", b"").await;
+    assert_eq!(
+        (head.status, head.body.len(), head.header("etag")),
+        (200, 0, Some(tag.as_str()))
+    );
+    assert_eq!(
+        head.header("content-length"),
+        Some(get.body.len().to_string().as_str())
+    );
+    let missing = send(&url, "HEAD", "/api/v1/kv/none", "", b"").await;
+    assert_eq!((missing.status, missing.body.len()), (404, 0));
+    cluster.stop().await;
+}
+
+/// Keys that URL libraries take for "here" and "up" are keys like any other.
+#[tokio::test]
+async fn dots_are_keys() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    for key in [".", "..", "%2E%2e"] {
+        let target = format!("/api/v1/kv/{key}");
+        assert_eq!(
+            send(&url, "PUT", &target, JSON, b"{\"value\":1}").await.status,
+            200,
+            "{key}"
+        );
+        assert_eq!(send(&url, "GET", &target, "", b"").await.status, 200, "{key}");
+    }
+    cluster.stop().await;
+}
+
+/// Starts a node with small limits.
+async fn small() -> (Concord, String, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut http = HttpConfig::new("127.0.0.1:0");
+    http.body_bytes_max = 4_096;
+    http.connections_max = 2;
+    http.header_timeout = Duration::from_millis(100);
+    http.allowed_hosts = Some(vec!["db.example".to_owned()]);
+    let db = Concord::open(Config::at(dir.path()).http_config(http).value_bytes_max(1_024))
+        .await
+        .unwrap();
+    let url = format!("http://{}", db.http_address().unwrap());
+    (db, url, dir)
+}
+
+#[tokio::test]
+async fn bodies_and_values_over_their_limits_are_refused() {
+    let (db, url, _dir) = small().await;
+    let text = "content-type: text/plain";
+    let before = db.revision();
+    assert_eq!(
+        send(&url, "PUT", "/api/v1/kv/b", text, &[b'x'; 1_024])
+            .await
+            .status,
+        200
+    );
+    let value = send(&url, "PUT", "/api/v1/kv/b", text, &[b'x'; 1_025]).await;
+    assert_eq!((value.status, value.code().as_str()), (413, "value_too_large"));
+    // Declared, and found out only while reading.
+    let declared = send(&url, "PUT", "/api/v1/kv/b", text, &[b'x'; 5_000]).await;
+    assert_eq!(
+        (declared.status, declared.code().as_str()),
+        (413, "value_too_large")
+    );
+    let mut chunked = format!(
+        "PUT /api/v1/kv/b HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{text}\r\ntransfer-encoding: chunked\r\n\r\n",
+        &url[7..]
+    )
+    .into_bytes();
+    for _ in 0..5 {
+        chunked.extend_from_slice(b"400\r\n");
+        chunked.extend_from_slice(&[b'x'; 0x400]);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    let found_out = exchange(&url[7..], &chunked).await;
+    assert_eq!(
+        (found_out.status, found_out.code().as_str()),
+        (413, "value_too_large")
+    );
+    assert_eq!(
+        db.revision().get(),
+        before.get() + 1,
+        "only the first was written"
+    );
+    db.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn foreign_host_names_are_refused() {
+    let (db, url, _dir) = small().await;
+    for (host, status) in [
+        ("db.example", 200),
+        ("DB.example:4000", 200),
+        ("127.0.0.1", 200),
+        ("localhost:1", 200),
+        ("evil.example", 403),
+    ] {
+        let reply = send(&url, "GET", "/api/v1/status", &format!("host: {host}"), b"").await;
+        assert_eq!(reply.status, status, "{host}");
+        if status == 403 {
+            assert_eq!(reply.code(), "forbidden");
+        }
+    }
+    db.shutdown().await.unwrap();
+}
+
+/// Connections over the cap wait; slow heads are cut off and so make room.
+#[tokio::test]
+async fn idle_connections_cannot_lock_others_out() {
+    let (db, url, _dir) = small().await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(&url[7..]).await.unwrap();
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nhost: lo")
+            .await
+            .unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(send(&url, "GET", "/health", "", b"").await.status, 200);
+    let mut rest = Vec::new();
+    slow[0].read_to_end(&mut rest).await.unwrap();
+    db.shutdown().await.unwrap();
+}
