@@ -5,8 +5,8 @@
 //! | --- | --- |
 //! | usage recounted from the live records | I10 |
 //! | expiry queue is exactly the live deadlines, none of them past | I17 |
-//! | every change has its versions in the history, and nothing else is there | I11 |
-//! | every revision since compaction changed something | I11 |
+//! | changes follow each other without gaps, and every revision since compaction has some | I11 |
+//! | the chains of versions lead through every change since compaction, in order | I11 |
 //! | session totals recounted, blocks disjoint | I7 |
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ use alloc::vec::Vec;
 
 use crate::ids::{Revision, SessionId, Timestamp};
 use crate::key::namespace_of;
-use crate::record::cell::{self, StoredCell};
-use crate::state::{State, change, history_key};
+use crate::record::cell::{self, Place, StoredCell};
+use crate::state::{State, VersionCell, change};
 use crate::store::{SessionHeader, SessionTable, Store, decode_replies, session_key_parts};
 use crate::view::Usage;
 
@@ -38,13 +38,16 @@ pub struct Violation {
 /// The first violation that was found.
 pub fn check(store: &Store) -> Result<(), Violation> {
     let state = store.state();
-    for tree in [
-        &state.live,
-        &state.history,
-        &state.changes,
-        &state.sessions,
-        &state.usage,
-    ] {
+    let State {
+        live,
+        graves,
+        changes,
+        replaced,
+        sessions,
+        usage,
+        ..
+    } = state;
+    for tree in [live, graves, changes, replaced, sessions, usage] {
         tree.check().map_err(|detail| Violation {
             invariant: "tree",
             detail: detail.into(),
@@ -134,7 +137,7 @@ fn check_records(state: &State) -> Result<(), Violation> {
     })?;
     for (key, cell) in state.live.iter() {
         let sane = match cell::stored(cell.as_bytes()) {
-            StoredCell::Tombstone(_) => false,
+            StoredCell::Tombstone { .. } => false,
             StoredCell::Record { header, .. } => {
                 let versions = header
                     .mod_revision
@@ -152,64 +155,89 @@ fn check_records(state: &State) -> Result<(), Violation> {
     Ok(())
 }
 
-/// I11: changes and history are two sides of the same, and both are complete since compaction.
+/// I11: the change log has no gaps, and its sizes are what is counted.
 fn check_changes(state: &State) -> Result<(), Violation> {
-    let mut bytes = 0;
-    let mut versions = BTreeSet::new();
-    let mut written = BTreeSet::new();
-    let mut last: Option<(Revision, u32)> = None;
+    let mut bytes: u64 = state
+        .graves
+        .iter()
+        .map(|(key, cell)| length(key.len() + cell.len()))
+        .sum();
+    bytes += state
+        .replaced
+        .iter()
+        .map(|(key, cell)| length(key.len() + cell.len()))
+        .sum::<u64>();
+    let mut last: Option<Place> = None;
     let mut revisions_since = 0;
-    for (place, cell) in state.changes.iter() {
-        let (revision, order) = change::stored_key(place);
-        let entry = change::stored(cell.as_bytes());
-        bytes += length(place.len() + cell.len());
+    let mut changes_since = 0;
+    let mut apart = Vec::new();
+    for (key, cell) in state.changes.iter() {
+        let place = change::stored_key(key);
+        bytes += length(key.len() + cell.len());
         let follows = match last {
             // Compaction may have taken the first changes of the oldest revision.
             None => true,
-            Some((before, place)) if before == revision => order == place + 1,
-            Some((before, _)) => order == 0 && revision == before.next(),
+            Some(last) if last.revision == place.revision => place.order == last.order + 1,
+            Some(last) => place.order == 0 && place.revision == last.revision.next(),
         };
         hold("I11", follows, || {
-            format!("change {revision}/{order} does not follow {last:?}")
+            format!("change {place:?} does not follow {last:?}")
         })?;
-        revisions_since +=
-            u64::from(revision > state.compact_revision && last.is_none_or(|(r, _)| r < revision));
-        last = Some((revision, order));
-
-        let prefix = history_key::prefix_of(entry.key);
-        versions.extend(
-            entry
-                .previous
-                .map(|previous| history_key::join(&prefix, previous)),
-        );
-        if entry.kind.is_removal() {
-            versions.insert(history_key::join(&prefix, revision));
-        } else {
-            written.insert((entry.key, revision));
+        let is_since = place.revision > state.compact_revision;
+        changes_since += u64::from(is_since);
+        revisions_since += u64::from(is_since && last.is_none_or(|last| last.revision < place.revision));
+        last = Some(place);
+        if change::stored(cell.as_bytes()).before == change::Before::Apart {
+            apart.push(key);
         }
     }
     let expected = state.revision.get() - state.compact_revision.max(Revision::EMPTY).get();
     equal("I11", "revisions since compaction", revisions_since, expected)?;
-    let kept = state.history.iter().map(|(key, _)| key);
-    hold("I11", kept.eq(versions.iter()), || {
-        "history differs from what the changes replaced".into()
+    equal("I11", "history bytes", state.history_bytes, bytes)?;
+    let kept_apart = state.replaced.iter().map(|(key, _)| key);
+    hold("I11", kept_apart.eq(apart), || {
+        "large replaced versions differ from the changes".into()
     })?;
-    for (key, cell) in state.live.iter() {
-        if let StoredCell::Record { header, .. } = cell::stored(cell.as_bytes()) {
-            let is_old = header.mod_revision <= state.compact_revision;
-            hold(
-                "I11",
-                is_old || written.contains(&(key, header.mod_revision)),
-                || format!("no change wrote {}", key.escape_ascii()),
-            )?;
+    equal(
+        "I11",
+        "changes of all keys since compaction",
+        check_chains(state)?,
+        changes_since,
+    )
+}
+
+/// I11: from each key's newest version the chain leads back to compaction through changes of
+/// that key. Says how many changes there were on the way.
+fn check_chains(state: &State) -> Result<u64, Violation> {
+    let mut visited = 0;
+    for (key, newest) in state.live.iter().chain(state.graves.iter()) {
+        let mut version = VersionCell::alone(newest);
+        loop {
+            let read = cell::stored(version.bytes);
+            let place = read.link().place;
+            for anchor in read.link().anchors().chain([place]) {
+                let cell = state.changes.get(&change::key(anchor));
+                let is_right = match cell.map(|cell| change::stored(cell.as_bytes())) {
+                    Some(entry) => entry.key == key,
+                    None => anchor.revision <= state.compact_revision,
+                };
+                hold("I11", is_right, || {
+                    format!("chain of {} breaks at {anchor:?}", key.escape_ascii())
+                })?;
+            }
+            if place.revision <= state.compact_revision {
+                break;
+            }
+            visited += 1;
+            let Some(before) = state.before(place) else { break };
+            let revision = cell::stored(before.bytes).revision();
+            hold("I11", revision < place.revision, || {
+                format!("{} has versions out of order", key.escape_ascii())
+            })?;
+            version = before;
         }
     }
-    bytes += state
-        .history
-        .iter()
-        .map(|(key, cell)| length(key.len() + cell.len()))
-        .sum::<u64>();
-    equal("I11", "history bytes", state.history_bytes, bytes)
+    Ok(visited)
 }
 
 /// I7: what sessions remember is what their headers say.

@@ -9,9 +9,10 @@ use bytes::Bytes;
 
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
+use crate::state::VersionCell;
 use crate::tree::{Cell, INLINE_CELL_BYTES, PinnedCell};
 use crate::value::{Value, ValueFormat};
-use cell::{Header, StoredCell};
+use cell::{Header, Link, StoredCell};
 
 /// A key with its value and metadata, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,22 +85,31 @@ macro_rules! header_accessors {
 #[derive(Clone, Copy, Debug)]
 pub struct RecordRef<'a> {
     key: &'a [u8],
-    cell: Cell<'a>,
     header: Header,
     value: &'a [u8],
+    /// The cell that the record is alone in, to share a large value instead of copying it.
+    alone: Option<Cell<'a>>,
 }
 
 impl<'a> RecordRef<'a> {
-    /// Reads the record in a cell; `None` if the cell marks a removal.
-    pub(crate) fn new(key: &'a [u8], cell: Cell<'a>) -> Option<Self> {
-        match cell::stored(cell.as_bytes()) {
-            StoredCell::Record { header, value } => Some(Self {
-                key,
-                cell,
-                header,
-                value,
-            }),
-            StoredCell::Tombstone(_) => None,
+    /// Reads the record of a version; `None` if it is a tombstone.
+    pub(crate) fn new(key: &'a [u8], version: VersionCell<'a>) -> Option<Self> {
+        Self::with_link(key, version).map(|(record, _)| record)
+    }
+
+    /// Reads the record of a version and how it links to those before.
+    pub(crate) fn with_link(key: &'a [u8], version: VersionCell<'a>) -> Option<(Self, Link)> {
+        match cell::stored(version.bytes) {
+            StoredCell::Record { header, link, value } => Some((
+                Self {
+                    key,
+                    header,
+                    value,
+                    alone: version.alone,
+                },
+                link,
+            )),
+            StoredCell::Tombstone { .. } => None,
         }
     }
 
@@ -121,12 +131,13 @@ impl<'a> RecordRef<'a> {
     /// that it does not keep its neighbours in memory.
     #[must_use]
     pub fn to_value(&self) -> Value {
-        let bytes = if self.cell.len() > INLINE_CELL_BYTES {
-            let whole = Bytes::from_owner(self.cell.to_owned().into_shared());
-            let start = whole.len().saturating_sub(self.value.len());
-            whole.slice(start..)
-        } else {
-            Bytes::copy_from_slice(self.value)
+        let bytes = match self.alone.filter(|cell| cell.len() > INLINE_CELL_BYTES) {
+            Some(cell) => {
+                let whole = Bytes::from_owner(cell.to_owned().into_shared());
+                let start = whole.len().saturating_sub(self.value.len());
+                whole.slice(start..)
+            }
+            None => Bytes::copy_from_slice(self.value),
         };
         Value::trusted(self.header.format, bytes)
     }
@@ -167,7 +178,7 @@ pub struct PinnedRecord {
 impl PinnedRecord {
     pub(crate) fn new(cell: PinnedCell) -> Option<Self> {
         match cell::stored(&cell) {
-            StoredCell::Record { header, value } => {
+            StoredCell::Record { header, value, .. } => {
                 let value_bytes = value.len();
                 Some(Self {
                     cell,
@@ -175,7 +186,7 @@ impl PinnedRecord {
                     value_bytes,
                 })
             }
-            StoredCell::Tombstone(_) => None,
+            StoredCell::Tombstone { .. } => None,
         }
     }
 

@@ -2,39 +2,43 @@
 //!
 //! | tree | key | cell |
 //! | --- | --- | --- |
-//! | `live` | user key | record (`record::cell`) |
-//! | `history` | escaped user key, revision | the record that a later change replaced, or a tombstone |
-//! | `changes` | revision, order within it | kind, revision of the version before, user key |
+//! | `live` | user key | its record |
+//! | `graves` | user key | its tombstone, if its removal is still in the change log |
+//! | `changes` | place: revision, order within it | kind, user key, the version before |
+//! | `replaced` | place of a change | the version before, where that is large |
 //! | `sessions` | session; session, first sequence | header; remembered replies |
 //! | `usage` | namespace | keys, bytes |
 //!
-//! The version of a key in force at revision R is the one with the greatest revision not above
-//! R in `live` and `history` together; a tombstone or nothing means absent.
+//! History lies in the change log, each version in the change that replaced it: a write costs
+//! one update of `live` and one append, and compaction takes from the other end. The versions
+//! of a key are a chain from its live record or tombstone through the changes that made them;
+//! [`record::cell::Link`](crate::record::cell::Link) says how a reader follows it.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
 use crate::codec::writer;
 use crate::ids::{LogIndex, Revision, Timestamp};
+use crate::record::cell::{Place, stored};
 use crate::settings::Settings;
-use crate::tree::{Cell, Tree};
+use crate::tree::{Cell, INLINE_CELL_BYTES, Tree};
 use crate::view::{ChangeKind, Usage};
 
 /// All replicated state. A clone is O(1) and never changes (I15).
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) live: Tree,
-    pub(crate) history: Tree,
+    pub(crate) graves: Tree,
     pub(crate) changes: Tree,
+    pub(crate) replaced: Tree,
     pub(crate) sessions: Tree,
     /// Derived from `live`, kept by `store::usage`.
     pub(crate) usage: Tree,
     /// Derived from `usage`: all namespaces together.
     pub(crate) total: Usage,
-    /// Derived: bytes of keys and cells in `history` and `changes`.
+    /// Derived: bytes of keys and cells in `graves`, `changes` and `replaced`.
     pub(crate) history_bytes: u64,
     /// The last applied entry (I1).
     pub(crate) applied: LogIndex,
@@ -55,12 +59,30 @@ pub(crate) struct Mark {
     pub(crate) revision: Revision,
 }
 
+/// A version of a key where it lies: on its own in a tree, or within a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VersionCell<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// The cell, if the version is alone in it.
+    pub(crate) alone: Option<Cell<'a>>,
+}
+
+impl<'a> VersionCell<'a> {
+    pub(crate) const fn alone(cell: Cell<'a>) -> Self {
+        Self {
+            bytes: cell.as_bytes(),
+            alone: Some(cell),
+        }
+    }
+}
+
 impl State {
     pub(crate) fn empty() -> Self {
         Self {
             live: Tree::new(),
-            history: Tree::new(),
+            graves: Tree::new(),
             changes: Tree::new(),
+            replaced: Tree::new(),
             sessions: Tree::new(),
             usage: Tree::new(),
             total: Usage::default(),
@@ -74,141 +96,126 @@ impl State {
         }
     }
 
-    /// The history's cell in force at `revision`, of the key that `prefix` encodes.
-    pub(crate) fn superseded_at(&self, prefix: &[u8], revision: Revision) -> Option<Cell<'_>> {
-        let last = history_key::join(prefix, revision);
-        let versions = self
-            .history
-            .range((Bound::Included(prefix), Bound::Included(&last)));
-        versions.map(|(_, cell)| cell).next_back()
-    }
-}
-
-/// Keys of the history: order-preserving, all versions of a key together, oldest first.
-pub(crate) mod history_key {
-    use super::{DecodeError, Revision, Vec};
-
-    /// Bytes of the revision at the end.
-    const REVISION_BYTES: usize = 8;
-
-    /// Appends the encoded user key: zeros become `00 ff`, the end `00 00`, so that no key's
-    /// form is the start of another's and the order is that of the keys.
-    pub(crate) fn prefix(key: &[u8], out: &mut Vec<u8>) {
-        let mut rest = key;
-        while let Some(zero) = rest.iter().position(|&byte| byte == 0) {
-            let (head, tail) = rest
-                .split_at_checked(zero.saturating_add(1))
-                .unwrap_or((rest, &[]));
-            out.extend_from_slice(head);
-            out.push(0xff);
-            rest = tail;
-        }
-        out.extend_from_slice(rest);
-        out.extend_from_slice(&[0, 0]);
+    /// The newest version of a key.
+    pub(crate) fn newest(&self, key: &[u8]) -> Option<VersionCell<'_>> {
+        self.live
+            .get(key)
+            .or_else(|| self.graves.get(key))
+            .map(VersionCell::alone)
     }
 
-    /// The encoded user key on its own.
-    pub(crate) fn prefix_of(key: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(key.len().saturating_add(2 + REVISION_BYTES));
-        prefix(key, &mut out);
-        out
-    }
-
-    /// An encoded user key with a revision.
-    pub(crate) fn join(prefix: &[u8], revision: Revision) -> Vec<u8> {
-        let mut out = Vec::with_capacity(prefix.len().saturating_add(REVISION_BYTES));
-        out.extend_from_slice(prefix);
-        out.extend_from_slice(&revision.get().to_be_bytes());
-        out
-    }
-
-    /// Splits into the encoded user key and the revision.
-    pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], Revision), DecodeError> {
-        let malformed = DecodeError {
-            what: "malformed history key",
-            offset: 0,
-        };
-        let (prefix, revision) = bytes.split_last_chunk::<REVISION_BYTES>().ok_or(malformed)?;
-        Ok((prefix, Revision::new(u64::from_be_bytes(*revision))))
-    }
-
-    /// The user key that `prefix` encodes.
-    pub(crate) fn decode_prefix(prefix: &[u8]) -> Result<Vec<u8>, DecodeError> {
-        let mut key = Vec::with_capacity(prefix.len());
-        let mut bytes = prefix.iter().enumerate();
-        while let Some((offset, &byte)) = bytes.next() {
-            if byte != 0 {
-                key.push(byte);
-                continue;
+    /// The version in force at `revision`, from a newer one or the same on (I11).
+    pub(crate) fn in_force<'a>(
+        &'a self,
+        newest: Option<VersionCell<'a>>,
+        revision: Revision,
+    ) -> Option<VersionCell<'a>> {
+        let mut version = newest?;
+        loop {
+            let read = stored(version.bytes);
+            if read.revision() <= revision {
+                return Some(version);
             }
-            match bytes.next() {
-                Some((_, 0xff)) => key.push(0),
-                Some((_, 0)) if bytes.len() == 0 => return Ok(key),
-                Some(_) | None => {
-                    return Err(DecodeError {
-                        what: "malformed history key",
-                        offset,
-                    });
-                }
-            }
+            // Every change after a readable revision is there, so the chain holds that far.
+            version = self.before(read.link().towards(revision))?;
         }
-        Err(DecodeError {
-            what: "history key without an end",
-            offset: prefix.len(),
-        })
+    }
+
+    /// The version that the change at `place` replaced.
+    pub(crate) fn before(&self, place: Place) -> Option<VersionCell<'_>> {
+        let cell = self.changes.get(&change::key(place))?;
+        self.version_before(place, change::stored(cell.as_bytes()))
+    }
+
+    /// The version that a change replaced.
+    pub(crate) fn version_before<'a>(
+        &'a self,
+        place: Place,
+        entry: change::Entry<'a>,
+    ) -> Option<VersionCell<'a>> {
+        match entry.before {
+            change::Before::Nothing => None,
+            change::Before::Here(bytes) => Some(VersionCell { bytes, alone: None }),
+            change::Before::Apart => self.replaced.get(&change::key(place)).map(VersionCell::alone),
+        }
+    }
+
+    /// Whether a version that is replaced goes into `replaced`: it would be copied otherwise,
+    /// and make its neighbours in the change log slow to read.
+    pub(crate) const fn is_kept_apart(version: &[u8]) -> bool {
+        version.len() > INLINE_CELL_BYTES
     }
 }
 
 /// Keys and cells of the change log.
 pub(crate) mod change {
-    use super::{ChangeKind, DecodeError, Reader, Revision, Vec, writer};
+    use super::{ChangeKind, DecodeError, Place, Reader, Revision, Vec, writer};
 
-    /// A change's place: its revision, then its order within it.
-    pub(crate) fn key(revision: Revision, order: u32) -> [u8; 12] {
+    const KIND_MASK: u8 = 0b11;
+    const HERE: u8 = 0x04;
+    const APART: u8 = 0x08;
+
+    /// The key of a change: its revision, then its order within it.
+    pub(crate) fn key(place: Place) -> [u8; 12] {
         let mut key = [0; 12];
         let (high, low) = key.split_at_mut(8);
-        high.copy_from_slice(&revision.get().to_be_bytes());
-        low.copy_from_slice(&order.to_be_bytes());
+        high.copy_from_slice(&place.revision.get().to_be_bytes());
+        low.copy_from_slice(&place.order.to_be_bytes());
         key
     }
 
-    pub(crate) fn decode_key(bytes: &[u8]) -> Result<(Revision, u32), DecodeError> {
+    pub(crate) fn decode_key(bytes: &[u8]) -> Result<Place, DecodeError> {
         let mut reader = Reader::new(bytes);
         let revision = Revision::new(u64::from_be_bytes(reader.array()?));
         let order = u32::from_be_bytes(reader.array()?);
         reader.end()?;
-        Ok((revision, order))
+        Ok(Place { revision, order })
     }
 
     /// What a change did.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub(crate) struct Entry<'a> {
         pub(crate) kind: ChangeKind,
-        /// The `mod_revision` of the version that it replaced or removed.
-        pub(crate) previous: Option<Revision>,
         pub(crate) key: &'a [u8],
+        pub(crate) before: Before<'a>,
+    }
+
+    /// The version that a change replaced: a record, or the tombstone of an earlier removal.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Before<'a> {
+        /// There was none, or none that is still known of.
+        Nothing,
+        /// This one.
+        Here(&'a [u8]),
+        /// It lies in `replaced`, under the same place.
+        Apart,
     }
 
     pub(crate) fn encode(entry: Entry<'_>, out: &mut Vec<u8>) {
-        out.push(entry.kind.code());
-        // No version has revision 0, so it can stand for none.
-        writer::number(entry.previous.map_or(0, Revision::get), out);
-        out.extend_from_slice(entry.key);
+        let (flag, here): (u8, &[u8]) = match entry.before {
+            Before::Nothing => (0, &[]),
+            Before::Here(version) => (HERE, version),
+            Before::Apart => (APART, &[]),
+        };
+        out.push(entry.kind.code() | flag);
+        writer::bytes(entry.key, out);
+        out.extend_from_slice(here);
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Entry<'_>, DecodeError> {
         let mut reader = Reader::new(bytes);
+        let flags = reader.u8()?;
         let kind =
-            ChangeKind::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown kind of change"))?;
-        let previous = match reader.number()? {
-            0 => None,
-            revision => Some(Revision::new(revision)),
+            ChangeKind::from_code(flags & KIND_MASK).ok_or_else(|| reader.error("unknown kind of change"))?;
+        let key = reader.bytes()?;
+        let before = match flags & !KIND_MASK {
+            0 => Before::Nothing,
+            HERE => Before::Here(reader.rest()),
+            APART => Before::Apart,
+            _ => return Err(reader.error("unknown flags of a change")),
         };
-        Ok(Entry {
-            kind,
-            previous,
-            key: reader.rest(),
-        })
+        reader.end()?;
+        Ok(Entry { kind, key, before })
     }
 
     /// Reads an entry of the store.
@@ -225,7 +232,7 @@ pub(crate) mod change {
     /// # Panics
     ///
     /// As [`stored`].
-    pub(crate) fn stored_key(bytes: &[u8]) -> (Revision, u32) {
+    pub(crate) fn stored_key(bytes: &[u8]) -> Place {
         decode_key(bytes).expect("changes in the store are written by this module and checked on restore")
     }
 }
@@ -235,44 +242,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn history_keys_keep_the_order_of_keys_and_revisions() {
-        let keys: [&[u8]; 9] = [
-            b"", b"\0", b"\0\0", b"\0\x01", b"\0\xff", b"\x01", b"a", b"a\0", b"a\0b",
-        ];
-        let mut encoded = Vec::new();
-        for key in keys {
-            for revision in [0, 1, 255, 256, u64::MAX] {
-                let whole = history_key::join(&history_key::prefix_of(key), Revision::new(revision));
-                let (prefix, read) = history_key::split(&whole).unwrap();
-                assert_eq!(read, Revision::new(revision));
-                assert_eq!(history_key::decode_prefix(prefix).unwrap(), key);
-                encoded.push(whole);
-            }
-        }
-        assert!(encoded.is_sorted());
-    }
-
-    #[test]
-    fn malformed_history_keys_are_refused() {
-        for bytes in [&b""[..], b"a", b"a\0", b"\0\x01\0\0", b"\0\0\0\0", b"a\0\0b\0\0"] {
-            assert!(history_key::decode_prefix(bytes).is_err(), "{bytes:?}");
-        }
-        assert!(history_key::split(&[0; 7]).is_err());
-    }
-
-    #[test]
     fn changes_read_back() {
-        for previous in [None, Some(Revision::new(300))] {
+        for before in [
+            change::Before::Nothing,
+            change::Before::Here(b"cell"),
+            change::Before::Apart,
+        ] {
             let entry = change::Entry {
                 kind: ChangeKind::Expire,
-                previous,
                 key: b"k",
+                before,
             };
             let mut out = Vec::new();
             change::encode(entry, &mut out);
             assert_eq!(change::decode(&out), Ok(entry));
         }
-        let key = change::key(Revision::new(7), 9);
-        assert_eq!(change::decode_key(&key), Ok((Revision::new(7), 9)));
+        let place = Place {
+            revision: Revision::new(7),
+            order: 9,
+        };
+        assert_eq!(change::decode_key(&change::key(place)), Ok(place));
     }
 }

@@ -17,7 +17,7 @@ use crate::ids::{LogIndex, Revision, Timestamp};
 use crate::key::KeyRange;
 use crate::record::{PinnedRecord, RecordRef};
 use crate::settings::Settings;
-use crate::state::{State, history_key};
+use crate::state::{State, VersionCell};
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use history::{HistoryPage, HistoryRequest, Version};
@@ -98,11 +98,9 @@ impl Usage {
 pub struct Statistics {
     /// Keys and their bytes, all namespaces together.
     pub usage: Usage,
-    /// Replaced versions and tombstones that are kept.
+    /// Changes that are kept, each with the version that it replaced.
     pub history_entries: usize,
-    /// Changes that are kept.
-    pub change_entries: usize,
-    /// Bytes of both.
+    /// Bytes of the history: changes, replaced versions, tombstones.
     pub history_bytes: u64,
 }
 
@@ -179,8 +177,7 @@ impl ReadView {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             usage: self.state.total,
-            history_entries: self.state.history.len(),
-            change_entries: self.state.changes.len(),
+            history_entries: self.state.changes.len(),
             history_bytes: self.state.history_bytes,
         }
     }
@@ -192,7 +189,7 @@ impl ReadView {
         self.state
             .live
             .get(key)
-            .and_then(|cell| RecordRef::new(key, cell))
+            .and_then(|cell| RecordRef::new(key, VersionCell::alone(cell)))
     }
 
     /// The record of `key` in a form that outlives this view.
@@ -218,16 +215,8 @@ impl ReadView {
         revision: Revision,
     ) -> Result<Option<RecordRef<'a>>, ViewError> {
         self.check_revision(revision)?;
-        if let Some(record) = self.get(key)
-            && record.mod_revision() <= revision
-        {
-            return Ok(Some(record));
-        }
-        let prefix = history_key::prefix_of(key);
-        Ok(self
-            .state
-            .superseded_at(&prefix, revision)
-            .and_then(|cell| RecordRef::new(key, cell)))
+        let version = self.state.in_force(self.state.newest(key), revision);
+        Ok(version.and_then(|version| RecordRef::new(key, version)))
     }
 
     /// How many keys of `range` there are, now or at a revision. Looks at each of them.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  HISTORY*  CHANGE*  SESSION*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
@@ -28,10 +28,11 @@ const VERSION: u8 = 1;
 
 const HEAD: u8 = 1;
 const LIVE: u8 = 2;
-const HISTORY: u8 = 3;
+const GRAVE: u8 = 3;
 const CHANGE: u8 = 4;
-const SESSION: u8 = 5;
-const END: u8 = 6;
+const REPLACED: u8 = 5;
+const SESSION: u8 = 6;
+const END: u8 = 7;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -55,17 +56,28 @@ enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Section {
     Live,
-    History,
+    Graves,
     Changes,
+    Replaced,
     Sessions,
 }
 
 impl Section {
+    /// In the order of the snapshot.
+    const ALL: [Self; 5] = [
+        Self::Live,
+        Self::Graves,
+        Self::Changes,
+        Self::Replaced,
+        Self::Sessions,
+    ];
+
     const fn tag(self) -> u8 {
         match self {
             Self::Live => LIVE,
-            Self::History => HISTORY,
+            Self::Graves => GRAVE,
             Self::Changes => CHANGE,
+            Self::Replaced => REPLACED,
             Self::Sessions => SESSION,
         }
     }
@@ -73,8 +85,9 @@ impl Section {
     const fn from_tag(tag: u8) -> Option<Self> {
         match tag {
             LIVE => Some(Self::Live),
-            HISTORY => Some(Self::History),
+            GRAVE => Some(Self::Graves),
             CHANGE => Some(Self::Changes),
+            REPLACED => Some(Self::Replaced),
             SESSION => Some(Self::Sessions),
             _ => None,
         }
@@ -82,9 +95,10 @@ impl Section {
 
     const fn next(self) -> Stage {
         match self {
-            Self::Live => Stage::Section(Self::History),
-            Self::History => Stage::Section(Self::Changes),
-            Self::Changes => Stage::Section(Self::Sessions),
+            Self::Live => Stage::Section(Self::Graves),
+            Self::Graves => Stage::Section(Self::Changes),
+            Self::Changes => Stage::Section(Self::Replaced),
+            Self::Replaced => Stage::Section(Self::Sessions),
             Self::Sessions => Stage::End,
         }
     }
@@ -92,8 +106,9 @@ impl Section {
     const fn tree(self, state: &State) -> &Tree {
         match self {
             Self::Live => &state.live,
-            Self::History => &state.history,
+            Self::Graves => &state.graves,
             Self::Changes => &state.changes,
+            Self::Replaced => &state.replaced,
             Self::Sessions => &state.sessions,
         }
     }
@@ -181,7 +196,7 @@ fn head(state: &State, out: &mut Vec<u8>) {
 /// How many items each section had.
 fn end(state: &State, out: &mut Vec<u8>) {
     out.push(END);
-    for tree in [&state.live, &state.history, &state.changes, &state.sessions] {
-        writer::count(tree.len(), out);
+    for section in Section::ALL {
+        writer::count(section.tree(state).len(), out);
     }
 }

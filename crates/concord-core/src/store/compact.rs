@@ -3,7 +3,7 @@
 //! The compaction revision moves at once and decides what readers may ask for; what it makes
 //! unreachable is removed in the order of the change log, a bounded number of changes per
 //! batch. A change at revision r makes the version before it unreachable once r is compacted,
-//! and a removal also its own tombstone.
+//! and a removal also its own tombstone; both go with the change.
 
 use alloc::sync::Arc;
 
@@ -11,9 +11,10 @@ use super::Store;
 use super::mutate::bytes;
 use crate::ids::{Millis, Revision};
 use crate::limits::{COMPACTION_MARKS, COMPACTION_MARKS_MAX, COMPACTIONS_PER_BATCH, VALUE_BYTES_MAX};
+use crate::record::cell::{self, Place};
 use crate::reply::{InvalidRequestReason, Rejection, Reply};
 use crate::settings::{Compaction, Settings};
-use crate::state::{Mark, change, history_key};
+use crate::state::{Mark, change};
 
 impl Store {
     pub(super) fn compact(&mut self, revision: Revision) -> Result<Reply, Rejection> {
@@ -142,24 +143,29 @@ impl Store {
         self.state
             .changes
             .first()
-            .map(|(place, _)| change::stored_key(place).0)
+            .map(|(place, _)| change::stored_key(place).revision)
     }
 
     fn remove_oldest_change(&mut self) {
         let Some((place, cell)) = self.state.changes.pop_first() else {
             return;
         };
-        let (revision, _) = change::stored_key(&place);
         let entry = change::stored(&cell);
-        let prefix = history_key::prefix_of(entry.key);
-        let tombstone = entry.kind.is_removal().then_some(revision);
-        let mut freed = bytes(place.len() + cell.len());
-        for version in [entry.previous, tombstone].into_iter().flatten() {
-            let key = history_key::join(&prefix, version);
-            if let Some(cell) = self.state.history.remove(&key) {
-                freed = freed.saturating_add(bytes(key.len() + cell.len()));
-            }
+        let mut freed = place.len() + cell.len();
+        if matches!(entry.before, change::Before::Apart)
+            && let Some(version) = self.state.replaced.remove(&place)
+        {
+            freed += place.len() + version.len();
         }
-        self.state.history_bytes = self.state.history_bytes.saturating_sub(freed);
+        self.shrink_history(freed);
+        if entry.kind.is_removal() && self.is_grave_of(entry.key, change::stored_key(&place)) {
+            self.take_grave(entry.key);
+        }
+    }
+
+    /// Whether the tombstone of `key` was made by the change at `place`, and not by a later one.
+    fn is_grave_of(&self, key: &[u8], place: Place) -> bool {
+        let grave = self.state.graves.get(key);
+        grave.is_some_and(|grave| cell::stored(grave.as_bytes()).link().place == place)
     }
 }

@@ -1,17 +1,17 @@
 //! Put, delete, touch and increment: judged first, changed last (I3).
 
 use alloc::string::ToString;
-use alloc::vec::Vec;
 
 use super::Store;
 use super::mutate::{Mutation, bytes};
 use crate::document;
-use crate::ids::{Millis, Timestamp};
+use crate::ids::{Millis, Revision, Timestamp};
 use crate::key::Key;
 use crate::limits::TTL_MS_MAX;
 use crate::record::RecordRef;
-use crate::record::cell::Header;
+use crate::record::cell::{Header, Link};
 use crate::reply::{InvalidValueReason, Rejection, Reply};
+use crate::state::VersionCell;
 use crate::value::{Value, ValueFormat};
 use crate::view::ChangeKind;
 
@@ -31,7 +31,7 @@ impl Store {
         let lineage = Lineage::of(current.as_ref());
         let previous = current
             .filter(|_| return_previous)
-            .map(|record| record.to_record());
+            .map(|(record, _)| record.to_record());
         let revision = self.open_revision();
         let header = Header {
             format: value.format(),
@@ -46,13 +46,14 @@ impl Store {
             Mutation::Put {
                 header,
                 value: value.bytes(),
+                behind: lineage.link,
             },
         );
         Ok(Reply::Written { revision, previous })
     }
 
     pub(super) fn delete(&mut self, key: &Key, return_previous: bool) -> Reply {
-        let Some(current) = self.live(key) else {
+        let Some((current, _)) = self.live(key) else {
             // A delete of nothing succeeds and is no revision.
             return Reply::Deleted {
                 revision: self.state.revision,
@@ -78,7 +79,7 @@ impl Store {
     pub(super) fn touch(&mut self, key: &Key, ttl: Option<Millis>) -> Result<Reply, Rejection> {
         check_ttl(ttl)?;
         let wanted = ttl.map(|ttl| self.state.now.plus(ttl));
-        let current = self.live(key).ok_or(Rejection::NotFound)?;
+        let (current, link) = self.live(key).ok_or(Rejection::NotFound)?;
         if current.expires_at() == wanted {
             // Nothing would change, so it is no revision.
             return Ok(Reply::Touched {
@@ -86,26 +87,23 @@ impl Store {
                 expires_at: wanted,
             });
         }
-        let expires_at = self.deadline(ttl)?;
-        let current = self.live(key).ok_or(Rejection::NotFound)?;
-        let value: Vec<u8> = current.value().to_vec();
-        let (format, lease) = (current.format(), current.lease());
-        let (create_revision, version) = (current.create_revision(), current.version());
-        let revision = self.open_revision();
-        let version = version.saturating_add(1);
+        let expires_at = wanted.map(|wanted| self.expiry.place(wanted));
+        let value = current.value().to_vec();
         let header = Header {
-            format,
-            create_revision,
-            mod_revision: revision,
-            version,
+            format: current.format(),
+            create_revision: current.create_revision(),
+            mod_revision: self.state.revision.next(),
+            version: current.version().saturating_add(1),
             expires_at,
-            lease,
+            lease: current.lease(),
         };
+        let revision = self.open_revision();
         self.mutate(
             key.as_bytes(),
             Mutation::Put {
                 header,
                 value: &value,
+                behind: Some(link),
             },
         );
         Ok(Reply::Touched { revision, expires_at })
@@ -120,7 +118,7 @@ impl Store {
         let deadline = self.deadline(ttl)?;
         let current = self.live(key);
         let (format, number) = match &current {
-            Some(record) => (record.format(), stored_number(record)?),
+            Some((record, _)) => (record.format(), stored_number(record)?),
             None => (ValueFormat::Document, 0),
         };
         let overflow = Rejection::InvalidValue {
@@ -135,8 +133,8 @@ impl Store {
 
         let lineage = Lineage::of(current.as_ref());
         // Without a ttl the deadline stays as it is: a counter that is counted does not live on.
-        let expires_at = deadline.or(current.and_then(|record| record.expires_at()));
-        let lease = current.and_then(|record| record.lease());
+        let expires_at = deadline.or(current.and_then(|(record, _)| record.expires_at()));
+        let lease = current.and_then(|(record, _)| record.lease());
         let revision = self.open_revision();
         let header = Header {
             format,
@@ -151,6 +149,7 @@ impl Store {
             Mutation::Put {
                 header,
                 value: &value,
+                behind: lineage.link,
             },
         );
         Ok(Reply::Incremented { revision, value: sum })
@@ -166,12 +165,11 @@ impl Store {
         );
     }
 
-    fn live<'a>(&'a self, key: &'a Key) -> Option<RecordRef<'a>> {
+    /// The record of a key, and how it links to the versions before.
+    fn live<'a>(&'a self, key: &'a Key) -> Option<(RecordRef<'a>, Link)> {
         // I17: expired keys were removed when the clock moved; what is here exists.
-        self.state
-            .live
-            .get(key.as_bytes())
-            .and_then(|cell| RecordRef::new(key.as_bytes(), cell))
+        let cell = self.state.live.get(key.as_bytes())?;
+        RecordRef::with_link(key.as_bytes(), VersionCell::alone(cell))
     }
 
     fn check_value_size(&self, len: usize) -> Result<(), Rejection> {
@@ -202,15 +200,17 @@ fn check_ttl(ttl: Option<Millis>) -> Result<(), Rejection> {
 
 /// What a new version takes over from the one before.
 struct Lineage {
-    create_revision: Option<crate::ids::Revision>,
+    create_revision: Option<Revision>,
     version: u64,
+    link: Option<Link>,
 }
 
 impl Lineage {
-    fn of(current: Option<&RecordRef<'_>>) -> Self {
+    fn of(current: Option<&(RecordRef<'_>, Link)>) -> Self {
         Self {
-            create_revision: current.map(RecordRef::create_revision),
-            version: current.map_or(0, RecordRef::version),
+            create_revision: current.map(|(record, _)| record.create_revision()),
+            version: current.map_or(0, |(record, _)| record.version()),
+            link: current.map(|(_, link)| *link),
         }
     }
 }

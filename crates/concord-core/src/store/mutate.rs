@@ -1,19 +1,19 @@
-//! The one primitive that changes a record. It alone writes the live tree, and keeps history,
-//! change log, expiry queue and usage right with it (D-DATA-1).
+//! The one primitive that changes a record. It alone writes the live tree, and keeps change log,
+//! tombstones, expiry queue and usage right with it (D-DATA-1).
 
 use alloc::vec::Vec;
 
 use super::Store;
 use crate::key::namespace_of;
-use crate::record::cell::{self, Header, StoredCell};
-use crate::state::{change, history_key};
+use crate::record::cell::{self, Header, Link, Place, StoredCell};
+use crate::state::{State, change};
+use crate::tree::OwnedCell;
 use crate::view::ChangeKind;
 
 /// Buffers that outlive one mutation, so that it need not allocate them.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     cell: Vec<u8>,
-    history_key: Vec<u8>,
     change: Vec<u8>,
 }
 
@@ -32,13 +32,17 @@ impl Scratch {
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mutation<'a> {
-    /// It holds this now.
-    Put { header: Header, value: &'a [u8] },
+    /// It holds this now. `behind` is the link of the live record that goes, if there is one.
+    Put {
+        header: Header,
+        value: &'a [u8],
+        behind: Option<Link>,
+    },
     /// It is gone, in this way. It must have been there.
     Remove { kind: ChangeKind },
 }
 
-/// What is left to know of a version that was replaced or removed.
+/// What is left to know of a record that was replaced or removed.
 struct Replaced {
     header: Header,
     value_bytes: usize,
@@ -47,58 +51,102 @@ struct Replaced {
 impl Store {
     /// Changes one key at the revision that is open. A request changes each key at most once.
     pub(super) fn mutate(&mut self, key: &[u8], mutation: Mutation<'_>) {
-        let revision = self.state.revision;
-        let Scratch {
-            cell, history_key, ..
-        } = &mut self.scratch;
-        let (kind, written, old) = match mutation {
-            Mutation::Put { header, value } => {
-                debug_assert_eq!(header.mod_revision, revision, "a version bears the open revision");
-                cell.clear();
-                cell::encode(&header, value, cell);
-                (
-                    ChangeKind::Put,
-                    Some((header, value.len())),
-                    self.state.live.insert(key, cell),
-                )
-            }
-            Mutation::Remove { kind } => (kind, None, self.state.live.remove(key)),
+        let place = Place {
+            revision: self.state.revision,
+            order: self.next_order,
         };
-
-        // I11: what goes is kept under the revision that made it, until compaction.
-        history_key.clear();
-        history_key::prefix(key, history_key);
-        let prefix_bytes = history_key.len();
-        let mut history_bytes = 0;
-        let replaced = old.map(|old| {
-            let replaced = replaced(&old);
-            history_key.extend_from_slice(&replaced.header.mod_revision.get().to_be_bytes());
-            history_bytes += history_key.len() + old.len();
-            self.state.history.insert_owned(history_key, old);
-            replaced
-        });
-        if kind.is_removal() {
-            let tombstone = cell::tombstone(kind);
-            history_key.truncate(prefix_bytes);
-            history_key.extend_from_slice(&revision.get().to_be_bytes());
-            history_bytes += history_key.len() + tombstone.len();
-            self.state.history.set(history_key, &tombstone);
-        }
-        history_bytes += self.log_change(key, kind, replaced.as_ref());
-        self.state.history_bytes = self.state.history_bytes.saturating_add(bytes(history_bytes));
-        self.follow_up(key, written, replaced);
-    }
-
-    /// Appends to the change log; says how many bytes that took.
-    fn log_change(&mut self, key: &[u8], kind: ChangeKind, replaced: Option<&Replaced>) -> usize {
-        let previous = replaced.map(|replaced| replaced.header.mod_revision);
-        let place = change::key(self.state.revision, self.next_order);
-        self.scratch.change.clear();
-        change::encode(change::Entry { kind, previous, key }, &mut self.scratch.change);
-        self.state.changes.set(&place, &self.scratch.change);
         self.next_order = self.next_order.saturating_add(1);
         self.batch_changes = self.batch_changes.saturating_add(1);
-        place.len() + self.scratch.change.len()
+        match mutation {
+            Mutation::Put {
+                header,
+                value,
+                behind,
+            } => {
+                debug_assert_eq!(
+                    header.mod_revision, place.revision,
+                    "a version bears the open revision"
+                );
+                // A key that comes back follows the tombstone of its removal.
+                let grave = if behind.is_none() {
+                    self.take_grave(key)
+                } else {
+                    None
+                };
+                let behind = behind.or_else(|| grave.as_deref().map(|grave| *cell::stored(grave).link()));
+                let link = self.link(place, behind);
+                self.scratch.cell.clear();
+                cell::encode(&header, &link, value, &mut self.scratch.cell);
+                let old = self.state.live.insert(key, &self.scratch.cell);
+                let replaced = old.as_deref().map(replaced);
+                self.log_change(place, ChangeKind::Put, key, old.or(grave));
+                self.follow_up(key, Some((header, value.len())), replaced);
+            }
+            Mutation::Remove { kind } => {
+                let old = self.state.live.remove(key);
+                let link = self.link(place, old.as_deref().map(|old| *cell::stored(old).link()));
+                self.scratch.cell.clear();
+                cell::encode_tombstone(kind, &link, &mut self.scratch.cell);
+                self.state.graves.set(key, &self.scratch.cell);
+                self.grow_history(key.len() + self.scratch.cell.len());
+                let replaced = old.as_deref().map(replaced);
+                self.log_change(place, kind, key, old);
+                self.follow_up(key, None, replaced);
+            }
+        }
+    }
+
+    /// The link of the version that is made at `place`.
+    fn link(&self, place: Place, behind: Option<Link>) -> Link {
+        // What is compacted is never followed, so a chain begins anew behind it and stays short.
+        match behind.filter(|behind| behind.place.revision > self.state.compact_revision) {
+            Some(behind) => Link::following(&behind, place),
+            None => Link::first(place),
+        }
+    }
+
+    /// Removes the tombstone of a key; returns it.
+    pub(super) fn take_grave(&mut self, key: &[u8]) -> Option<OwnedCell> {
+        if self.state.graves.is_empty() {
+            return None;
+        }
+        let grave = self.state.graves.remove(key)?;
+        self.shrink_history(key.len() + grave.len());
+        Some(grave)
+    }
+
+    /// Appends to the change log, with the version that goes (I11: until compaction).
+    fn log_change(&mut self, place: Place, kind: ChangeKind, key: &[u8], before: Option<OwnedCell>) {
+        let place = change::key(place);
+        let is_apart = before.as_deref().is_some_and(State::is_kept_apart);
+        let version = match before.as_deref() {
+            None => change::Before::Nothing,
+            Some(_) if is_apart => change::Before::Apart,
+            Some(version) => change::Before::Here(version),
+        };
+        self.scratch.change.clear();
+        change::encode(
+            change::Entry {
+                kind,
+                key,
+                before: version,
+            },
+            &mut self.scratch.change,
+        );
+        self.state.changes.set(&place, &self.scratch.change);
+        self.grow_history(place.len() + self.scratch.change.len());
+        if let Some(version) = before.filter(|_| is_apart) {
+            self.grow_history(place.len() + version.len());
+            self.state.replaced.insert_owned(&place, version);
+        }
+    }
+
+    fn grow_history(&mut self, len: usize) {
+        self.state.history_bytes = self.state.history_bytes.saturating_add(bytes(len));
+    }
+
+    pub(super) fn shrink_history(&mut self, len: usize) {
+        self.state.history_bytes = self.state.history_bytes.saturating_sub(bytes(len));
     }
 
     /// Keeps what is derived from the live records: expiry queue and usage.
@@ -127,11 +175,11 @@ impl Store {
 
 fn replaced(cell: &[u8]) -> Replaced {
     match cell::stored(cell) {
-        StoredCell::Record { header, value } => Replaced {
+        StoredCell::Record { header, value, .. } => Replaced {
             header,
             value_bytes: value.len(),
         },
-        StoredCell::Tombstone(_) => unreachable!("the live tree holds records only; a restore checks it"),
+        StoredCell::Tombstone { .. } => unreachable!("the live tree holds records only; a restore checks it"),
     }
 }
 

@@ -5,7 +5,8 @@ use core::ops::Bound;
 use super::{ReadView, ViewError};
 use crate::ids::Revision;
 use crate::record::RecordRef;
-use crate::state::{State, change, history_key};
+use crate::record::cell::Place;
+use crate::state::{State, change};
 use crate::tree;
 
 /// What happened to a key.
@@ -61,8 +62,7 @@ impl ChangeKind {
 #[derive(Clone, Copy)]
 pub struct Change<'a> {
     state: &'a State,
-    revision: Revision,
-    order: u32,
+    place: Place,
     entry: change::Entry<'a>,
 }
 
@@ -70,13 +70,13 @@ impl<'a> Change<'a> {
     /// The revision that it belongs to. All changes of one request share it.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.place.revision
     }
 
     /// Its place among the changes of its revision, from 0.
     #[must_use]
     pub fn order(&self) -> u32 {
-        self.order
+        self.place.order
     }
 
     /// What happened.
@@ -95,7 +95,12 @@ impl<'a> Change<'a> {
     #[must_use]
     pub fn record(&self) -> Option<RecordRef<'a>> {
         match self.entry.kind {
-            ChangeKind::Put => self.version(self.revision),
+            ChangeKind::Put => {
+                let version = self
+                    .state
+                    .in_force(self.state.newest(self.entry.key), self.place.revision);
+                RecordRef::new(self.entry.key, version?)
+            }
             ChangeKind::Delete | ChangeKind::Expire => None,
         }
     }
@@ -103,33 +108,15 @@ impl<'a> Change<'a> {
     /// The record that was there before; `None` if there was none.
     #[must_use]
     pub fn previous(&self) -> Option<RecordRef<'a>> {
-        self.version(self.entry.previous?)
-    }
-
-    /// The version of the key that was written at `revision`. Changes after the compaction
-    /// revision have both of theirs.
-    fn version(&self, revision: Revision) -> Option<RecordRef<'a>> {
-        let live = self
-            .state
-            .live
-            .get(self.entry.key)
-            .and_then(|cell| RecordRef::new(self.entry.key, cell));
-        if let Some(record) = live
-            && record.mod_revision() == revision
-        {
-            return Some(record);
-        }
-        let key = history_key::join(&history_key::prefix_of(self.entry.key), revision);
-        RecordRef::new(self.entry.key, self.state.history.get(&key)?)
+        RecordRef::new(self.entry.key, self.state.version_before(self.place, self.entry)?)
     }
 }
 
 impl core::fmt::Debug for Change<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Change")
-            .field("revision", &self.revision)
-            .field("order", &self.order)
-            .field("entry", &self.entry)
+            .field("place", &self.place)
+            .field("kind", &self.entry.kind)
             .finish_non_exhaustive()
     }
 }
@@ -146,12 +133,11 @@ impl<'a> Iterator for Changes<'a> {
 
     fn next(&mut self) -> Option<Change<'a>> {
         let (key, cell) = self.range.next()?;
-        let (revision, order) = change::stored_key(key);
+        let (place, entry) = (change::stored_key(key), change::stored(cell.as_bytes()));
         Some(Change {
             state: self.state,
-            revision,
-            order,
-            entry: change::stored(cell.as_bytes()),
+            place,
+            entry,
         })
     }
 }
@@ -168,7 +154,10 @@ impl ReadView {
         if after < compact_revision {
             return Err(ViewError::Compacted { compact_revision });
         }
-        let start = change::key(after, u32::MAX);
+        let start = change::key(Place {
+            revision: after,
+            order: u32::MAX,
+        });
         let range = self
             .state
             .changes

@@ -1,7 +1,7 @@
 //! The versions of one key.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::ops::Bound;
 
 use super::{ChangeKind, Direction, ReadView, ViewError};
 use crate::ids::Revision;
@@ -9,8 +9,7 @@ use crate::key::Key;
 use crate::limits::HISTORY_PAGE_MAX;
 use crate::record::cell::{self, StoredCell};
 use crate::record::{Record, RecordRef};
-use crate::state::history_key;
-use crate::tree::Cell;
+use crate::state::VersionCell;
 
 /// Which versions of a key to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,82 +86,74 @@ impl ReadView {
                 limit_max: HISTORY_PAGE_MAX,
             });
         }
-        let mut versions = Vec::new();
-        let mut next = None;
-        let mut visit = |version: Version| {
-            if versions.len() < limit {
-                versions.push(version);
-                true
-            } else {
-                next = versions.last().map(Version::revision);
-                false
-            }
-        };
-        match request.direction {
-            Direction::Ascending => {
-                let after = request.after.unwrap_or_default();
-                if self
-                    .superseded(request, after, Revision::new(u64::MAX))
-                    .all(&mut visit)
-                    && let Some(live) = self.current(request).filter(|live| live.revision() > after)
-                {
-                    visit(live);
-                }
-            }
+        let mut versions: Vec<Version> = match request.direction {
             Direction::Descending => {
                 let before = request.after.unwrap_or(Revision::new(u64::MAX));
-                let live = self.current(request).filter(|live| live.revision() < before);
-                if live.is_none_or(&mut visit) {
-                    self.superseded(request, Revision::new(0), before)
-                        .rev()
-                        .all(&mut visit);
-                }
+                let newest = before.get().checked_sub(1).map(Revision::new);
+                let newest = newest.and_then(|newest| self.versions_from(&request.key, newest));
+                newest
+                    .into_iter()
+                    .flatten()
+                    .take(limit.saturating_add(1))
+                    .collect()
             }
-        }
+            Direction::Ascending => {
+                // The chain leads from new to old only: what is newer has to be passed.
+                let after = request.after.unwrap_or_default();
+                let all = self
+                    .versions_from(&request.key, self.revision())
+                    .into_iter()
+                    .flatten();
+                let newer = all.take_while(|version| version.revision() > after);
+                let mut last: VecDeque<Version> = VecDeque::new();
+                for version in newer {
+                    last.push_back(version);
+                    if last.len() > limit.saturating_add(1) {
+                        last.pop_front();
+                    }
+                }
+                last.into_iter().rev().collect()
+            }
+        };
+        let has_more = versions.len() > limit;
+        versions.truncate(limit);
+        let next = versions.last().map(Version::revision).filter(|_| has_more);
         Ok(HistoryPage { versions, next })
     }
 
-    fn current(&self, request: &HistoryRequest) -> Option<Version> {
-        self.get(request.key.as_bytes())
-            .map(|record| Version::Record(record.to_record()))
-    }
-
-    /// Replaced versions with revisions between both bounds, neither included.
-    fn superseded(
-        &self,
-        request: &HistoryRequest,
-        after: Revision,
-        before: Revision,
-    ) -> impl DoubleEndedIterator<Item = Version> {
-        let key = request.key.as_bytes();
-        let prefix = history_key::prefix_of(key);
-        // Older versions may await their removal; they are gone already for readers.
-        let in_force = self.state.superseded_at(&prefix, self.state.compact_revision);
-        let oldest = in_force.map_or(Revision::new(0), |cell| match cell::stored(cell.as_bytes()) {
-            StoredCell::Record { header, .. } => header.mod_revision,
-            // A key that was absent at the compaction revision begins after it.
-            StoredCell::Tombstone(_) => self.state.compact_revision.next(),
+    /// The versions of a key from the one in force at `newest` back to the one in force at the
+    /// compaction revision.
+    fn versions_from<'a>(
+        &'a self,
+        key: &'a Key,
+        newest: Revision,
+    ) -> Option<impl Iterator<Item = Version> + 'a> {
+        let state = self.state();
+        let first = state.in_force(state.newest(key.as_bytes()), newest)?;
+        let chain = core::iter::successors(Some(first), |version| {
+            let place = cell::stored(version.bytes).link().place;
+            // What was replaced at or before the compaction revision may be there still, for
+            // compaction works in steps; for readers it is gone.
+            if place.revision <= state.compact_revision {
+                None
+            } else {
+                state.before(place)
+            }
         });
-        let start = history_key::join(&prefix, oldest.max(after.next()));
-        let end = history_key::join(&prefix, before);
-        let range = self
-            .state
-            .history
-            .range((Bound::Included(&start), Bound::Excluded(&end)));
-        range.map(move |(whole, cell)| version(key, whole, cell))
+        Some(chain.filter_map(|version| self.version(key, version)))
     }
-}
 
-fn version(key: &[u8], history_key: &[u8], cell: Cell<'_>) -> Version {
-    match cell::stored(cell.as_bytes()) {
-        StoredCell::Tombstone(kind) => {
-            let (_, revision) = history_key::split(history_key)
-                .expect("history keys are written by this crate and checked on restore");
-            Version::Removed { revision, kind }
-        }
-        StoredCell::Record { .. } => {
-            let record = RecordRef::new(key, cell).expect("the cell was just seen to hold a record");
-            Version::Record(record.to_record())
+    fn version(&self, key: &Key, version: VersionCell<'_>) -> Option<Version> {
+        match cell::stored(version.bytes) {
+            StoredCell::Tombstone { kind, link } => {
+                let revision = link.place.revision;
+                // A key that was absent at the compaction revision begins after it.
+                let is_readable = revision > self.state().compact_revision;
+                is_readable.then_some(Version::Removed { revision, kind })
+            }
+            StoredCell::Record { .. } => {
+                RecordRef::new(key.as_bytes(), version).map(|record| Version::Record(record.to_record()))
+            }
         }
     }
 }

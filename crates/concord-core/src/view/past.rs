@@ -1,15 +1,14 @@
-//! Walking the keys as they were at an older revision: live records and replaced ones, merged.
+//! Walking the keys as they were at an older revision: live records and tombstones, merged,
+//! each followed back to the version in force then.
 
-use alloc::vec::Vec;
 use core::cmp::Ordering;
-use core::iter::Peekable;
 use core::ops::{Bound, ControlFlow};
 
 use super::scan::Direction;
 use crate::ids::Revision;
 use crate::record::RecordRef;
-use crate::state::{State, history_key};
-use crate::tree::{self, Cell, Tree};
+use crate::state::{State, VersionCell};
+use crate::tree;
 
 /// What a walk saw at one key.
 pub(super) enum Step<'a> {
@@ -19,7 +18,7 @@ pub(super) enum Step<'a> {
     Absent(&'a [u8]),
 }
 
-/// Calls `visit` for each key within `bounds` that exists now or is in the history, in order,
+/// Calls `visit` for each key within `bounds` that exists or whose removal is known, in order,
 /// with what it was at `revision`.
 pub(super) fn walk(
     state: &State,
@@ -28,36 +27,34 @@ pub(super) fn walk(
     revision: Revision,
     mut visit: impl FnMut(Step<'_>) -> ControlFlow<()>,
 ) {
-    let mut live = Live {
+    let mut live = Ordered {
         range: state.live.range(bounds),
         direction,
     }
     .peekable();
-    let mut past = PastKeys::new(&state.history, bounds, direction).peekable();
+    let mut graves = Ordered {
+        range: state.graves.range(bounds),
+        direction,
+    }
+    .peekable();
     loop {
-        let order = match (live.peek(), past.peek()) {
+        // A key is in one of both at most.
+        let is_live_first = match (live.peek(), graves.peek()) {
             (None, None) => return,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some((live, _)), Some(past)) => match direction {
-                Direction::Ascending => (*live).cmp(&past.key),
-                Direction::Descending => past.key.as_slice().cmp(live),
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (Some((live, _)), Some((grave, _))) => match direction {
+                Direction::Ascending => live.cmp(grave) == Ordering::Less,
+                Direction::Descending => live.cmp(grave) == Ordering::Greater,
             },
         };
-        let (current, replaced) = take(&mut live, &mut past, order);
-        let flow = if let Some(record) = current
-            .and_then(|(key, cell)| RecordRef::new(key, cell))
-            .filter(|record| record.mod_revision() <= revision)
-        {
-            visit(Step::Record(record))
-        } else if let Some(replaced) = &replaced {
-            let then = state.superseded_at(&replaced.prefix, revision);
-            match then.and_then(|cell| RecordRef::new(&replaced.key, cell)) {
-                Some(record) => visit(Step::Record(record)),
-                None => visit(Step::Absent(&replaced.key)),
-            }
-        } else {
-            visit(Step::Absent(current.map_or(&[], |(key, _)| key)))
+        let Some((key, newest)) = (if is_live_first { live.next() } else { graves.next() }) else {
+            return;
+        };
+        let then = state.in_force(Some(newest), revision);
+        let flow = match then.and_then(|version| RecordRef::new(key, version)) {
+            Some(record) => visit(Step::Record(record)),
+            None => visit(Step::Absent(key)),
         };
         if flow.is_break() {
             return;
@@ -65,102 +62,20 @@ pub(super) fn walk(
     }
 }
 
-/// The next key of whichever side comes first; of both if they are at the same key.
-fn take<'a>(
-    live: &mut Peekable<Live<'a>>,
-    past: &mut Peekable<PastKeys<'_>>,
-    order: Ordering,
-) -> (Option<(&'a [u8], Cell<'a>)>, Option<PastKey>) {
-    match order {
-        Ordering::Less => (live.next(), None),
-        Ordering::Greater => (None, past.next()),
-        Ordering::Equal => (live.next(), past.next()),
-    }
-}
-
-/// Live records in either direction.
-struct Live<'a> {
+/// The newest versions of keys, in either direction.
+struct Ordered<'a> {
     range: tree::Range<'a>,
     direction: Direction,
 }
 
-impl<'a> Iterator for Live<'a> {
-    type Item = (&'a [u8], Cell<'a>);
+impl<'a> Iterator for Ordered<'a> {
+    type Item = (&'a [u8], VersionCell<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.direction {
+        let (key, cell) = match self.direction {
             Direction::Ascending => self.range.next(),
             Direction::Descending => self.range.next_back(),
-        }
-    }
-}
-
-/// A key of the history, encoded and not.
-struct PastKey {
-    prefix: Vec<u8>,
-    key: Vec<u8>,
-}
-
-/// The keys that the history knows, each once. Steps from key to key by seeking, so that a
-/// key with many versions costs no more than another.
-struct PastKeys<'a> {
-    history: &'a Tree,
-    lower: Bound<Vec<u8>>,
-    upper: Bound<Vec<u8>>,
-    direction: Direction,
-}
-
-impl<'a> PastKeys<'a> {
-    fn new(history: &'a Tree, bounds: (Bound<&[u8]>, Bound<&[u8]>), direction: Direction) -> Self {
-        // Versions of a key sort behind its prefix: below it lie only smaller keys.
-        let all_versions =
-            |key: &[u8]| history_key::join(&history_key::prefix_of(key), Revision::new(u64::MAX));
-        let lower = match bounds.0 {
-            Bound::Included(key) => Bound::Included(history_key::prefix_of(key)),
-            Bound::Excluded(key) => Bound::Excluded(all_versions(key)),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        let upper = match bounds.1 {
-            Bound::Included(key) => Bound::Included(all_versions(key)),
-            Bound::Excluded(key) => Bound::Excluded(history_key::prefix_of(key)),
-            Bound::Unbounded => Bound::Unbounded,
-        };
-        Self {
-            history,
-            lower,
-            upper,
-            direction,
-        }
-    }
-}
-
-impl Iterator for PastKeys<'_> {
-    type Item = PastKey;
-
-    fn next(&mut self) -> Option<PastKey> {
-        let bounds = (as_slice(&self.lower), as_slice(&self.upper));
-        let mut range = self.history.range(bounds);
-        let (whole, _) = match self.direction {
-            Direction::Ascending => range.next(),
-            Direction::Descending => range.next_back(),
         }?;
-        let (prefix, _) = history_key::split(whole).expect("history keys are checked on restore");
-        let prefix = prefix.to_vec();
-        let key = history_key::decode_prefix(&prefix).expect("history keys are checked on restore");
-        match self.direction {
-            Direction::Ascending => {
-                self.lower = Bound::Excluded(history_key::join(&prefix, Revision::new(u64::MAX)));
-            }
-            Direction::Descending => self.upper = Bound::Excluded(prefix.clone()),
-        }
-        Some(PastKey { prefix, key })
-    }
-}
-
-fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
-    match bound {
-        Bound::Included(bytes) => Bound::Included(bytes),
-        Bound::Excluded(bytes) => Bound::Excluded(bytes),
-        Bound::Unbounded => Bound::Unbounded,
+        Some((key, VersionCell::alone(cell)))
     }
 }

@@ -12,6 +12,7 @@ use crate::ids::Revision;
 use crate::key::{Key, KeyRange};
 use crate::limits::{SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX, SCAN_PAGE_VISITS_MAX};
 use crate::record::{Record, RecordRef};
+use crate::state::VersionCell;
 use crate::tree;
 
 /// The order of a listing.
@@ -232,7 +233,7 @@ impl<'a> Iterator for Records<'a> {
             Direction::Ascending => self.range.next(),
             Direction::Descending => self.range.next_back(),
         }?;
-        RecordRef::new(key, cell)
+        RecordRef::new(key, VersionCell::alone(cell))
     }
 }
 

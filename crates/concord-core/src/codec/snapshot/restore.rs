@@ -16,11 +16,10 @@ use crate::machine::Restorer;
 use crate::record::cell::{self, StoredCell};
 use crate::reply::Reply;
 use crate::settings::Settings;
-use crate::state::{Mark, State, change, history_key};
+use crate::state::{Mark, State, change};
 use crate::store::{
     ExpiryQueue, SessionHeader, SessionTable, Store, add_usage, decode_replies, session_key_parts,
 };
-use crate::tree::Tree;
 use crate::value::check_value;
 
 /// Rebuilds a store from the chunks of a snapshot.
@@ -37,6 +36,8 @@ pub struct StoreRestorer {
     /// The session that the next block must belong to, what is left of its header's totals,
     /// and where its last block ended.
     open_session: Option<OpenSession>,
+    /// Changes whose replaced version lies apart.
+    versions_apart: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,7 @@ impl StoreRestorer {
             stage: Stage::Head,
             last: Vec::new(),
             open_session: None,
+            versions_apart: 0,
         }
     }
 
@@ -102,8 +104,9 @@ impl StoreRestorer {
                 self.last.extend_from_slice(key);
                 let taken = match section {
                     Section::Live => self.live(key, cell),
-                    Section::History => self.history(key, cell),
+                    Section::Graves => self.grave(key, cell),
                     Section::Changes => self.change(key, cell),
+                    Section::Replaced => self.replaced(key, cell),
                     Section::Sessions => self.session(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
@@ -117,13 +120,9 @@ impl StoreRestorer {
 
     fn live(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
         check_key(key).map_err(|_| malformed("invalid key"))?;
-        let StoredCell::Record { header, value } = cell::decode(cell)? else {
+        let StoredCell::Record { header, value, .. } = self.version(cell, self.state.revision.next())? else {
             return Err(malformed("live record is a tombstone"));
         };
-        check_value(header.format, value).map_err(|_| malformed("invalid value"))?;
-        if header.mod_revision > self.state.revision {
-            return Err(malformed("record from the future"));
-        }
         if let Some(deadline) = header.expires_at {
             if deadline <= self.state.now {
                 return Err(malformed("live record is expired"));
@@ -141,32 +140,62 @@ impl StoreRestorer {
         Ok(())
     }
 
-    fn history(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
-        let (prefix, revision) = history_key::split(key)?;
-        let user_key = history_key::decode_prefix(prefix)?;
-        check_key(&user_key).map_err(|_| malformed("invalid key in the history"))?;
-        if let StoredCell::Record { header, value } = cell::decode(cell)? {
-            check_value(header.format, value).map_err(|_| malformed("invalid value in the history"))?;
-            if header.mod_revision != revision {
-                return Err(malformed("version kept under another revision"));
-            }
+    /// Checks a version of a key that must be older than `before`.
+    fn version<'a>(&self, cell: &'a [u8], before: Revision) -> Result<StoredCell<'a>, DecodeError> {
+        let version = cell::decode(cell)?;
+        if let StoredCell::Record { header, value, .. } = &version {
+            check_value(header.format, value).map_err(|_| malformed("invalid value"))?;
         }
-        if revision > self.state.revision {
+        let link = version.link();
+        let mut anchors = link.anchors();
+        if link.place.revision >= before || anchors.any(|anchor| anchor.revision >= link.place.revision) {
             return Err(malformed("version from the future"));
         }
-        self.state.history.set(key, cell);
+        Ok(version)
+    }
+
+    fn grave(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        check_key(key).map_err(|_| malformed("invalid key"))?;
+        if let StoredCell::Record { .. } = self.version(cell, self.state.revision.next())? {
+            return Err(malformed("tombstone is a record"));
+        }
+        if self.state.live.contains_key(key) {
+            return Err(malformed("tombstone of a live key"));
+        }
+        self.state.graves.set(key, cell);
         self.count_history(key, cell);
         Ok(())
     }
 
     fn change(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
-        let (revision, _) = change::decode_key(key)?;
+        let place = change::decode_key(key)?;
         let entry = change::decode(cell)?;
         check_key(entry.key).map_err(|_| malformed("invalid key in a change"))?;
-        if revision > self.state.revision || entry.previous.is_some_and(|previous| previous >= revision) {
+        if place.revision > self.state.revision {
             return Err(malformed("change from the future"));
         }
+        match entry.before {
+            change::Before::Nothing => {}
+            change::Before::Apart => self.versions_apart += 1,
+            change::Before::Here(version) => {
+                self.version(version, place.revision)?;
+            }
+        }
         self.state.changes.set(key, cell);
+        self.count_history(key, cell);
+        Ok(())
+    }
+
+    fn replaced(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        let place = change::decode_key(key)?;
+        self.version(cell, place.revision)?;
+        let change = self.state.changes.get(key);
+        let is_apart =
+            change.is_some_and(|cell| change::stored(cell.as_bytes()).before == change::Before::Apart);
+        if !is_apart {
+            return Err(malformed("replaced version of no change"));
+        }
+        self.state.replaced.set(key, cell);
         self.count_history(key, cell);
         Ok(())
     }
@@ -223,17 +252,13 @@ impl StoreRestorer {
 
     fn end(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         check_complete(self.open_session.as_ref())?;
-        let State {
-            live,
-            history,
-            changes,
-            sessions,
-            ..
-        } = &self.state;
-        for tree in [live, history, changes, sessions] {
-            if reader.number()? != length(Tree::len(tree)) {
+        for section in Section::ALL {
+            if reader.number()? != length(section.tree(&self.state).len()) {
                 return Err(reader.error("snapshot totals do not add up"));
             }
+        }
+        if self.versions_apart != self.state.replaced.len() {
+            return Err(reader.error("replaced versions are missing"));
         }
         Ok(())
     }
