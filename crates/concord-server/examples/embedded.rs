@@ -4,6 +4,7 @@
 use concord_server::{Concord, Config};
 use futures::TryStreamExt as _;
 
+#[expect(clippy::print_stdout, reason = "an example shows what it did")]
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = std::env::args().nth(1).unwrap_or("./data".to_owned());

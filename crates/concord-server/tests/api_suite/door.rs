@@ -76,9 +76,9 @@ impl Door {
     ) -> Outcome<(u64, Option<Found>)> {
         match self {
             Self::Embedded(db) => {
-                let value = match value {
-                    Json::String(text) => Value::text(text),
-                    tree => Value::document(&document_from_json(&tree.to_string()).unwrap()).unwrap(),
+                let value = match value.as_str() {
+                    Some(text) => Value::text(text),
+                    None => Value::document(&document_from_json(&value.to_string()).unwrap()).unwrap(),
                 };
                 let mut put = db.put(key, value).return_previous();
                 if let Some(ttl) = ttl {

@@ -1,6 +1,12 @@
 //! One suite of API cases against every door to the store: the embedded handle, one node
 //! over HTTP, and three nodes over HTTP, written through one and read through another.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected is to fail there, with the place in its message"
+)]
+
 mod bad_input;
 mod cases;
 mod cluster;
