@@ -199,6 +199,7 @@ async fn outcome<M: Machine>(
     answer: OneshotReceiverOf<TypeConfig<M>, WriteResult<M>>,
 ) -> Result<Vec<M::Reply>, AppendError> {
     match answer.await {
+        // I5: applied here, so committed: durable on a majority.
         Ok(Ok(response)) => Ok(response.data.into_inner()),
         Ok(Err(ClientWriteError::ForwardToLeader(_))) => Err(AppendError::NotLeader),
         // A batch entry has no membership and no preconditions, so what is left is a

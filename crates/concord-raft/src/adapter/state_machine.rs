@@ -172,6 +172,7 @@ impl<M: Machine> StateMachine<M> {
 
     fn apply_entry(&mut self, entry: Entry) -> Result<Replies<M>, io::Error> {
         let expected = self.applied.map_or(0, |applied| applied.index.saturating_add(1));
+        // I1: openraft promises this order; with a gap this replica would differ (I9).
         if entry.log_id.index != expected {
             let found = entry.log_id.index;
             return Err(self.files.damaged(format!(
@@ -240,6 +241,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         Ok((self.applied, self.membership.clone()))
     }
 
+    // I9: what happens here depends on the entries alone, so all replicas do the same.
     async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
     where
         S: Stream<Item = Result<EntryResponder<TypeConfig<M>>, io::Error>> + Unpin + OptionalSend,
@@ -328,6 +330,7 @@ pub(crate) fn with_meta(file: SnapshotFile) -> Built {
     Snapshot { meta, snapshot: file }
 }
 
+// I4: what comes out is the state that went in; `finish` checks the totals.
 fn restore<M: Machine>(file: &SnapshotFile) -> Result<M, StorageError> {
     let damaged =
         |error: concord_core::codec::DecodeError| StorageError::corrupt(file.path(), 0, error.to_string());
@@ -390,3 +393,6 @@ fn build<M: Machine>(
     store.keep_newest(limits::SNAPSHOTS_KEPT)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

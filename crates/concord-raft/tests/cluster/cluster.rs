@@ -21,7 +21,7 @@ use concord_raft::{
 };
 use tokio::time::Instant;
 
-use crate::network::Web;
+use crate::network::{Web, pass};
 
 const ROOT: &str = "/data";
 /// Nothing in these tests takes longer than this, in simulated time.
@@ -198,7 +198,7 @@ impl Cluster {
                 }
             }
             assert!(Instant::now() < deadline, "no leader: {:#?}", self.statuses());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pass(Duration::from_millis(20)).await;
         }
     }
 
@@ -215,7 +215,7 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         while !condition(&self.node(n).status()) {
             assert!(Instant::now() < deadline, "not {what}: {:#?}", self.statuses());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pass(Duration::from_millis(20)).await;
         }
     }
 
@@ -265,7 +265,7 @@ impl Cluster {
                 break;
             }
             assert!(Instant::now() < deadline, "never at the same entry");
-            tokio::time::sleep(Duration::from_millis(3)).await;
+            pass(Duration::from_millis(3)).await;
         }
         let bytes: Vec<Vec<Bytes>> = states
             .iter()

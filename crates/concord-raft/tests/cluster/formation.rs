@@ -7,6 +7,7 @@ use concord_raft::sim_disk::SimDisk;
 use concord_raft::{Role, StartError, StartMode, StopReason};
 
 use crate::cluster::Cluster;
+use crate::network::pass;
 
 fn refused(outcome: Result<(), StartError>) -> String {
     match outcome {
@@ -26,7 +27,7 @@ async fn seeds_started_in_any_order_form_one_cluster() {
             cluster.start(n).await.unwrap();
             let (node, mode) = (cluster.node(n).clone(), mode.clone());
             forming.push(tokio::spawn(async move { node.form(mode).await }));
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            pass(Duration::from_secs(2)).await;
         }
         for formed in forming {
             formed.await.unwrap().unwrap();
@@ -56,7 +57,7 @@ async fn forming_goes_on_where_a_crash_of_any_seed_interrupted_it() {
         };
         let mut forming: Vec<_> = (0..3).map(|n| spawn(&cluster, n)).collect();
         // In the middle of describing and promising: each message takes 1 ms.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        pass(Duration::from_millis(5)).await;
         cluster.crash(crashed).await;
         cluster.start(crashed).await.unwrap();
         forming[crashed] = spawn(&cluster, crashed);

@@ -6,6 +6,7 @@ use concord_core::ids::NodeId;
 use concord_raft::{MembershipError, Role, StartMode, StopReason};
 
 use crate::cluster::Cluster;
+use crate::network::pass;
 
 #[tokio::test(start_paused = true)]
 async fn a_joining_node_learns_and_then_votes() {
@@ -63,7 +64,7 @@ async fn an_invited_node_stays_a_learner_until_promoted() {
     cluster
         .until(new, "a learner", |status| status.role == Role::Learner)
         .await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     assert_eq!(cluster.node(new).status().role, Role::Learner);
     assert_eq!(
         cluster.node(leader).add_learner(address).await,
@@ -93,7 +94,7 @@ async fn a_learner_that_is_behind_is_not_promoted() {
         .until(new, "a learner", |status| status.role == Role::Learner)
         .await;
     cluster.crash(new).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     let error = cluster.node(leader).promote(id).await.unwrap_err();
     assert!(matches!(error, MembershipError::NotCaughtUp { .. }), "{error}");
 }
@@ -140,7 +141,7 @@ async fn nothing_is_removed_that_a_quorum_needs() {
     let (dead, alive) = ((leader + 1) % 3, (leader + 2) % 3);
     let (dead_id, alive_id) = (cluster.id(dead), cluster.id(alive));
     cluster.crash(dead).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     let error = cluster.node(leader).remove(alive_id).await.unwrap_err();
     assert!(matches!(error, MembershipError::Invalid { .. }), "{error}");
     cluster.node(leader).remove(dead_id).await.unwrap();
@@ -229,7 +230,7 @@ async fn members_change_while_writes_go_on() {
                 .await
                 .unwrap();
             acknowledged.push(key);
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pass(Duration::from_millis(20)).await;
         }
         acknowledged
     });

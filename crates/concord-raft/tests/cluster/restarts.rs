@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 
+/// I5, I12: acknowledged means durable on a majority, so the power may fail everywhere.
 #[tokio::test(start_paused = true)]
 async fn everything_acknowledged_survives_the_crash_of_all() {
     let mut cluster = Cluster::of_three().await;
@@ -31,6 +32,7 @@ async fn everything_acknowledged_survives_the_crash_of_all() {
     cluster.converge().await;
 }
 
+/// I6: it may have confirmed a leader's lease just before it stopped.
 #[tokio::test(start_paused = true)]
 async fn a_restarted_voter_withholds_its_vote_for_one_lease() {
     let mut cluster = Cluster::of_three().await;
