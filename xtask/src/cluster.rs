@@ -18,7 +18,7 @@ mod logs;
 mod node;
 mod plan;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +62,7 @@ pub(crate) fn run(mut args: Args) -> Result<(), Failure> {
             }
         }
     }
-    let outcome = cluster.serve(&plan);
+    let outcome = cluster.serve(&plan, &binary);
     cluster.stop();
     if plan.is_resumable() {
         say(&format!(
@@ -123,12 +123,12 @@ struct Cluster {
 
 impl Cluster {
     /// Runs until the user stops it or nothing is left to run.
-    fn serve(&mut self, plan: &Plan) -> Result<(), Failure> {
+    fn serve(&mut self, plan: &Plan, binary: &Path) -> Result<(), Failure> {
         if !self.wait_until_ready()? {
             return Ok(());
         }
         let mut leader = self.leader();
-        say(&plan.summary(leader));
+        say(&plan.summary(leader, binary));
         let mut looked = Instant::now();
         while !self.is_interrupted() {
             self.notice_deaths()?;

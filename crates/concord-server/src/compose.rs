@@ -23,7 +23,8 @@ use concord_net::{ClusterSecret, Listener, NetConfig, Serving, TcpTransport};
 use concord_raft::os::{OsClock, OsDisk, OsEntropy};
 use concord_raft::ports::{Ports, Transport};
 use concord_raft::{
-    DataDirectory, LogConfig, Node, NodeConfig, StartError, StartMode, StopReason, StorageError, Timing,
+    DataDirectory, LogConfig, Node, NodeConfig, SnapshotConfig, StartError, StartMode, StopReason,
+    StorageError, Timing,
 };
 use futures::FutureExt as _;
 use parking_lot::Mutex;
@@ -373,6 +374,10 @@ fn node_config(config: &Config, peer_address: Option<String>) -> NodeConfig {
     };
     node.log = LogConfig {
         segment_bytes: config.log.segment_bytes,
+    };
+    node.snapshot = SnapshotConfig {
+        after_entries: config.snapshot.after_entries,
+        log_entries_kept: config.snapshot.log_entries_kept,
     };
     node
 }

@@ -113,6 +113,8 @@ pub struct Config {
     pub timing: TimingConfig,
     /// The Raft log.
     pub log: LogConfig,
+    /// Snapshots.
+    pub snapshot: SnapshotConfig,
     /// Logging of the `concord` binary; an embedded node logs to whatever `tracing`
     /// subscriber its application has.
     pub logging: LoggingConfig,
@@ -176,6 +178,17 @@ pub struct LogConfig {
     pub segment_bytes: u64,
 }
 
+/// Snapshots: when they are taken, and how much log is kept behind them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SnapshotConfig {
+    /// One is taken when this many entries follow the last one.
+    pub after_entries: u64,
+    /// Entries that stay in the log although a snapshot has them, so that a node that was
+    /// away briefly needs no snapshot.
+    pub log_entries_kept: u64,
+}
+
 /// Logging of the `concord` binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -210,6 +223,10 @@ impl Config {
             },
             log: LogConfig {
                 segment_bytes: 64 << 20,
+            },
+            snapshot: SnapshotConfig {
+                after_entries: 100_000,
+                log_entries_kept: 20_000,
             },
             logging: LoggingConfig {
                 format: LogFormat::Human,

@@ -117,7 +117,7 @@ impl Plan {
     }
 
     /// What the user wants to know once it runs.
-    pub(super) fn summary(&self, leader: Option<u64>) -> String {
+    pub(super) fn summary(&self, leader: Option<u64>, binary: &Path) -> String {
         let mut text = String::from("\nThe cluster is ready.\n\n");
         for seat in self.seats() {
             let role = if leader == Some(seat.id) { "   leader" } else { "" };
@@ -136,7 +136,8 @@ impl Plan {
             "\n"
         });
         text.push_str(&format!(
-            "  try    CONCORD_ENDPOINTS={endpoints} concord status\n"
+            "  try    CONCORD_ENDPOINTS={endpoints} {} status\n",
+            binary.display()
         ));
         if let Some(first) = self.seats().first() {
             text.push_str(&format!(

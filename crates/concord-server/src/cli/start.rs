@@ -95,10 +95,11 @@ fn announce(concord: &Concord, data_dir: &str) -> Result<(), CliError> {
 
 /// Logs go to standard error, so that standard output has the addresses only.
 fn start_logging(config: &LoggingConfig) -> Result<(), CliError> {
-    // openraft's `info` tells of every step it takes: only who asks for it by name gets it.
+    // openraft tells of every step it takes and of every attempt to reach a peer that is down:
+    // only who asks for it by name gets that.
     let filter = match config.filter.contains("openraft") {
         true => config.filter.clone(),
-        false => format!("openraft=warn,{}", config.filter),
+        false => format!("openraft=error,{}", config.filter),
     };
     let filter = EnvFilter::try_new(filter)
         .map_err(|e| CliError::Usage(format!("log filter `{}`: {e}", config.filter)))?;

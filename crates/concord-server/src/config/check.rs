@@ -30,6 +30,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "must be between 1 ms and 10 minutes",
         ));
     }
+    if config.snapshot.after_entries == 0 {
+        return Err(ConfigError::invalid(
+            "snapshot.after_entries",
+            "must be 1 or more",
+        ));
+    }
     check_timing(config)?;
     check_http(config)?;
     config

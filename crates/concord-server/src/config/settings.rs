@@ -39,6 +39,8 @@ pub(super) struct Draft {
     pub(super) election_min: Option<Duration>,
     pub(super) election_max: Option<Duration>,
     pub(super) segment_bytes: Option<u64>,
+    pub(super) snapshot_after_entries: Option<u64>,
+    pub(super) log_entries_kept: Option<u64>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) log_filter: Option<String>,
 }
@@ -68,7 +70,7 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-static SETTINGS: [Setting; 27] = [
+static SETTINGS: [Setting; 29] = [
     Setting {
         key: "profile",
         about: "dev or prod: which defaults apply",
@@ -252,6 +254,18 @@ static SETTINGS: [Setting; 27] = [
         about: "size of one segment file of the Raft log",
         read: |draft, raw| set(&mut draft.segment_bytes, raw.bytes()),
         show: |config| Some(config.log.segment_bytes.to_string()),
+    },
+    Setting {
+        key: "snapshot.after_entries",
+        about: "a snapshot is taken when this many log entries follow the last one",
+        read: |draft, raw| set(&mut draft.snapshot_after_entries, raw.integer()),
+        show: |config| Some(config.snapshot.after_entries.to_string()),
+    },
+    Setting {
+        key: "snapshot.log_entries_kept",
+        about: "log entries kept although a snapshot has them, for nodes that were away briefly",
+        read: |draft, raw| set(&mut draft.log_entries_kept, raw.integer()),
+        show: |config| Some(config.snapshot.log_entries_kept.to_string()),
     },
     Setting {
         key: "logging.format",

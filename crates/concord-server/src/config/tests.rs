@@ -87,6 +87,10 @@ fn errors_name_file_line_and_key() {
         ),
         ("node_id = 0\n", "concord.toml:1: `node_id` must be 1 or more"),
         (
+            "[snapshot]\nafter_entries = 0\n",
+            "concord.toml:2: `snapshot.after_entries` must be 1 or more",
+        ),
+        (
             "profile = \"test\"\n",
             "concord.toml:1: `profile` must be dev or prod, not `test`",
         ),

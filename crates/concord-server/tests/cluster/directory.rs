@@ -128,10 +128,12 @@ async fn a_disk_that_takes_no_more_turns_writes_away_and_loses_nothing() {
     const BLOCKS: u32 = 1024; // of 512 bytes: half of a segment
     let _alone = alone().await;
     let mut cluster = Cluster::of(1);
-    let settings = cluster.nodes[0].data_dir().with_file_name("small.toml");
-    fs::write(&settings, "[log]\nsegment_bytes = \"1MiB\"\n").unwrap();
     let node = cluster.node(1);
-    node.with(&["--config", settings.to_str().unwrap()]);
+    node.settings(
+        "[log]
+segment_bytes = \"1MiB\"
+",
+    );
     node.start();
     cluster.ready().await;
     cluster.node(1).kill();

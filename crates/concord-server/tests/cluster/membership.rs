@@ -44,7 +44,7 @@ async fn a_member_that_lost_its_disk_is_refused_and_rejoins_as_a_fresh_one() {
     let reason = eventually("the wiped member is refused", async || {
         let log = cluster.nodes.iter().find(|node| node.id == lost)?.log();
         log.lines()
-            .find(|line| line.contains("store") && line.contains("remove"))
+            .find(|line| line.contains("another data directory"))
             .map(str::to_owned)
     })
     .await;
@@ -73,11 +73,16 @@ async fn a_member_that_lost_its_disk_is_refused_and_rejoins_as_a_fresh_one() {
 }
 
 /// Claim: a follower whose entries were purged meanwhile catches up by snapshot, under load.
-/// Method: stop it, write and snapshot until the log behind it is gone, start it.
+/// Method: stop it, write until snapshots have taken the place of what it lacks, start it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_far_behind_catches_up_by_snapshot_under_load() {
     let _alone = alone().await;
-    let mut cluster = Cluster::start(3).await;
+    let mut cluster = Cluster::of(3);
+    for node in &mut cluster.nodes {
+        node.settings("[snapshot]\nafter_entries = 200\nlog_entries_kept = 50\n");
+    }
+    cluster.start_all();
+    cluster.ready().await;
     let load = Load::start(&cluster, 4, 64);
     load.progress(50).await;
     let leader = cluster.leader().await;
@@ -88,10 +93,8 @@ async fn a_follower_far_behind_catches_up_by_snapshot_under_load() {
     cluster.node(follower).kill();
 
     eventually("the leader has purged what the follower lacks", async || {
-        load.progress(200).await;
+        load.progress(100).await;
         let leader = cluster.nodes.iter().find(|node| node.id == leader)?;
-        let snapshot = run(leader, &["cluster", "snapshot"]);
-        assert!(snapshot.status.success(), "{snapshot:?}");
         let purged = status(&leader.client()).await.ok()?["log"]["purged"].as_u64()?;
         (purged > behind).then_some(())
     })

@@ -85,9 +85,11 @@ impl Node {
         self.child.is_some()
     }
 
-    /// Further flags and settings for its next start.
-    pub(crate) fn with(&mut self, words: &[&str]) {
-        self.extra = words.iter().map(|&word| word.to_owned()).collect();
+    /// A configuration file for its next starts.
+    pub(crate) fn settings(&mut self, toml: &str) {
+        let path = self.dir.with_extension("toml");
+        fs::write(&path, toml).unwrap();
+        self.extra = vec!["--config".to_owned(), path.to_str().unwrap().to_owned()];
     }
 
     /// The command line of this node.
