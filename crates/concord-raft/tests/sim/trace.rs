@@ -1,0 +1,83 @@
+//! What happened in a run, as one number, and how often each kind of thing did.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+/// The trace of a run, shared by everything in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trace(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    hash: u64,
+    marks: BTreeMap<&'static str, u64>,
+    /// The newest lines, kept for the report of a failure.
+    lines: std::collections::VecDeque<String>,
+    verbose: bool,
+}
+
+const LINES_KEPT: usize = 60;
+const FNV_START: u64 = 0xCBF2_9CE4_8422_2325;
+const FNV_PRIME: u64 = 0x0100_0000_01B3;
+
+impl Default for Inner {
+    fn default() -> Self {
+        let verbose = std::env::var_os("CONCORD_SIM_VERBOSE").is_some();
+        Self { hash: FNV_START, marks: BTreeMap::new(), lines: std::collections::VecDeque::new(), verbose }
+    }
+}
+
+impl Inner {
+    fn mix(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
+        }
+    }
+}
+
+impl Trace {
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.0.lock().expect("nobody panics while holding the trace"))
+    }
+
+    /// Something happened that must happen again in the same way with the same seed.
+    pub(crate) fn event(&self, what: &str, bytes: &[u8]) {
+        self.with(|inner| {
+            inner.mix(what.as_bytes());
+            inner.mix(bytes);
+        });
+    }
+
+    /// Something happened that is worth a line in the report of a failure.
+    pub(crate) fn note(&self, line: fmt::Arguments<'_>) {
+        let line = line.to_string();
+        self.with(|inner| {
+            inner.mix(line.as_bytes());
+            if inner.verbose {
+                println!("  {line}");
+            }
+            if inner.lines.len() == LINES_KEPT {
+                inner.lines.pop_front();
+            }
+            inner.lines.push_back(line);
+        });
+    }
+
+    /// Counts a kind of thing: shown at the end, to prove that it did happen.
+    pub(crate) fn mark(&self, kind: &'static str) {
+        self.with(|inner| *inner.marks.entry(kind).or_default() += 1);
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.with(|inner| inner.hash)
+    }
+
+    pub(crate) fn marks(&self) -> BTreeMap<&'static str, u64> {
+        self.with(|inner| inner.marks.clone())
+    }
+
+    pub(crate) fn last_lines(&self) -> String {
+        self.with(|inner| inner.lines.iter().map(|line| format!("  {line}\n")).collect())
+    }
+}
