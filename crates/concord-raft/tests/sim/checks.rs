@@ -1,6 +1,7 @@
 //! What must be true of a run. Each check names the invariants that it stands for.
 
 pub(crate) mod linearizability;
+pub(crate) mod replicas;
 pub(crate) mod revisions;
 
 #[cfg(test)]

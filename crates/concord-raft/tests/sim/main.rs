@@ -1,6 +1,28 @@
 //! A whole cluster in one thread from one seed: real nodes on a simulated network,
 //! simulated disks and simulated time, with faults, judged by what clients saw.
+//!
+//! ```text
+//!   seed ─> plan ─> world: seats (disk, clock, runtime with a node and its clients) + network
+//!                     │ tick: 1 ms of each runtime, then messages; faults by chance
+//!                     └─> history ─> checks: one order explains all answers (I5, I6, I7),
+//!                         replicas ─> one leader a term (I8), equal states (I4, I9), no way back (I16)
+//! ```
+//!
+//! `CONCORD_SIM_SEED=0x…` runs one seed, `CONCORD_SIM_SEEDS=n` that many fresh ones after
+//! the committed ones, `CONCORD_SIM_MINUTES=m` fresh ones for that long, beginning at
+//! `CONCORD_SIM_BASE_SEED` or anywhere. `CONCORD_SIM_VERBOSE=1` prints events as they happen.
 
 mod checks;
 mod history;
+mod machines;
+mod network;
+mod panics;
+mod plan;
 mod random;
+mod scenario;
+mod surroundings;
+mod trace;
+mod workload;
+mod world;
+
+mod tests;

@@ -1,0 +1,180 @@
+//! The runs.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use concord_core::Store;
+
+use crate::machines::{Flawed, Forgetful};
+use crate::plan::{Fault, Plan};
+use crate::scenario::{self, Report};
+
+/// Seeds that once broke something, with what it was.
+const COMMITTED: &str = include_str!("../../testdata/seeds/sim.txt");
+/// Fresh seeds when nothing else is asked for.
+const FRESH_SEEDS: u64 = 8;
+/// From this many seeds on, every kind of fault must have happened.
+const SEEDS_FOR_ALL_FAULTS: u64 = 25;
+
+fn number(text: &str) -> u64 {
+    let parsed = match text.trim().strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.trim().parse(),
+    };
+    parsed.unwrap_or_else(|_| panic!("{text:?} is not a seed or a number"))
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| number(&text))
+}
+
+fn committed() -> Vec<u64> {
+    let seeds = COMMITTED.lines().filter_map(|line| line.split('#').next());
+    seeds.filter(|seed| !seed.trim().is_empty()).map(number).collect()
+}
+
+/// What happened in all runs together.
+#[derive(Default)]
+struct Totals {
+    seeds: u64,
+    operations: usize,
+    answered: usize,
+    terms_led: usize,
+    states_compared: u64,
+    simulated: Duration,
+    marks: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.seeds += 1;
+        self.operations += report.operations;
+        self.answered += report.answered;
+        self.terms_led += report.terms_led;
+        self.states_compared += report.states_compared;
+        self.simulated += report.simulated;
+        for (mark, times) in report.trace.marks() {
+            *self.marks.entry(mark).or_default() += times;
+        }
+    }
+
+    fn print(&self) {
+        println!(
+            "{} seeds, {:?} simulated, {} operations, {} answered, {} terms led, {} states compared",
+            self.seeds, self.simulated, self.operations, self.answered, self.terms_led, self.states_compared
+        );
+        for (mark, times) in &self.marks {
+            println!("  {times:>8} {mark}");
+        }
+    }
+}
+
+fn run_seed(seed: u64, totals: &mut Totals) {
+    match scenario::run::<Store>(Plan::from_seed(seed)) {
+        Ok(report) => {
+            println!(
+                "seed {seed:#x}: trace {:016x}, {} of {} operations answered, {} terms",
+                report.trace.hash(),
+                report.answered,
+                report.operations,
+                report.terms_led
+            );
+            totals.add(&report);
+        }
+        Err(violation) => panic!("{violation}\nagain: CONCORD_SIM_SEED={seed:#x} cargo test -p concord-raft --test sim"),
+    }
+}
+
+#[test]
+fn committed_and_fresh_seeds_hold() {
+    let mut totals = Totals::default();
+    if let Some(seed) = setting("CONCORD_SIM_SEED") {
+        run_seed(seed, &mut totals);
+        totals.print();
+        return;
+    }
+    for seed in committed() {
+        run_seed(seed, &mut totals);
+    }
+    let base = setting("CONCORD_SIM_BASE_SEED").unwrap_or_else(|| RandomState::new().hash_one("seed"));
+    let limit = setting("CONCORD_SIM_MINUTES").map(|minutes| Duration::from_secs(60 * minutes));
+    let fresh = setting("CONCORD_SIM_SEEDS").unwrap_or(FRESH_SEEDS);
+    println!("fresh seeds from {base:#x}");
+    let began = Instant::now();
+    for number in 0.. {
+        let more = match limit {
+            Some(limit) => began.elapsed() < limit,
+            None => number < fresh,
+        };
+        if !more {
+            break;
+        }
+        run_seed(base.wrapping_add(number), &mut totals);
+    }
+    totals.print();
+    assert!(totals.answered > 100, "nothing much happened");
+    if totals.seeds >= SEEDS_FOR_ALL_FAULTS {
+        for fault in Fault::ALL {
+            assert!(totals.marks.contains_key(fault.name()), "{} never happened", fault.name());
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in [1, 2, 3] {
+        let trace = || scenario::run::<Store>(Plan::from_seed(seed)).map(|report| report.trace.hash());
+        let first = trace().unwrap_or_else(|violation| panic!("{violation}"));
+        let second = trace().unwrap_or_else(|violation| panic!("{violation}"));
+        assert_eq!(first, second, "seed {seed} is not deterministic");
+    }
+    let other = scenario::run::<Store>(Plan::from_seed(4)).map(|report| report.trace.hash());
+    let first = scenario::run::<Store>(Plan::from_seed(1)).map(|report| report.trace.hash());
+    assert_ne!(other.ok(), first.ok(), "a trace that says nothing");
+}
+
+/// Runs plans until one is found to break a promise of the given kind.
+#[track_caller]
+fn is_found(within_seeds: u64, what: &[&str], run: impl Fn(Plan) -> Option<String>) {
+    for seed in 0..within_seeds {
+        if let Some(reason) = run(Plan::from_seed(seed)) {
+            assert!(what.iter().any(|kind| reason.contains(kind)), "seed {seed} found something else: {reason}");
+            println!("found at seed {seed}: {}", reason.lines().next().unwrap_or_default());
+            return;
+        }
+    }
+    panic!("the planted bug was not found in {within_seeds} seeds");
+}
+
+#[test]
+fn requests_applied_twice_are_found() {
+    is_found(40, &["I7"], |mut plan| {
+        plan.nodes = 3;
+        plan.faults = vec![Fault::Resets, Fault::IsolateLeader, Fault::Kill];
+        plan.fault_every_ms = 300;
+        plan.workload.weights = [1, 0, 4, 2, 0, 0];
+        scenario::run::<Flawed<Forgetful>>(plan).err().map(|violation| violation.reason)
+    });
+}
+
+#[test]
+fn stale_reads_are_found() {
+    is_found(40, &["I6"], |mut plan| {
+        plan.nodes = 3;
+        plan.faults = vec![Fault::Partition, Fault::Turbulence];
+        plan.workload.calls_eventual_strong = true;
+        plan.workload.weights = [2, 0, 2, 1, 0, 4];
+        scenario::run::<Store>(plan).err().map(|violation| violation.reason)
+    });
+}
+
+#[test]
+fn disks_that_do_not_sync_are_found() {
+    is_found(40, &["I5", "I6", "I8", "I9", "I16", "failed", "stopped", "panicked"], |mut plan| {
+        plan.disks_lie = true;
+        plan.faults = vec![Fault::PowerCutOfAll];
+        plan.workload.weights = [2, 0, 2, 2, 0, 0];
+        scenario::run::<Store>(plan).err().map(|violation| violation.reason)
+    });
+}

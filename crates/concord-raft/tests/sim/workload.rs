@@ -1,0 +1,210 @@
+//! What clients do: few keys, all kinds of requests, every outcome written down.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use concord_core::machine::Machine;
+use concord_core::{Command, Document, Key, ReadView, Reply, Value, ValueFormat};
+use concord_raft::node::Node;
+use concord_raft::proposer::ProposeError;
+use concord_raft::read::ReadConsistency;
+use tokio::time::{Instant, sleep};
+
+use crate::history::{EventualRead, History, Outcome, Question};
+use crate::random::Random;
+use crate::trace::Trace;
+
+/// The machines that this workload understands.
+pub(crate) trait StoreLike: Machine<Reply = Reply, View = ReadView> {}
+
+impl<M: Machine<Reply = Reply, View = ReadView>> StoreLike for M {}
+
+/// What the clients of a run do.
+#[derive(Clone, Debug)]
+pub(crate) struct Workload {
+    pub(crate) keys: usize,
+    /// How often each kind is chosen: put, delete, increment, strong get, leader get, eventual get.
+    pub(crate) weights: [u64; 6],
+    pub(crate) patience: Duration,
+    /// The longest pause between two requests of a client.
+    pub(crate) think_ms: u64,
+    /// Requests of one client that may be under way at once.
+    pub(crate) burst: u64,
+    /// Eventual reads are written down as if they were strong: a planted bug.
+    pub(crate) calls_eventual_strong: bool,
+}
+
+impl Workload {
+    /// Everything on or off by chance, but some writes and some reads.
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let mut weights = [4, 2, 4, 3, 2, 2];
+        for weight in &mut weights {
+            if random.chance(30) {
+                *weight = 0;
+            }
+        }
+        weights[2] = weights[2].max(u64::from(weights[0] == 0));
+        weights[3] = weights[3].max(u64::from(weights[4] == 0));
+        Self {
+            keys: random.index(4) + 1,
+            weights,
+            patience: random.millis(300..3_000),
+            think_ms: *random.pick(&[5, 20, 60]),
+            burst: *random.pick(&[1, 1, 4]),
+            calls_eventual_strong: false,
+        }
+    }
+}
+
+/// What every client of a run shares.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) workload: Workload,
+    pub(crate) history: History,
+    pub(crate) trace: Trace,
+    /// Every value put is another one.
+    pub(crate) next_value: Arc<AtomicI64>,
+}
+
+/// The bytes of key number `key`.
+pub(crate) fn key_bytes(key: usize) -> Bytes {
+    Bytes::from(format!("sim:{key}"))
+}
+
+/// The number under a key, if it is there.
+pub(crate) fn number_in(view: &ReadView, key: usize) -> Option<i64> {
+    let key = key_bytes(key);
+    let record = view.get(&key)?;
+    let number = match record.format() {
+        ValueFormat::Text => std::str::from_utf8(record.value()).ok().and_then(|text| text.parse().ok()),
+        ValueFormat::Document => match Document::decode(record.value()) {
+            Ok(Document::Integer(integer)) => integer.as_i64(),
+            _ => None,
+        },
+        ValueFormat::Binary => None,
+    };
+    Some(number.expect("the workload stores only numbers"))
+}
+
+impl Clients {
+    /// One client of one node: asks until its node ends.
+    pub(crate) async fn run<M: StoreLike>(self, node: Node<M>, at: usize, life: u64, mut random: Random) {
+        loop {
+            sleep(random.millis(0..self.workload.think_ms)).await;
+            let requests = random.within(1..self.workload.burst + 1);
+            let under_way = (0..requests).map(|_| {
+                let random = random.fork();
+                self.request(&node, at, life, random)
+            });
+            // Together, and all of them before the next ones.
+            let ends = futures::future::join_all(under_way).await;
+            if ends.iter().any(ControlFlow::is_break) {
+                return;
+            }
+        }
+    }
+
+    async fn request<M: StoreLike>(&self, node: &Node<M>, at: usize, life: u64, mut random: Random) -> ControlFlow<()> {
+        let key = random.index(self.workload.keys);
+        let total = self.workload.weights.iter().sum();
+        let mut drawn = random.within(0..total);
+        let kind = self.workload.weights.iter().position(|weight| match drawn.checked_sub(*weight) {
+            Some(rest) => {
+                drawn = rest;
+                false
+            }
+            None => true,
+        });
+        let value = self.next_value.fetch_add(1_000, Ordering::Relaxed);
+        match kind {
+            Some(0) => self.write(node, at, key, Question::Put { value }).await,
+            Some(1) => self.write(node, at, key, Question::Delete).await,
+            Some(2) => self.write(node, at, key, Question::Increment { delta: 1 }).await,
+            Some(3) => self.get(node, at, key, ReadConsistency::Strong).await,
+            Some(4) => self.get(node, at, key, ReadConsistency::Leader).await,
+            _ if self.workload.calls_eventual_strong => self.get(node, at, key, ReadConsistency::Eventual).await,
+            _ => self.get_eventually(node, at, life, key).await,
+        }
+    }
+
+    pub(crate) async fn write<M: StoreLike>(&self, node: &Node<M>, at: usize, key: usize, question: Question) -> ControlFlow<()> {
+        let mut request = Vec::new();
+        command_for(question, key).encode(&mut request);
+        let ticket = self.history.ask(at, key, question);
+        let answer = node.propose(request.into(), Instant::now() + self.workload.patience).await;
+        let (outcome, revision, mark, flow) = match answer {
+            Ok(reply) => {
+                let (outcome, revision) = outcome_of(&reply);
+                (outcome, revision, "write answered", ControlFlow::Continue(()))
+            }
+            Err(ProposeError::OutcomeUnknown { .. }) => (Outcome::Unknown, None, "write unknown", ControlFlow::Continue(())),
+            Err(ProposeError::ShuttingDown) => (Outcome::Never, None, "write refused at shutdown", ControlFlow::Break(())),
+            Err(_) => (Outcome::Never, None, "write refused", ControlFlow::Continue(())),
+        };
+        self.trace.mark(mark);
+        self.trace.event(mark, &revision.unwrap_or(0).to_le_bytes());
+        // An outcome that stays unknown has no end: it may happen at any later time.
+        if outcome != Outcome::Unknown {
+            self.history.tell(ticket, outcome, revision);
+        }
+        flow
+    }
+
+    pub(crate) async fn get<M: StoreLike>(&self, node: &Node<M>, at: usize, key: usize, level: ReadConsistency) -> ControlFlow<()> {
+        let ticket = self.history.ask(at, key, Question::Get);
+        match node.read(level, Instant::now() + self.workload.patience).await {
+            Ok(published) => {
+                let value = number_in(&published.view, key);
+                let revision = published.view.revision().get();
+                self.trace.mark("read answered");
+                self.trace.event("read", &revision.to_le_bytes());
+                self.history.tell(ticket, Outcome::Value(value), Some(revision));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                self.trace.mark("read refused");
+                self.history.tell(ticket, Outcome::Never, None);
+                match error {
+                    concord_raft::read::ReadError::ShuttingDown => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            }
+        }
+    }
+
+    async fn get_eventually<M: StoreLike>(&self, node: &Node<M>, at: usize, life: u64, key: usize) -> ControlFlow<()> {
+        let published = node.published();
+        self.trace.mark("eventual read");
+        self.history.read_eventually(EventualRead {
+            node: at,
+            life,
+            key,
+            value: number_in(&published.view, key),
+            revision: published.view.revision().get(),
+        });
+        ControlFlow::Continue(())
+    }
+}
+
+fn command_for(question: Question, key: usize) -> Command {
+    let key = Key::new(key_bytes(key)).expect("a short key");
+    match question {
+        Question::Put { value } => Command::Put { key, value: Value::text(value.to_string()), ttl: None, return_previous: false },
+        Question::Delete => Command::Delete { key, return_previous: false },
+        Question::Increment { delta } => Command::Increment { key, delta, ttl: None },
+        Question::Get => unreachable!("a get is not a write"),
+    }
+}
+
+fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
+    match reply {
+        Reply::Written { revision, .. } => (Outcome::Stored, Some(revision.get())),
+        Reply::Deleted { revision, existed, .. } => (Outcome::Deleted { existed: *existed }, Some(revision.get())),
+        Reply::Incremented { revision, value } => (Outcome::Number(*value), Some(revision.get())),
+        Reply::Rejected(rejection) => panic!("the workload asks for nothing refusable, but: {rejection}"),
+        other => panic!("an answer to another question: {other:?}"),
+    }
+}

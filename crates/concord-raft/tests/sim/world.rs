@@ -1,0 +1,544 @@
+//! The world of one run: nodes with their disks and clocks, time, and what goes wrong.
+//!
+//! Each node has a runtime of its own with paused time, so that it can be ended at any
+//! point as a process is: by dropping all of it. The world lets the runtimes run in turns,
+//! one simulated millisecond each, and moves the network's messages in between. All of it
+//! is one thread, and every choice comes from the seed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use concord_raft::config::{NodeConfig, StartMode};
+use concord_raft::identity::DataDirectory;
+use concord_raft::log::Host;
+use concord_raft::node::Node;
+use concord_raft::ports::{Disk, Ports};
+use concord_raft::sim_disk::SimDisk;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::checks::replicas::Replicas;
+use crate::history::History;
+use crate::network::{Network, address_of};
+use crate::panics;
+use crate::plan::{Fault, Plan};
+use crate::random::Random;
+use crate::surroundings::{LyingDisk, SimClock, SimEntropy};
+use crate::trace::Trace;
+use crate::workload::{Clients, StoreLike};
+
+/// How often the replicas are looked at.
+const LOOK_EVERY_MS: u64 = 20;
+
+/// What a node's own task tells the world.
+struct Slot<M: StoreLike> {
+    node: Option<Node<M>>,
+    formed: bool,
+    failure: Option<String>,
+}
+
+/// A seat in the cluster: what outlives the process in it.
+struct Seat<M: StoreLike> {
+    disk: SimDisk,
+    clock: Arc<SimClock>,
+    random: Random,
+    runtime: Option<Runtime>,
+    slot: Arc<Mutex<Slot<M>>>,
+    life: u64,
+    /// A pause ends then.
+    paused_until: Option<u64>,
+    paused_since: u64,
+    /// Its disk was told to stop: so may the node.
+    disk_stopped: bool,
+}
+
+/// What is to happen later.
+#[derive(Clone, Debug)]
+enum Later {
+    Restart(usize),
+    CrashStopped(usize),
+    Unblock(Vec<(usize, usize)>),
+    Calm,
+}
+
+/// A run.
+pub(crate) struct World<M: StoreLike> {
+    plan: Plan,
+    random: Random,
+    now_ms: u64,
+    time_ms: Arc<AtomicU64>,
+    network: Network,
+    seats: Vec<Seat<M>>,
+    clients: Clients,
+    clients_stopped: bool,
+    later: BTreeMap<(u64, u64), Later>,
+    later_number: u64,
+    pub(crate) replicas: Replicas,
+    trace: Trace,
+    machine: PhantomData<fn() -> M>,
+}
+
+impl<M: StoreLike> World<M> {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let mut random = Random::new(plan.seed ^ 0x5EED);
+        let trace = Trace::default();
+        let time_ms = Arc::new(AtomicU64::new(0));
+        let network = Network::new(plan.nodes, random.fork(), trace.clone());
+        let seats = (0..plan.nodes)
+            .map(|_| {
+                let drift_per_mille = i64::try_from(random.within(0..11)).expect("small") - 5;
+                Seat {
+                    disk: SimDisk::new(random.next()),
+                    clock: SimClock::new(&time_ms, drift_per_mille),
+                    random: random.fork(),
+                    runtime: None,
+                    slot: new_slot(),
+                    life: 0,
+                    paused_until: None,
+                    paused_since: 0,
+                    disk_stopped: false,
+                }
+            })
+            .collect();
+        let clients = Clients {
+            workload: plan.workload.clone(),
+            history: History::default(),
+            trace: trace.clone(),
+            next_value: Arc::new(AtomicI64::new(1_000)),
+        };
+        Self {
+            plan,
+            random,
+            now_ms: 0,
+            time_ms,
+            network,
+            seats,
+            clients,
+            clients_stopped: false,
+            later: BTreeMap::new(),
+            later_number: 0,
+            replicas: Replicas::default(),
+            trace,
+            machine: PhantomData,
+        }
+    }
+
+    pub(crate) fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Starts the process in every empty seat.
+    pub(crate) fn start_all(&mut self) {
+        for seat in 0..self.seats.len() {
+            self.start(seat);
+        }
+    }
+
+    fn start(&mut self, number: usize) {
+        let seats = self.seats.len();
+        let seat = &mut self.seats[number];
+        if seat.runtime.is_some() {
+            return;
+        }
+        seat.life += 1;
+        seat.slot = new_slot();
+        seat.disk_stopped = false;
+        self.trace.note(format_args!("{} ms: node {number} starts, life {}", self.now_ms, seat.life));
+        let mut config = NodeConfig::new("/data");
+        config.peer_address = Some(address_of(number));
+        config.log.segment_bytes = self.plan.segment_bytes;
+        config.snapshot.after_entries = self.plan.snapshot_after_entries;
+        config.snapshot.log_entries_kept = self.plan.snapshot_after_entries / 4;
+        config.host = Host::Task;
+        let disk: Arc<dyn Disk> =
+            if self.plan.disks_lie { Arc::new(LyingDisk(seat.disk.clone())) } else { Arc::new(seat.disk.clone()) };
+        let life = Life {
+            number,
+            life: seat.life,
+            config,
+            ports: Ports {
+                disk,
+                transport: self.network.transport(number),
+                clock: Arc::clone(&seat.clock) as _,
+                entropy: SimEntropy::new(seat.random.fork()),
+            },
+            mode: if seats == 1 { StartMode::Alone } else { StartMode::Seeds((0..seats).map(address_of).collect()) },
+            network: self.network.clone(),
+            slot: Arc::clone(&seat.slot),
+            clients: (!self.clients_stopped)
+                .then(|| (0..self.plan.clients_per_node).map(|_| (self.clients.clone(), seat.random.fork())).collect())
+                .unwrap_or_default(),
+        };
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.spawn(life.live());
+        seat.runtime = Some(runtime);
+    }
+
+    /// Ends a process. `powerless`: its machine too, so that what was not synced is lost.
+    fn crash(&mut self, number: usize, powerless: bool) {
+        let seat = &mut self.seats[number];
+        let Some(runtime) = seat.runtime.take() else { return };
+        self.trace.note(format_args!("{} ms: node {number} dies, powerless: {powerless}", self.now_ms));
+        self.network.detach(number);
+        // First the disk: what ends with the process must not write any more.
+        if powerless {
+            seat.disk.power_cut();
+        } else {
+            seat.disk.kill();
+        }
+        seat.slot = new_slot();
+        seat.paused_until = None;
+        drop(runtime);
+    }
+
+    fn at(&mut self, delay_ms: u64, later: Later) {
+        self.later_number += 1;
+        self.later.insert((self.now_ms + delay_ms, self.later_number), later);
+    }
+
+    /// Lets a millisecond pass.
+    pub(crate) fn tick(&mut self) -> Result<(), String> {
+        self.now_ms += 1;
+        self.time_ms.store(self.now_ms, Ordering::Relaxed);
+        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now_ms) {
+            let later = entry.remove();
+            self.perform(later);
+        }
+        self.network.step(self.now_ms);
+        for number in 0..self.seats.len() {
+            self.run_seat(number);
+        }
+        panics::check()?;
+        if self.now_ms.is_multiple_of(LOOK_EVERY_MS) {
+            self.look()?;
+        }
+        Ok(())
+    }
+
+    fn run_seat(&mut self, number: usize) {
+        let seat = &mut self.seats[number];
+        let Some(runtime) = &seat.runtime else { return };
+        match seat.paused_until {
+            Some(until) if self.now_ms < until => return,
+            Some(_) => {
+                seat.paused_until = None;
+                let missed = Duration::from_millis(self.now_ms - seat.paused_since);
+                // Its monotonic clock went on while it stood still.
+                runtime.block_on(tokio::time::advance(missed));
+            }
+            None => {}
+        }
+        runtime.block_on(tokio::time::sleep(Duration::from_millis(1)));
+    }
+
+    pub(crate) fn run_for(&mut self, length: Duration) -> Result<(), String> {
+        for _ in 0..length.as_millis() {
+            self.tick()?;
+        }
+        Ok(())
+    }
+
+    /// Runs until `done`, and fails if that takes longer than `bound`.
+    pub(crate) fn run_until(
+        &mut self,
+        what: &str,
+        bound: Duration,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> Result<(), String> {
+        for _ in 0..bound.as_millis() {
+            if done(self) {
+                return Ok(());
+            }
+            self.tick()?;
+        }
+        Err(format!("liveness: not within {bound:?}: {what}; {}", self.describe()))
+    }
+
+    /// Looks at every running replica: I8, I9, I16, and that none has stopped by itself.
+    fn look(&mut self) -> Result<(), String> {
+        for (number, seat) in self.seats.iter().enumerate() {
+            if seat.runtime.is_none() {
+                continue;
+            }
+            let slot = seat.slot.lock().expect("no task panics while it holds its slot");
+            if let Some(failure) = &slot.failure
+                && !seat.disk_stopped
+            {
+                return Err(format!("node {number} failed: {failure}"));
+            }
+            let Some(node) = &slot.node else { continue };
+            let status = node.status();
+            if let Some(reason) = &status.stopped
+                && !seat.disk_stopped
+            {
+                return Err(format!("node {number} stopped by itself: {reason}"));
+            }
+            self.replicas.look::<M>(number, seat.life, &status, &node.published())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        let mut lines = vec![format!("at {} ms", self.now_ms)];
+        for (number, seat) in self.seats.iter().enumerate() {
+            let slot = seat.slot.lock().expect("no task panics while it holds its slot");
+            lines.push(match (&seat.runtime, &slot.node) {
+                (None, _) => format!("node {number}: down"),
+                (Some(_), None) => format!("node {number}: starting"),
+                (Some(_), Some(node)) => {
+                    let status = node.status();
+                    format!(
+                        "node {number}: {} term {} leader {:?} last {} committed {} applied {} formed {}",
+                        status.role.name(),
+                        status.term,
+                        status.leader,
+                        status.last_index,
+                        status.commit_index,
+                        status.applied_index,
+                        slot.formed,
+                    )
+                }
+            });
+        }
+        lines.join("\n    ")
+    }
+
+    /// The running nodes, with their seats.
+    pub(crate) fn nodes(&self) -> Vec<(usize, Node<M>)> {
+        let running = |(number, seat): (usize, &Seat<M>)| {
+            let slot = seat.slot.lock().expect("no task panics while it holds its slot");
+            Some((number, slot.node.clone()?))
+        };
+        self.seats.iter().enumerate().filter_map(running).collect()
+    }
+
+    pub(crate) fn all_formed(&self) -> bool {
+        self.seats.iter().all(|seat| seat.slot.lock().expect("no task panics while it holds its slot").formed)
+    }
+
+    /// Runs something inside a node's runtime; its effects are seen as ticks go by.
+    pub(crate) fn spawn_at(&self, number: usize, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.seats[number].runtime {
+            runtime.spawn(task);
+        }
+    }
+
+    /// Ends all faults and starts what is down. Clients of the new lives do not begin.
+    pub(crate) fn heal(&mut self) {
+        self.trace.note(format_args!("{} ms: all is healed", self.now_ms));
+        self.later.clear();
+        self.network.heal();
+        for number in 0..self.seats.len() {
+            self.seats[number].paused_until = self.seats[number].paused_until.map(|_| self.now_ms);
+            if self.seats[number].disk_stopped {
+                self.crash(number, false);
+            }
+            self.start(number);
+        }
+    }
+
+    /// No new clients, and the present ones with the next crash of their nodes at the latest.
+    pub(crate) fn stop_clients(&mut self) {
+        self.clients_stopped = true;
+        self.clients.workload.weights = [0; 6];
+    }
+
+    fn perform(&mut self, later: Later) {
+        match later {
+            Later::Restart(number) => self.start(number),
+            Later::CrashStopped(number) => {
+                self.crash(number, self.now_ms.is_multiple_of(2));
+                let delay = self.random.within(50..2_000);
+                self.at(delay, Later::Restart(number));
+            }
+            Later::Unblock(links) => {
+                self.trace.note(format_args!("{} ms: links are back", self.now_ms));
+                for (from, to) in links {
+                    self.network.block(from, to, false);
+                }
+            }
+            Later::Calm => self.network.set_latency(1..self.plan.latency_ms_max, 0),
+        }
+    }
+
+    /// Lets faults happen for as long as the plan says.
+    pub(crate) fn suffer(&mut self) -> Result<(), String> {
+        let end = self.now_ms + u64::try_from(self.plan.unsafe_for.as_millis()).expect("seconds");
+        self.network.set_latency(1..self.plan.latency_ms_max, 0);
+        while self.now_ms < end {
+            let pause = self.random.within(20..self.plan.fault_every_ms);
+            self.run_for(Duration::from_millis(pause))?;
+            let fault = *self.random.pick(&self.plan.faults);
+            self.inflict(fault);
+        }
+        Ok(())
+    }
+
+    fn inflict(&mut self, fault: Fault) {
+        let victim = self.random.index(self.seats.len());
+        let is_up = self.seats[victim].runtime.is_some();
+        let happened = match fault {
+            Fault::Kill | Fault::PowerCut if is_up => {
+                self.crash(victim, fault == Fault::PowerCut);
+                let delay = self.random.within(50..3_000);
+                self.at(delay, Later::Restart(victim));
+                true
+            }
+            Fault::PowerCutOfAll => {
+                for number in 0..self.seats.len() {
+                    self.crash(number, true);
+                    let delay = self.random.within(50..1_000);
+                    self.at(delay, Later::Restart(number));
+                }
+                true
+            }
+            Fault::DiskStop if is_up && !self.seats[victim].disk_stopped => {
+                self.seats[victim].disk_stopped = true;
+                let changes = self.random.within(0..20);
+                self.seats[victim].disk.stop_after(changes);
+                let delay = self.random.within(100..1_500);
+                self.at(delay, Later::CrashStopped(victim));
+                true
+            }
+            Fault::Pause if is_up && self.seats[victim].paused_until.is_none() => {
+                let length = self.random.within(10..5_000);
+                self.seats[victim].paused_since = self.now_ms;
+                self.seats[victim].paused_until = Some(self.now_ms + length);
+                self.trace.note(format_args!("{} ms: node {victim} pauses for {length} ms", self.now_ms));
+                true
+            }
+            Fault::Kill | Fault::PowerCut | Fault::DiskStop | Fault::Pause => false,
+            Fault::Partition | Fault::OneWay | Fault::IsolateLeader => self.cut(fault, victim),
+            Fault::Resets => {
+                self.network.reset_some(50);
+                true
+            }
+            Fault::Turbulence => {
+                self.network.set_latency(1..80, 100);
+                let length = self.random.within(100..2_000);
+                self.at(length, Later::Calm);
+                true
+            }
+            Fault::ClockJump => {
+                let by = i64::try_from(self.random.within(0..7_200_000)).expect("small") - 3_600_000;
+                self.seats[victim].clock.jump(by);
+                true
+            }
+            Fault::Transfer | Fault::Snapshot => self.ask(fault, victim),
+        };
+        if happened {
+            self.trace.mark(fault.name());
+            self.trace.note(format_args!("{} ms: {} (node {victim})", self.now_ms, fault.name()));
+        }
+    }
+
+    fn cut(&mut self, fault: Fault, victim: usize) -> bool {
+        let seats = self.seats.len();
+        if seats < 2 {
+            return false;
+        }
+        let side: BTreeSet<usize> = match fault {
+            Fault::IsolateLeader => {
+                let leads = |(_, node): &(usize, Node<M>)| node.status().role.name() == "leader";
+                let Some((leader, _)) = self.nodes().into_iter().find(leads) else { return false };
+                BTreeSet::from([leader])
+            }
+            Fault::OneWay => BTreeSet::from([victim]),
+            _ => (0..seats).filter(|_| self.random.chance(50)).collect(),
+        };
+        let both_ways = fault != Fault::OneWay;
+        let outwards = self.random.chance(50);
+        let mut links = Vec::new();
+        for from in 0..seats {
+            for to in 0..seats {
+                let crosses = side.contains(&from) != side.contains(&to);
+                if crosses && (both_ways || side.contains(&from) == outwards) {
+                    self.network.block(from, to, true);
+                    links.push((from, to));
+                }
+            }
+        }
+        let happened = !links.is_empty();
+        let length = self.random.within(200..5_000);
+        self.at(length, Later::Unblock(links));
+        happened
+    }
+
+    /// Asks a node to do something by hand.
+    fn ask(&mut self, fault: Fault, victim: usize) -> bool {
+        let Some((number, node)) = self.nodes().into_iter().find(|(number, _)| *number == victim) else { return false };
+        self.spawn_at(number, async move {
+            // Either may fail in these circumstances; what must hold, holds without them.
+            if fault == Fault::Transfer {
+                let _ = node.transfer_leadership(None).await;
+            } else {
+                let _ = node.snapshot_now().await;
+            }
+        });
+        true
+    }
+}
+
+impl<M: StoreLike> Drop for World<M> {
+    fn drop(&mut self) {
+        for number in 0..self.seats.len() {
+            self.crash(number, false);
+        }
+    }
+}
+
+fn new_slot<M: StoreLike>() -> Arc<Mutex<Slot<M>>> {
+    Arc::new(Mutex::new(Slot { node: None, formed: false, failure: None }))
+}
+
+/// One life of a node's process.
+struct Life<M: StoreLike> {
+    number: usize,
+    life: u64,
+    config: NodeConfig,
+    ports: Ports,
+    mode: StartMode,
+    network: Network,
+    slot: Arc<Mutex<Slot<M>>>,
+    clients: Vec<(Clients, Random)>,
+}
+
+impl<M: StoreLike> Life<M> {
+    async fn live(self) {
+        let slot = Arc::clone(&self.slot);
+        if let Err(failure) = self.start().await {
+            slot.lock().expect("nobody panics while holding a slot").failure = Some(failure);
+        }
+    }
+
+    async fn start(self) -> Result<(), String> {
+        let directory = DataDirectory::open(
+            Path::new("/data"),
+            None,
+            Arc::clone(&self.ports.disk),
+            &*self.ports.entropy,
+        )
+        .map_err(|error| format!("data directory: {error}"))?;
+        let node = Node::<M>::start(self.config, directory, self.ports).await.map_err(|error| format!("start: {error}"))?;
+        self.network.attach(self.number, node.inbound());
+        self.slot.lock().expect("nobody panics while holding a slot").node = Some(node.clone());
+        for (clients, random) in self.clients {
+            tokio::spawn(clients.run(node.clone(), self.number, self.life, random));
+        }
+        node.form(self.mode).await.map_err(|error| format!("form: {error}"))?;
+        self.slot.lock().expect("nobody panics while holding a slot").formed = true;
+        Ok(())
+    }
+}
