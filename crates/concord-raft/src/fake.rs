@@ -370,7 +370,7 @@ pub(crate) fn ports(transport: Arc<dyn Transport>) -> Ports {
         disk: Arc::new(NoDisk),
         transport,
         clock: Arc::new(TokioClock(tokio::time::Instant::now())),
-        entropy: Arc::new(Counting::default()),
+        entropy: Arc::new(Counting),
     }
 }
 
@@ -384,7 +384,7 @@ impl Clock for TokioClock {
 }
 
 /// Different bytes at each call, across all instances.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counting;
 
 static DRAWS: AtomicU64 = AtomicU64::new(1);

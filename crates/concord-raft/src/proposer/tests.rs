@@ -485,33 +485,34 @@ async fn chaos_applies_at_most_once_and_loses_no_acknowledged_request() {
     }
 }
 
+/// A sequence of numbers from a seed.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    }
+}
+
 async fn chaos(seed: u64) {
     let log = SharedLog::new();
     let transport = Arc::<FakeTransport>::default();
     let nodes: Vec<_> = (1..=3).map(|id| TestNode::start(id, &log, &transport)).collect();
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut draw = move |bound: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state % bound
-    };
+    let mut draws = Draws(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut callers = Vec::new();
     for step in 0..300_u64 {
-        let node = &nodes[draw(3) as usize];
-        match draw(12) {
+        match draws.below(12) {
             0 => {
-                let leader = draw(3);
-                for (id, node) in (0..).zip(&nodes) {
-                    let seen = if id == leader {
-                        LeaderRef::Local
-                    } else {
-                        LeaderRef::Remote(peer(leader + 1))
-                    };
-                    node.consensus.sees(step + 1, Some(seen));
-                    // Entries of the term before: some were applied, some are lost.
-                    node.consensus.fail_held(AppendError::Unknown, draw(2) == 0);
-                }
+                let leader = draws.below(3) + 1;
+                let applied = draws.below(2) == 0;
+                change_leader(&nodes, step + 1, leader, applied);
             }
             1 => {
                 let modes = [
@@ -521,51 +522,67 @@ async fn chaos(seed: u64) {
                     Mode::ApplyAndLose,
                     Mode::Drop,
                 ];
-                node.consensus.set_mode(modes[draw(5) as usize]);
+                let mode = *draws.pick(&modes);
+                draws.pick(&nodes).consensus.set_mode(mode);
             }
-            2 => node.consensus.release(),
+            2 => draws.pick(&nodes).consensus.release(),
             3 => transport.cut(),
-            4 if draw(8) == 0 => log.machine.lock().forget_sessions(),
+            4 if draws.below(8) == 0 => log.machine.lock().forget_sessions(),
             _ => {
                 let name = format!("{seed}-{step}");
-                callers.push((
-                    name.clone(),
-                    node.propose(name, Duration::from_millis(500 + draw(2_000))),
-                ));
+                let within = Duration::from_millis(500 + draws.below(2_000));
+                callers.push((name.clone(), draws.pick(&nodes).propose(name, within)));
             }
         }
-        sleep(Duration::from_micros(draw(4_000))).await;
+        sleep(Duration::from_micros(draws.below(4_000))).await;
     }
-    for (id, node) in (1..).zip(&nodes) {
+    for node in &nodes {
         node.consensus.set_mode(Mode::Apply);
-        let seen = if id == 1 {
-            LeaderRef::Local
-        } else {
-            LeaderRef::Remote(peer(1))
-        };
-        node.consensus.sees(1_000, Some(seen));
-        node.consensus.fail_held(AppendError::Unknown, true);
     }
+    change_leader(&nodes, 1_000, 1, true);
     let mut acknowledged = 0;
     for (name, caller) in callers {
-        let name = Bytes::from(name);
-        match caller.await.unwrap() {
-            Ok(TallyReply::Applied { nth, request }) => {
-                acknowledged += 1;
-                assert_eq!(request, name, "an answer reached the wrong caller");
-                assert_eq!(log.applied()[nth as usize - 1], name, "I5");
-            }
-            Ok(other) => panic!("seed {seed}: {other:?} reached a caller"),
-            Err(ProposeError::OutcomeUnknown { .. }) => {}
-            Err(_) => assert!(
-                !log.applied().contains(&name),
-                "seed {seed}: said to be unwritten"
-            ),
-        }
+        acknowledged += usize::from(is_true(&log, name.into(), caller.await.unwrap()));
     }
     log.assert_applied_once();
     assert!(
         acknowledged > 50,
         "seed {seed}: only {acknowledged} were acknowledged"
     );
+}
+
+/// Entries of the term before fail; `applied`: although they were committed.
+fn change_leader(nodes: &[TestNode], term: u64, leader: u64, applied: bool) {
+    for (id, node) in (1..).zip(nodes) {
+        let seen = if id == leader {
+            LeaderRef::Local
+        } else {
+            LeaderRef::Remote(peer(leader))
+        };
+        node.consensus.sees(term, Some(seen));
+        node.consensus.fail_held(AppendError::Unknown, applied);
+    }
+}
+
+/// Checks an answer against the log. Whether it was an acknowledgement.
+#[track_caller]
+fn is_true(log: &SharedLog, name: Bytes, answer: Answer) -> bool {
+    match answer {
+        Ok(TallyReply::Applied { nth, request }) => {
+            assert_eq!(request, name, "an answer reached the wrong caller");
+            let place = usize::try_from(nth).unwrap() - 1;
+            assert_eq!(
+                log.applied()[place],
+                name,
+                "I5: an acknowledged request is not in the log"
+            );
+            true
+        }
+        Ok(other) => panic!("{other:?} reached a caller"),
+        Err(ProposeError::OutcomeUnknown { .. }) => false,
+        Err(_) => {
+            assert!(!log.applied().contains(&name), "said to be unwritten");
+            false
+        }
+    }
 }

@@ -47,6 +47,7 @@ pub(crate) type Moment = u64;
 /// A question with its outcome.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operation {
+    #[expect(dead_code, reason = "shown when a check fails")]
     pub(crate) node: usize,
     pub(crate) key: usize,
     pub(crate) question: Question,

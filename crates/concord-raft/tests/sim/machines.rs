@@ -19,7 +19,10 @@ pub(crate) struct Forgetful;
 
 impl Flaw for Forgetful {
     fn spoil(meta: Meta, batch: &Batch) -> Batch {
-        let mut spoilt = Batch { proposed_at: batch.proposed_at, groups: Vec::new() };
+        let mut spoilt = Batch {
+            proposed_at: batch.proposed_at,
+            groups: Vec::new(),
+        };
         for (number, group) in (0_u128..).zip(&batch.groups) {
             // Another session for each group of each entry, opened on the spot.
             let session = SessionId::new(u128::from(meta.index.get()) << 64 | number);
@@ -46,7 +49,10 @@ pub(crate) struct Flawed<F> {
 
 impl<F: Flaw> Flawed<F> {
     fn new(store: Store) -> Self {
-        Self { store, flaw: std::marker::PhantomData }
+        Self {
+            store,
+            flaw: std::marker::PhantomData,
+        }
     }
 }
 

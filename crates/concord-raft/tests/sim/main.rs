@@ -12,6 +12,12 @@
 //! the committed ones, `CONCORD_SIM_MINUTES=m` fresh ones for that long, beginning at
 //! `CONCORD_SIM_BASE_SEED` or anywhere. `CONCORD_SIM_VERBOSE=1` prints events as they happen.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that indexes out of bounds has failed, and a run reports what it did"
+)]
+
 mod checks;
 mod history;
 mod machines;

@@ -46,10 +46,31 @@ struct Attached {
 }
 
 enum Delivery {
-    Request { from: usize, to: usize, peer: PeerAddress, identity: PeerIdentity, lane: Lane, request: Bytes, answer: CallAnswer },
-    Answer { outcome: Result<Bytes, TransportError>, answer: CallAnswer },
-    Connect { from: usize, to: usize, peer: PeerAddress, identity: PeerIdentity, lane: Lane, opened: oneshot::Sender<Result<Duplex, TransportError>> },
-    Refused { error: TransportError, opened: oneshot::Sender<Result<Duplex, TransportError>> },
+    Request {
+        from: usize,
+        to: usize,
+        peer: PeerAddress,
+        identity: PeerIdentity,
+        lane: Lane,
+        request: Bytes,
+        answer: CallAnswer,
+    },
+    Answer {
+        outcome: Result<Bytes, TransportError>,
+        answer: CallAnswer,
+    },
+    Connect {
+        from: usize,
+        to: usize,
+        peer: PeerAddress,
+        identity: PeerIdentity,
+        lane: Lane,
+        opened: oneshot::Sender<Result<Duplex, TransportError>>,
+    },
+    Refused {
+        error: TransportError,
+        opened: oneshot::Sender<Result<Duplex, TransportError>>,
+    },
 }
 
 /// One direction of a stream.
@@ -115,15 +136,25 @@ impl Network {
 
     /// A node runs and answers. Called inside its runtime.
     pub(crate) fn attach(&self, node: usize, inbound: Arc<dyn Inbound>) {
-        self.with(|net| net.nodes[node] = Some(Attached { inbound, handle: Handle::current() }));
+        self.with(|net| {
+            net.nodes[node] = Some(Attached {
+                inbound,
+                handle: Handle::current(),
+            })
+        });
     }
 
     /// A node is gone: its connections end.
     pub(crate) fn detach(&self, node: usize) {
         let gone = self.with(|net| {
-            let touching = |connection: &Connection| connection.pipes[0].from == node || connection.pipes[0].to == node;
-            let numbers: Vec<_> =
-                net.connections.iter().filter(|(_, connection)| touching(connection)).map(|(number, _)| *number).collect();
+            let touching =
+                |connection: &Connection| connection.pipes[0].from == node || connection.pipes[0].to == node;
+            let numbers: Vec<_> = net
+                .connections
+                .iter()
+                .filter(|(_, connection)| touching(connection))
+                .map(|(number, _)| *number)
+                .collect();
             for number in numbers {
                 net.close(number);
             }
@@ -187,41 +218,67 @@ impl Network {
             Delivery::Refused { error, opened } => {
                 let _ = opened.send(Err(error));
             }
-            Delivery::Request { from, to, peer, identity, lane, request, answer } => {
-                match self.admitted(to, &peer, &identity, lane) {
-                    Ok(Attached { inbound, handle }) => {
-                        let network = self.clone();
-                        handle.spawn(async move {
-                            let outcome = inbound.call(identity, lane, request).await;
-                            network.with(|net| net.send_answer(to, from, Ok(outcome), answer));
-                        });
-                    }
-                    Err(error) => self.with(|net| net.send_answer(to, from, Err(error), answer)),
+            Delivery::Request {
+                from,
+                to,
+                peer,
+                identity,
+                lane,
+                request,
+                answer,
+            } => match self.admitted(to, &peer, &identity, lane) {
+                Ok(Attached { inbound, handle }) => {
+                    let network = self.clone();
+                    handle.spawn(async move {
+                        let outcome = inbound.call(identity, lane, request).await;
+                        network.with(|net| net.send_answer(to, from, Ok(outcome), answer));
+                    });
                 }
-            }
-            Delivery::Connect { from, to, peer, identity, lane, opened } => {
-                match self.admitted(to, &peer, &identity, lane) {
-                    Ok(attached) => self.connect(from, to, identity, lane, attached, opened),
-                    Err(error) => self.with(|net| {
-                        let at = net.arrival();
-                        net.schedule(at, Delivery::Refused { error, opened });
-                    }),
-                }
-            }
+                Err(error) => self.with(|net| net.send_answer(to, from, Err(error), answer)),
+            },
+            Delivery::Connect {
+                from,
+                to,
+                peer,
+                identity,
+                lane,
+                opened,
+            } => match self.admitted(to, &peer, &identity, lane) {
+                Ok(attached) => self.connect(from, to, identity, lane, attached, opened),
+                Err(error) => self.with(|net| {
+                    let at = net.arrival();
+                    net.schedule(at, Delivery::Refused { error, opened });
+                }),
+            },
         }
     }
 
-    fn admitted(&self, to: usize, peer: &PeerAddress, identity: &PeerIdentity, lane: Lane) -> Result<Attached, TransportError> {
+    fn admitted(
+        &self,
+        to: usize,
+        peer: &PeerAddress,
+        identity: &PeerIdentity,
+        lane: Lane,
+    ) -> Result<Attached, TransportError> {
         let attached = self.with(|net| {
-            net.nodes[to].as_ref().map(|attached| Attached { inbound: Arc::clone(&attached.inbound), handle: attached.handle.clone() })
+            net.nodes[to].as_ref().map(|attached| Attached {
+                inbound: Arc::clone(&attached.inbound),
+                handle: attached.handle.clone(),
+            })
         });
         let address = peer.address.clone();
         let Some(attached) = attached else {
-            return Err(TransportError::Unreachable { address, reason: "the node is down".to_owned() });
+            return Err(TransportError::Unreachable {
+                address,
+                reason: "the node is down".to_owned(),
+            });
         };
         let found: NodeId = attached.inbound.identity().node_id;
         if peer.node_id.is_some_and(|expected| expected != found) {
-            return Err(TransportError::Refused { address, reason: format!("node {found} lives there") });
+            return Err(TransportError::Refused {
+                address,
+                reason: format!("node {found} lives there"),
+            });
         }
         match attached.inbound.admit(identity, lane) {
             Ok(()) => Ok(attached),
@@ -241,13 +298,21 @@ impl Network {
         let closed = watch::Sender::new(false);
         let (number, near_handle) = self.with(|net| {
             net.next_number += 1;
-            (net.next_number, net.nodes[from].as_ref().map(|near| near.handle.clone()))
+            (
+                net.next_number,
+                net.nodes[from].as_ref().map(|near| near.handle.clone()),
+            )
         });
         // The caller may be gone by now.
         let Some(near_handle) = near_handle else { return };
         let (near_inbox, near_duplex) = self.end(number, 0, &near_handle, &closed);
         let (far_inbox, far_duplex) = self.end(number, 1, &far.handle, &closed);
-        let pipe = |from, to, inbox| Pipe { from, to, messages: VecDeque::new(), inbox: Some(inbox) };
+        let pipe = |from, to, inbox| Pipe {
+            from,
+            to,
+            messages: VecDeque::new(),
+            inbox: Some(inbox),
+        };
         let connection = Connection {
             lane,
             pipes: [pipe(from, to, far_inbox), pipe(to, from, near_inbox)],
@@ -264,7 +329,13 @@ impl Network {
     }
 
     /// One end of a stream: what it sends goes into pipe `direction` of the connection.
-    fn end(&self, number: u64, direction: usize, handle: &Handle, closed: &watch::Sender<bool>) -> (mpsc::Sender<Bytes>, Duplex) {
+    fn end(
+        &self,
+        number: u64,
+        direction: usize,
+        handle: &Handle,
+        closed: &watch::Sender<bool>,
+    ) -> (mpsc::Sender<Bytes>, Duplex) {
         let (inbox, receiver) = mpsc::channel(STREAM_WINDOW);
         let (sender, mut outbox) = mpsc::channel::<Bytes>(STREAM_WINDOW);
         let mut closed = closed.subscribe();
@@ -288,7 +359,10 @@ impl Network {
 
     /// The transport of one node.
     pub(crate) fn transport(&self, node: usize) -> Arc<dyn Transport> {
-        Arc::new(SimTransport { network: self.clone(), node })
+        Arc::new(SimTransport {
+            network: self.clone(),
+            node,
+        })
     }
 }
 
@@ -326,10 +400,22 @@ impl Net {
         lost
     }
 
-    fn send_answer(&mut self, from: usize, to: usize, outcome: Result<Bytes, TransportError>, answer: CallAnswer) {
-        self.trace.event("answer", outcome.as_ref().map_or(&[], |bytes| bytes));
+    fn send_answer(
+        &mut self,
+        from: usize,
+        to: usize,
+        outcome: Result<Bytes, TransportError>,
+        answer: CallAnswer,
+    ) {
+        self.trace
+            .event("answer", outcome.as_ref().map_or(&[], |bytes| bytes));
         let (at, outcome) = if self.is_lost(from, to) {
-            (self.now_ms + LIMBO_MS, Err(TransportError::Interrupted { address: address_of(from) }))
+            (
+                self.now_ms + LIMBO_MS,
+                Err(TransportError::Interrupted {
+                    address: address_of(from),
+                }),
+            )
         } else {
             (self.arrival(), outcome)
         };
@@ -338,8 +424,11 @@ impl Net {
 
     fn send_on(&mut self, number: u64, direction: usize, message: Option<Bytes>) {
         let at = self.arrival();
-        let Some(connection) = self.connections.get_mut(&number) else { return };
-        self.trace.event("message", message.as_deref().unwrap_or_default());
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return;
+        };
+        self.trace
+            .event("message", message.as_deref().unwrap_or_default());
         let pipe = &mut connection.pipes[direction];
         // In order: not before what was sent earlier.
         let at = pipe.messages.back().map_or(at, |(before, _)| at.max(*before));
@@ -357,7 +446,9 @@ impl Net {
 
     /// Moves what can move; `false` when the connection is over.
     fn move_stream(&mut self, number: u64) -> bool {
-        let Some(connection) = self.connections.get_mut(&number) else { return true };
+        let Some(connection) = self.connections.get_mut(&number) else {
+            return true;
+        };
         let mut stalled = false;
         for pipe in &mut connection.pipes {
             while let Some((at, message)) = pipe.messages.front() {
@@ -416,28 +507,60 @@ struct SimTransport {
 impl SimTransport {
     /// Who is asked, and who asks.
     fn ends(&self, net: &Net, peer: &PeerAddress) -> Result<(usize, PeerIdentity), TransportError> {
-        let unreachable = |reason: &str| TransportError::Unreachable { address: peer.address.clone(), reason: reason.to_owned() };
-        let to = node_at(&peer.address).filter(|to| *to < net.nodes.len()).ok_or_else(|| unreachable("no such host"))?;
-        let own = net.nodes[self.node].as_ref().ok_or_else(|| unreachable("this node is not on the network yet"))?;
+        let unreachable = |reason: &str| TransportError::Unreachable {
+            address: peer.address.clone(),
+            reason: reason.to_owned(),
+        };
+        let to = node_at(&peer.address)
+            .filter(|to| *to < net.nodes.len())
+            .ok_or_else(|| unreachable("no such host"))?;
+        let own = net.nodes[self.node]
+            .as_ref()
+            .ok_or_else(|| unreachable("this node is not on the network yet"))?;
         Ok((to, own.inbound.identity()))
     }
 }
 
 impl Transport for SimTransport {
-    fn call(&self, peer: &PeerAddress, lane: Lane, request: Bytes, timeout: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn call(
+        &self,
+        peer: &PeerAddress,
+        lane: Lane,
+        request: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let (answer, outcome) = oneshot::channel();
         let from = self.node;
         let sent = self.network.with(|net| {
             let (to, identity) = self.ends(net, peer)?;
             net.trace.event("request", &request);
             if net.is_lost(from, to) {
-                let lost = Err(TransportError::Interrupted { address: peer.address.clone() });
+                let lost = Err(TransportError::Interrupted {
+                    address: peer.address.clone(),
+                });
                 let at = net.now_ms + LIMBO_MS;
-                net.schedule(at, Delivery::Answer { outcome: lost, answer });
+                net.schedule(
+                    at,
+                    Delivery::Answer {
+                        outcome: lost,
+                        answer,
+                    },
+                );
             } else {
                 let at = net.arrival();
                 let peer = peer.clone();
-                net.schedule(at, Delivery::Request { from, to, peer, identity, lane, request, answer });
+                net.schedule(
+                    at,
+                    Delivery::Request {
+                        from,
+                        to,
+                        peer,
+                        identity,
+                        lane,
+                        request,
+                        answer,
+                    },
+                );
             }
             Ok(())
         });
@@ -447,7 +570,10 @@ impl Transport for SimTransport {
             match tokio::time::timeout(timeout, outcome).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(_)) => Err(TransportError::Interrupted { address }),
-                Err(_) => Err(TransportError::Timeout { address, waited_ms: timeout.as_millis().try_into().unwrap_or(u64::MAX) }),
+                Err(_) => Err(TransportError::Timeout {
+                    address,
+                    waited_ms: timeout.as_millis().try_into().unwrap_or(u64::MAX),
+                }),
             }
         }
         .boxed()
@@ -459,13 +585,26 @@ impl Transport for SimTransport {
         let sent = self.network.with(|net| {
             let (to, identity) = self.ends(net, peer)?;
             if net.is_lost(from, to) || net.blocked[to][from] {
-                let error = TransportError::Unreachable { address: peer.address.clone(), reason: "connection timed out".to_owned() };
+                let error = TransportError::Unreachable {
+                    address: peer.address.clone(),
+                    reason: "connection timed out".to_owned(),
+                };
                 let at = net.now_ms + LIMBO_MS;
                 net.schedule(at, Delivery::Refused { error, opened });
             } else {
                 let at = net.arrival();
                 let peer = peer.clone();
-                net.schedule(at, Delivery::Connect { from, to, peer, identity, lane, opened });
+                net.schedule(
+                    at,
+                    Delivery::Connect {
+                        from,
+                        to,
+                        peer,
+                        identity,
+                        lane,
+                        opened,
+                    },
+                );
             }
             Ok(())
         });
@@ -474,7 +613,10 @@ impl Transport for SimTransport {
             sent?;
             match tokio::time::timeout(CONNECT_TIMEOUT, outcome).await {
                 Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) | Err(_) => Err(TransportError::Unreachable { address, reason: "connection timed out".to_owned() }),
+                Ok(Err(_)) | Err(_) => Err(TransportError::Unreachable {
+                    address,
+                    reason: "connection timed out".to_owned(),
+                }),
             }
         }
         .boxed()

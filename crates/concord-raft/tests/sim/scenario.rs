@@ -38,8 +38,16 @@ pub(crate) struct Violation {
 
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { plan, reason, last_lines } = self;
-        write!(f, "seed {:#x}: {reason}\nlast events:\n{last_lines}plan: {plan:?}", plan.seed)
+        let Self {
+            plan,
+            reason,
+            last_lines,
+        } = self;
+        write!(
+            f,
+            "seed {:#x}: {reason}\nlast events:\n{last_lines}plan: {plan:?}",
+            plan.seed
+        )
     }
 }
 
@@ -60,7 +68,11 @@ pub(crate) fn run<M: StoreLike>(plan: Plan) -> Result<Report, Box<Violation>> {
                 simulated: Duration::from_millis(world.now_ms()),
             })
         }
-        Err(reason) => Err(Box::new(Violation { plan, reason, last_lines: world.trace().last_lines() })),
+        Err(reason) => Err(Box::new(Violation {
+            plan,
+            reason,
+            last_lines: world.trace().last_lines(),
+        })),
     }
 }
 
@@ -93,27 +105,38 @@ fn ask_everything<M: StoreLike>(world: &mut World<M>) -> Result<(), String> {
         let (clients, done) = (clients.clone(), Arc::clone(&done));
         world.spawn_at(number, async move {
             for key in 0..clients.workload.keys {
-                let _ = clients.write(&node, number, key, Question::Increment { delta: 1 }).await;
+                let _ = clients
+                    .write(&node, number, key, Question::Increment { delta: 1 })
+                    .await;
                 let _ = clients.get(&node, number, key, ReadConsistency::Strong).await;
                 let _ = clients.get(&node, number, key, ReadConsistency::Leader).await;
             }
             done.fetch_add(1, Ordering::Relaxed);
         });
     }
-    world.run_until("every node serves", LIVENESS_BOUND, |_| done.load(Ordering::Relaxed) == expected)?;
+    world.run_until("every node serves", LIVENESS_BOUND, |_| {
+        done.load(Ordering::Relaxed) == expected
+    })?;
     let answered = world.clients().history.answered() - before;
     let asked = expected * clients.workload.keys * 3;
     if answered < asked {
-        return Err(format!("liveness: {answered} of {asked} last requests were answered; {}", world.describe()));
+        return Err(format!(
+            "liveness: {answered} of {asked} last requests were answered; {}",
+            world.describe()
+        ));
     }
     Ok(())
 }
 
-/// Clients end with their nodes' next life; then all replicas are the same.
+/// Without clients, all replicas come to the same state.
 fn settle<M: StoreLike>(world: &mut World<M>) -> Result<(), String> {
     world.stop_clients();
     world.run_until("all replicas have applied the same", LIVENESS_BOUND, |world| {
-        let states: Vec<_> = world.nodes().iter().map(|(_, node)| replicas::fingerprint::<M>(&node.published().view)).collect();
+        let states: Vec<_> = world
+            .nodes()
+            .iter()
+            .map(|(_, node)| replicas::fingerprint::<M>(&node.published().view))
+            .collect();
         states.windows(2).all(|pair| pair[0] == pair[1])
     })
 }

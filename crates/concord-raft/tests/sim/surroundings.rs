@@ -27,7 +27,11 @@ const EPOCH_MS: u64 = 1_700_000_000_000;
 
 impl SimClock {
     pub(crate) fn new(time_ms: &Arc<AtomicU64>, drift_per_mille: i64) -> Arc<Self> {
-        Arc::new(Self { time_ms: Arc::clone(time_ms), offset_ms: AtomicI64::new(0), drift_per_mille })
+        Arc::new(Self {
+            time_ms: Arc::clone(time_ms),
+            offset_ms: AtomicI64::new(0),
+            drift_per_mille,
+        })
     }
 
     pub(crate) fn jump(&self, by_ms: i64) {

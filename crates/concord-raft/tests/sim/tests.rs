@@ -82,7 +82,9 @@ fn run_seed(seed: u64, totals: &mut Totals) {
             );
             totals.add(&report);
         }
-        Err(violation) => panic!("{violation}\nagain: CONCORD_SIM_SEED={seed:#x} cargo test -p concord-raft --test sim"),
+        Err(violation) => {
+            panic!("{violation}\nagain: CONCORD_SIM_SEED={seed:#x} cargo test -p concord-raft --test sim")
+        }
     }
 }
 
@@ -116,7 +118,11 @@ fn committed_and_fresh_seeds_hold() {
     assert!(totals.answered > 100, "nothing much happened");
     if totals.seeds >= SEEDS_FOR_ALL_FAULTS {
         for fault in Fault::ALL {
-            assert!(totals.marks.contains_key(fault.name()), "{} never happened", fault.name());
+            assert!(
+                totals.marks.contains_key(fault.name()),
+                "{} never happened",
+                fault.name()
+            );
         }
     }
 }
@@ -139,8 +145,14 @@ fn the_same_seed_gives_the_same_trace() {
 fn is_found(within_seeds: u64, what: &[&str], run: impl Fn(Plan) -> Option<String>) {
     for seed in 0..within_seeds {
         if let Some(reason) = run(Plan::from_seed(seed)) {
-            assert!(what.iter().any(|kind| reason.contains(kind)), "seed {seed} found something else: {reason}");
-            println!("found at seed {seed}: {}", reason.lines().next().unwrap_or_default());
+            assert!(
+                what.iter().any(|kind| reason.contains(kind)),
+                "seed {seed} found something else: {reason}"
+            );
+            println!(
+                "found at seed {seed}: {}",
+                reason.lines().next().unwrap_or_default()
+            );
             return;
         }
     }
@@ -154,7 +166,9 @@ fn requests_applied_twice_are_found() {
         plan.faults = vec![Fault::Resets, Fault::IsolateLeader, Fault::Kill];
         plan.fault_every_ms = 300;
         plan.workload.weights = [1, 0, 4, 2, 0, 0];
-        scenario::run::<Flawed<Forgetful>>(plan).err().map(|violation| violation.reason)
+        scenario::run::<Flawed<Forgetful>>(plan)
+            .err()
+            .map(|violation| violation.reason)
     });
 }
 
@@ -165,16 +179,24 @@ fn stale_reads_are_found() {
         plan.faults = vec![Fault::Partition, Fault::Turbulence];
         plan.workload.calls_eventual_strong = true;
         plan.workload.weights = [2, 0, 2, 1, 0, 4];
-        scenario::run::<Store>(plan).err().map(|violation| violation.reason)
+        scenario::run::<Store>(plan)
+            .err()
+            .map(|violation| violation.reason)
     });
 }
 
 #[test]
 fn disks_that_do_not_sync_are_found() {
-    is_found(40, &["I5", "I6", "I8", "I9", "I16", "failed", "stopped", "panicked"], |mut plan| {
-        plan.disks_lie = true;
-        plan.faults = vec![Fault::PowerCutOfAll];
-        plan.workload.weights = [2, 0, 2, 2, 0, 0];
-        scenario::run::<Store>(plan).err().map(|violation| violation.reason)
-    });
+    is_found(
+        40,
+        &["I5", "I6", "I8", "I9", "I16", "failed", "stopped", "panicked"],
+        |mut plan| {
+            plan.disks_lie = true;
+            plan.faults = vec![Fault::PowerCutOfAll];
+            plan.workload.weights = [2, 0, 2, 2, 0, 0];
+            scenario::run::<Store>(plan)
+                .err()
+                .map(|violation| violation.reason)
+        },
+    );
 }

@@ -24,7 +24,12 @@ const FNV_PRIME: u64 = 0x0100_0000_01B3;
 impl Default for Inner {
     fn default() -> Self {
         let verbose = std::env::var_os("CONCORD_SIM_VERBOSE").is_some();
-        Self { hash: FNV_START, marks: BTreeMap::new(), lines: std::collections::VecDeque::new(), verbose }
+        Self {
+            hash: FNV_START,
+            marks: BTreeMap::new(),
+            lines: std::collections::VecDeque::new(),
+            verbose,
+        }
     }
 }
 

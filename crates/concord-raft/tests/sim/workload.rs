@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use concord_core::machine::Machine;
 use concord_core::{Command, Document, Key, ReadView, Reply, Value, ValueFormat};
 use concord_raft::node::Node;
 use concord_raft::proposer::ProposeError;
-use concord_raft::read::ReadConsistency;
+use concord_raft::read::{ReadConsistency, ReadError};
 use tokio::time::{Instant, sleep};
 
 use crate::history::{EventualRead, History, Outcome, Question};
@@ -67,6 +67,7 @@ pub(crate) struct Clients {
     pub(crate) trace: Trace,
     /// Every value put is another one.
     pub(crate) next_value: Arc<AtomicI64>,
+    pub(crate) stopped: Arc<AtomicBool>,
 }
 
 /// The bytes of key number `key`.
@@ -79,7 +80,9 @@ pub(crate) fn number_in(view: &ReadView, key: usize) -> Option<i64> {
     let key = key_bytes(key);
     let record = view.get(&key)?;
     let number = match record.format() {
-        ValueFormat::Text => std::str::from_utf8(record.value()).ok().and_then(|text| text.parse().ok()),
+        ValueFormat::Text => std::str::from_utf8(record.value())
+            .ok()
+            .and_then(|text| text.parse().ok()),
         ValueFormat::Document => match Document::decode(record.value()) {
             Ok(Document::Integer(integer)) => integer.as_i64(),
             _ => None,
@@ -90,9 +93,9 @@ pub(crate) fn number_in(view: &ReadView, key: usize) -> Option<i64> {
 }
 
 impl Clients {
-    /// One client of one node: asks until its node ends.
+    /// One client of one node: asks until its node ends or clients are stopped.
     pub(crate) async fn run<M: StoreLike>(self, node: Node<M>, at: usize, life: u64, mut random: Random) {
-        loop {
+        while !self.stopped.load(Ordering::Relaxed) {
             sleep(random.millis(0..self.workload.think_ms)).await;
             let requests = random.within(1..self.workload.burst + 1);
             let under_way = (0..requests).map(|_| {
@@ -107,17 +110,27 @@ impl Clients {
         }
     }
 
-    async fn request<M: StoreLike>(&self, node: &Node<M>, at: usize, life: u64, mut random: Random) -> ControlFlow<()> {
+    async fn request<M: StoreLike>(
+        &self,
+        node: &Node<M>,
+        at: usize,
+        life: u64,
+        mut random: Random,
+    ) -> ControlFlow<()> {
         let key = random.index(self.workload.keys);
         let total = self.workload.weights.iter().sum();
         let mut drawn = random.within(0..total);
-        let kind = self.workload.weights.iter().position(|weight| match drawn.checked_sub(*weight) {
-            Some(rest) => {
-                drawn = rest;
-                false
-            }
-            None => true,
-        });
+        let kind = self
+            .workload
+            .weights
+            .iter()
+            .position(|weight| match drawn.checked_sub(*weight) {
+                Some(rest) => {
+                    drawn = rest;
+                    false
+                }
+                None => true,
+            });
         let value = self.next_value.fetch_add(1_000, Ordering::Relaxed);
         match kind {
             Some(0) => self.write(node, at, key, Question::Put { value }).await,
@@ -125,23 +138,40 @@ impl Clients {
             Some(2) => self.write(node, at, key, Question::Increment { delta: 1 }).await,
             Some(3) => self.get(node, at, key, ReadConsistency::Strong).await,
             Some(4) => self.get(node, at, key, ReadConsistency::Leader).await,
-            _ if self.workload.calls_eventual_strong => self.get(node, at, key, ReadConsistency::Eventual).await,
+            _ if self.workload.calls_eventual_strong => {
+                self.get(node, at, key, ReadConsistency::Eventual).await
+            }
             _ => self.get_eventually(node, at, life, key).await,
         }
     }
 
-    pub(crate) async fn write<M: StoreLike>(&self, node: &Node<M>, at: usize, key: usize, question: Question) -> ControlFlow<()> {
+    pub(crate) async fn write<M: StoreLike>(
+        &self,
+        node: &Node<M>,
+        at: usize,
+        key: usize,
+        question: Question,
+    ) -> ControlFlow<()> {
         let mut request = Vec::new();
         command_for(question, key).encode(&mut request);
         let ticket = self.history.ask(at, key, question);
-        let answer = node.propose(request.into(), Instant::now() + self.workload.patience).await;
+        let answer = node
+            .propose(request.into(), Instant::now() + self.workload.patience)
+            .await;
         let (outcome, revision, mark, flow) = match answer {
             Ok(reply) => {
                 let (outcome, revision) = outcome_of(&reply);
                 (outcome, revision, "write answered", ControlFlow::Continue(()))
             }
-            Err(ProposeError::OutcomeUnknown { .. }) => (Outcome::Unknown, None, "write unknown", ControlFlow::Continue(())),
-            Err(ProposeError::ShuttingDown) => (Outcome::Never, None, "write refused at shutdown", ControlFlow::Break(())),
+            Err(ProposeError::OutcomeUnknown { .. }) => {
+                (Outcome::Unknown, None, "write unknown", ControlFlow::Continue(()))
+            }
+            Err(ProposeError::ShuttingDown) => (
+                Outcome::Never,
+                None,
+                "write refused at shutdown",
+                ControlFlow::Break(()),
+            ),
             Err(_) => (Outcome::Never, None, "write refused", ControlFlow::Continue(())),
         };
         self.trace.mark(mark);
@@ -153,7 +183,13 @@ impl Clients {
         flow
     }
 
-    pub(crate) async fn get<M: StoreLike>(&self, node: &Node<M>, at: usize, key: usize, level: ReadConsistency) -> ControlFlow<()> {
+    pub(crate) async fn get<M: StoreLike>(
+        &self,
+        node: &Node<M>,
+        at: usize,
+        key: usize,
+        level: ReadConsistency,
+    ) -> ControlFlow<()> {
         let ticket = self.history.ask(at, key, Question::Get);
         match node.read(level, Instant::now() + self.workload.patience).await {
             Ok(published) => {
@@ -167,15 +203,22 @@ impl Clients {
             Err(error) => {
                 self.trace.mark("read refused");
                 self.history.tell(ticket, Outcome::Never, None);
-                match error {
-                    concord_raft::read::ReadError::ShuttingDown => ControlFlow::Break(()),
-                    _ => ControlFlow::Continue(()),
+                if error == ReadError::ShuttingDown {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
                 }
             }
         }
     }
 
-    async fn get_eventually<M: StoreLike>(&self, node: &Node<M>, at: usize, life: u64, key: usize) -> ControlFlow<()> {
+    async fn get_eventually<M: StoreLike>(
+        &self,
+        node: &Node<M>,
+        at: usize,
+        life: u64,
+        key: usize,
+    ) -> ControlFlow<()> {
         let published = node.published();
         self.trace.mark("eventual read");
         self.history.read_eventually(EventualRead {
@@ -192,9 +235,21 @@ impl Clients {
 fn command_for(question: Question, key: usize) -> Command {
     let key = Key::new(key_bytes(key)).expect("a short key");
     match question {
-        Question::Put { value } => Command::Put { key, value: Value::text(value.to_string()), ttl: None, return_previous: false },
-        Question::Delete => Command::Delete { key, return_previous: false },
-        Question::Increment { delta } => Command::Increment { key, delta, ttl: None },
+        Question::Put { value } => Command::Put {
+            key,
+            value: Value::text(value.to_string()),
+            ttl: None,
+            return_previous: false,
+        },
+        Question::Delete => Command::Delete {
+            key,
+            return_previous: false,
+        },
+        Question::Increment { delta } => Command::Increment {
+            key,
+            delta,
+            ttl: None,
+        },
         Question::Get => unreachable!("a get is not a write"),
     }
 }
@@ -202,9 +257,13 @@ fn command_for(question: Question, key: usize) -> Command {
 fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
     match reply {
         Reply::Written { revision, .. } => (Outcome::Stored, Some(revision.get())),
-        Reply::Deleted { revision, existed, .. } => (Outcome::Deleted { existed: *existed }, Some(revision.get())),
+        Reply::Deleted {
+            revision, existed, ..
+        } => (Outcome::Deleted { existed: *existed }, Some(revision.get())),
         Reply::Incremented { revision, value } => (Outcome::Number(*value), Some(revision.get())),
         Reply::Rejected(rejection) => panic!("the workload asks for nothing refusable, but: {rejection}"),
-        other => panic!("an answer to another question: {other:?}"),
+        Reply::Touched { .. } | Reply::Compacted { .. } | Reply::Configured { .. } => {
+            panic!("an answer to another question: {reply:?}")
+        }
     }
 }

@@ -19,6 +19,7 @@ use concord_raft::log::Host;
 use concord_raft::node::Node;
 use concord_raft::ports::{Disk, Ports};
 use concord_raft::sim_disk::SimDisk;
+use concord_raft::status::Role;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::checks::replicas::Replicas;
@@ -74,7 +75,6 @@ pub(crate) struct World<M: StoreLike> {
     network: Network,
     seats: Vec<Seat<M>>,
     clients: Clients,
-    clients_stopped: bool,
     later: BTreeMap<(u64, u64), Later>,
     later_number: u64,
     pub(crate) replicas: Replicas,
@@ -109,6 +109,7 @@ impl<M: StoreLike> World<M> {
             history: History::default(),
             trace: trace.clone(),
             next_value: Arc::new(AtomicI64::new(1_000)),
+            stopped: Arc::default(),
         };
         Self {
             plan,
@@ -118,7 +119,6 @@ impl<M: StoreLike> World<M> {
             network,
             seats,
             clients,
-            clients_stopped: false,
             later: BTreeMap::new(),
             later_number: 0,
             replicas: Replicas::default(),
@@ -155,15 +155,21 @@ impl<M: StoreLike> World<M> {
         seat.life += 1;
         seat.slot = new_slot();
         seat.disk_stopped = false;
-        self.trace.note(format_args!("{} ms: node {number} starts, life {}", self.now_ms, seat.life));
+        self.trace.note(format_args!(
+            "{} ms: node {number} starts, life {}",
+            self.now_ms, seat.life
+        ));
         let mut config = NodeConfig::new("/data");
         config.peer_address = Some(address_of(number));
         config.log.segment_bytes = self.plan.segment_bytes;
         config.snapshot.after_entries = self.plan.snapshot_after_entries;
         config.snapshot.log_entries_kept = self.plan.snapshot_after_entries / 4;
         config.host = Host::Task;
-        let disk: Arc<dyn Disk> =
-            if self.plan.disks_lie { Arc::new(LyingDisk(seat.disk.clone())) } else { Arc::new(seat.disk.clone()) };
+        let disk: Arc<dyn Disk> = if self.plan.disks_lie {
+            Arc::new(LyingDisk(seat.disk.clone()))
+        } else {
+            Arc::new(seat.disk.clone())
+        };
         let life = Life {
             number,
             life: seat.life,
@@ -174,14 +180,22 @@ impl<M: StoreLike> World<M> {
                 clock: Arc::clone(&seat.clock) as _,
                 entropy: SimEntropy::new(seat.random.fork()),
             },
-            mode: if seats == 1 { StartMode::Alone } else { StartMode::Seeds((0..seats).map(address_of).collect()) },
+            mode: if seats == 1 {
+                StartMode::Alone
+            } else {
+                StartMode::Seeds((0..seats).map(address_of).collect())
+            },
             network: self.network.clone(),
             slot: Arc::clone(&seat.slot),
-            clients: (!self.clients_stopped)
-                .then(|| (0..self.plan.clients_per_node).map(|_| (self.clients.clone(), seat.random.fork())).collect())
-                .unwrap_or_default(),
+            clients: (0..self.plan.clients_per_node)
+                .map(|_| (self.clients.clone(), seat.random.fork()))
+                .collect(),
         };
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
         runtime.spawn(life.live());
         seat.runtime = Some(runtime);
     }
@@ -189,8 +203,13 @@ impl<M: StoreLike> World<M> {
     /// Ends a process. `powerless`: its machine too, so that what was not synced is lost.
     fn crash(&mut self, number: usize, powerless: bool) {
         let seat = &mut self.seats[number];
-        let Some(runtime) = seat.runtime.take() else { return };
-        self.trace.note(format_args!("{} ms: node {number} dies, powerless: {powerless}", self.now_ms));
+        let Some(runtime) = seat.runtime.take() else {
+            return;
+        };
+        self.trace.note(format_args!(
+            "{} ms: node {number} dies, powerless: {powerless}",
+            self.now_ms
+        ));
         self.network.detach(number);
         // First the disk: what ends with the process must not write any more.
         if powerless {
@@ -205,14 +224,19 @@ impl<M: StoreLike> World<M> {
 
     fn at(&mut self, delay_ms: u64, later: Later) {
         self.later_number += 1;
-        self.later.insert((self.now_ms + delay_ms, self.later_number), later);
+        self.later
+            .insert((self.now_ms + delay_ms, self.later_number), later);
     }
 
     /// Lets a millisecond pass.
     pub(crate) fn tick(&mut self) -> Result<(), String> {
         self.now_ms += 1;
         self.time_ms.store(self.now_ms, Ordering::Relaxed);
-        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= self.now_ms) {
+        while let Some(entry) = self
+            .later
+            .first_entry()
+            .filter(|entry| entry.key().0 <= self.now_ms)
+        {
             let later = entry.remove();
             self.perform(later);
         }
@@ -263,7 +287,10 @@ impl<M: StoreLike> World<M> {
             }
             self.tick()?;
         }
-        Err(format!("liveness: not within {bound:?}: {what}; {}", self.describe()))
+        Err(format!(
+            "liveness: not within {bound:?}: {what}; {}",
+            self.describe()
+        ))
     }
 
     /// Looks at every running replica: I8, I9, I16, and that none has stopped by itself.
@@ -285,7 +312,8 @@ impl<M: StoreLike> World<M> {
             {
                 return Err(format!("node {number} stopped by itself: {reason}"));
             }
-            self.replicas.look::<M>(number, seat.life, &status, &node.published())?;
+            self.replicas
+                .look::<M>(number, seat.life, &status, &node.published())?;
         }
         Ok(())
     }
@@ -325,7 +353,12 @@ impl<M: StoreLike> World<M> {
     }
 
     pub(crate) fn all_formed(&self) -> bool {
-        self.seats.iter().all(|seat| seat.slot.lock().expect("no task panics while it holds its slot").formed)
+        self.seats.iter().all(|seat| {
+            seat.slot
+                .lock()
+                .expect("no task panics while it holds its slot")
+                .formed
+        })
     }
 
     /// Runs something inside a node's runtime; its effects are seen as ticks go by.
@@ -335,7 +368,7 @@ impl<M: StoreLike> World<M> {
         }
     }
 
-    /// Ends all faults and starts what is down. Clients of the new lives do not begin.
+    /// Ends all faults and starts what is down.
     pub(crate) fn heal(&mut self) {
         self.trace.note(format_args!("{} ms: all is healed", self.now_ms));
         self.later.clear();
@@ -349,10 +382,9 @@ impl<M: StoreLike> World<M> {
         }
     }
 
-    /// No new clients, and the present ones with the next crash of their nodes at the latest.
-    pub(crate) fn stop_clients(&mut self) {
-        self.clients_stopped = true;
-        self.clients.workload.weights = [0; 6];
+    /// Clients end after what they are asking now.
+    pub(crate) fn stop_clients(&self) {
+        self.clients.stopped.store(true, Ordering::Relaxed);
     }
 
     fn perform(&mut self, later: Later) {
@@ -364,7 +396,8 @@ impl<M: StoreLike> World<M> {
                 self.at(delay, Later::Restart(number));
             }
             Later::Unblock(links) => {
-                self.trace.note(format_args!("{} ms: links are back", self.now_ms));
+                self.trace
+                    .note(format_args!("{} ms: links are back", self.now_ms));
                 for (from, to) in links {
                     self.network.block(from, to, false);
                 }
@@ -416,7 +449,10 @@ impl<M: StoreLike> World<M> {
                 let length = self.random.within(10..5_000);
                 self.seats[victim].paused_since = self.now_ms;
                 self.seats[victim].paused_until = Some(self.now_ms + length);
-                self.trace.note(format_args!("{} ms: node {victim} pauses for {length} ms", self.now_ms));
+                self.trace.note(format_args!(
+                    "{} ms: node {victim} pauses for {length} ms",
+                    self.now_ms
+                ));
                 true
             }
             Fault::Kill | Fault::PowerCut | Fault::DiskStop | Fault::Pause => false,
@@ -440,7 +476,11 @@ impl<M: StoreLike> World<M> {
         };
         if happened {
             self.trace.mark(fault.name());
-            self.trace.note(format_args!("{} ms: {} (node {victim})", self.now_ms, fault.name()));
+            self.trace.note(format_args!(
+                "{} ms: {} (node {victim})",
+                self.now_ms,
+                fault.name()
+            ));
         }
     }
 
@@ -449,14 +489,19 @@ impl<M: StoreLike> World<M> {
         if seats < 2 {
             return false;
         }
-        let side: BTreeSet<usize> = match fault {
-            Fault::IsolateLeader => {
-                let leads = |(_, node): &(usize, Node<M>)| node.status().role.name() == "leader";
-                let Some((leader, _)) = self.nodes().into_iter().find(leads) else { return false };
-                BTreeSet::from([leader])
-            }
-            Fault::OneWay => BTreeSet::from([victim]),
-            _ => (0..seats).filter(|_| self.random.chance(50)).collect(),
+        let side: BTreeSet<usize> = if fault == Fault::IsolateLeader {
+            let Some((leader, _)) = self
+                .nodes()
+                .into_iter()
+                .find(|(_, node)| node.status().role == Role::Leader)
+            else {
+                return false;
+            };
+            BTreeSet::from([leader])
+        } else if fault == Fault::OneWay {
+            BTreeSet::from([victim])
+        } else {
+            (0..seats).filter(|_| self.random.chance(50)).collect()
         };
         let both_ways = fault != Fault::OneWay;
         let outwards = self.random.chance(50);
@@ -478,7 +523,9 @@ impl<M: StoreLike> World<M> {
 
     /// Asks a node to do something by hand.
     fn ask(&mut self, fault: Fault, victim: usize) -> bool {
-        let Some((number, node)) = self.nodes().into_iter().find(|(number, _)| *number == victim) else { return false };
+        let Some((number, node)) = self.nodes().into_iter().find(|(number, _)| *number == victim) else {
+            return false;
+        };
         self.spawn_at(number, async move {
             // Either may fail in these circumstances; what must hold, holds without them.
             if fault == Fault::Transfer {
@@ -500,7 +547,11 @@ impl<M: StoreLike> Drop for World<M> {
 }
 
 fn new_slot<M: StoreLike>() -> Arc<Mutex<Slot<M>>> {
-    Arc::new(Mutex::new(Slot { node: None, formed: false, failure: None }))
+    Arc::new(Mutex::new(Slot {
+        node: None,
+        formed: false,
+        failure: None,
+    }))
 }
 
 /// One life of a node's process.
@@ -531,14 +582,21 @@ impl<M: StoreLike> Life<M> {
             &*self.ports.entropy,
         )
         .map_err(|error| format!("data directory: {error}"))?;
-        let node = Node::<M>::start(self.config, directory, self.ports).await.map_err(|error| format!("start: {error}"))?;
+        let node = Node::<M>::start(self.config, directory, self.ports)
+            .await
+            .map_err(|error| format!("start: {error}"))?;
         self.network.attach(self.number, node.inbound());
         self.slot.lock().expect("nobody panics while holding a slot").node = Some(node.clone());
         for (clients, random) in self.clients {
             tokio::spawn(clients.run(node.clone(), self.number, self.life, random));
         }
-        node.form(self.mode).await.map_err(|error| format!("form: {error}"))?;
-        self.slot.lock().expect("nobody panics while holding a slot").formed = true;
+        node.form(self.mode)
+            .await
+            .map_err(|error| format!("form: {error}"))?;
+        self.slot
+            .lock()
+            .expect("nobody panics while holding a slot")
+            .formed = true;
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use concord_core::ids::{LogIndex, NodeId, Term};
-use concord_raft::status::{NodeStatus, Role};
 use concord_raft::Published;
+use concord_raft::status::{NodeStatus, Role};
 
 use crate::workload::StoreLike;
 
@@ -32,15 +32,24 @@ impl Replicas {
         if status.role == Role::Leader {
             let leader = *self.leaders.entry(status.term).or_insert(status.node_id);
             if leader != status.node_id {
-                return Err(format!("I8: nodes {leader} and {} lead term {}", status.node_id, status.term));
+                return Err(format!(
+                    "I8: nodes {leader} and {} lead term {}",
+                    status.node_id, status.term
+                ));
             }
         }
         let before = self.applied.insert((seat, life), published.applied);
         if before.is_some_and(|before| before > published.applied) {
-            return Err(format!("I16: node {seat} had published {before:?}, now {}", published.applied));
+            return Err(format!(
+                "I16: node {seat} had published {before:?}, now {}",
+                published.applied
+            ));
         }
         let state = fingerprint::<M>(&published.view);
-        let (other, whose) = *self.states.entry(published.view.applied()).or_insert((state, seat));
+        let (other, whose) = *self
+            .states
+            .entry(published.view.applied())
+            .or_insert((state, seat));
         if whose != seat {
             self.compared += 1;
         }
