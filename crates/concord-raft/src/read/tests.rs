@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use concord_core::ids::{LogIndex, Revision};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{ReadConsistency, ReadError, ReadRequest, Reads};
 use crate::consensus::{LeaderRef, Published, ReadIndexError};
@@ -55,6 +55,14 @@ impl TestNode {
     fn read(&self, request: impl Into<ReadRequest>, within: Duration) -> JoinHandle<Answer> {
         let (reads, request) = (self.reads.clone(), request.into());
         tokio::spawn(async move { reads.read(request, Instant::now() + within).await })
+    }
+
+    /// The round that began last, to be ended by the test.
+    async fn next_round(&mut self) -> oneshot::Sender<Result<LogIndex, ReadIndexError>> {
+        timeout(5 * SECOND, self.rounds.recv())
+            .await
+            .expect("a round begins")
+            .unwrap()
     }
 
     fn publish(&self, applied: u64) {
@@ -111,13 +119,13 @@ async fn a_round_that_began_before_a_read_does_not_serve_it() {
     let mut node = TestNode::leading();
     node.publish(1);
     let early = node.read(ReadConsistency::Leader, SECOND);
-    let first_round = node.rounds.recv().await.unwrap();
+    let first_round = node.next_round().await;
     let late = node.read(STRONG, SECOND);
     settle().await;
     // A write was acknowledged at index 2 before `late` began.
     first_round.send(Ok(LogIndex::new(1))).unwrap();
     assert_eq!(applied(early.await.unwrap()), 1);
-    let second_round = node.rounds.recv().await.unwrap();
+    let second_round = node.next_round().await;
     assert!(!late.is_finished(), "I6: it joined a round that began before it");
     node.publish(2);
     second_round.send(Ok(LogIndex::new(2))).unwrap();
@@ -156,7 +164,7 @@ async fn an_error_says_what_was_missing() {
 
     node.consensus.leads(1);
     let reader = node.read(STRONG, within);
-    let never_ends = node.rounds.recv().await.unwrap();
+    let never_ends = node.next_round().await;
     assert!(matches!(reader.await.unwrap(), Err(ReadError::NoQuorum { .. })));
     never_ends.send(Err(ReadIndexError::NoQuorum)).unwrap();
 
@@ -197,7 +205,7 @@ async fn a_change_of_leader_begins_another_round() {
     let mut node = TestNode::leading();
     node.publish(1);
     let reader = node.read(STRONG, SECOND);
-    let lost = node.rounds.recv().await.unwrap();
+    let lost = node.next_round().await;
     node.consensus.sees(2, None);
     settle().await;
     node.consensus.leads(3);
@@ -292,7 +300,7 @@ async fn a_node_that_does_not_lead_does_not_ask_on_for_others() {
 async fn a_stopping_node_answers_everybody() {
     let mut node = TestNode::leading();
     let in_round = node.read(STRONG, SECOND);
-    let round = node.rounds.recv().await.unwrap();
+    let round = node.next_round().await;
     let gathering = node.read(STRONG, SECOND);
     settle().await;
     node.stop.send_replace(true);
