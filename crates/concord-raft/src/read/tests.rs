@@ -137,12 +137,7 @@ async fn a_read_waits_until_the_index_is_applied_here() {
     let mut node = TestNode::leading();
     node.publish(1);
     let reader = node.read(STRONG, SECOND);
-    node.rounds
-        .recv()
-        .await
-        .unwrap()
-        .send(Ok(LogIndex::new(3)))
-        .unwrap();
+    node.next_round().await.send(Ok(LogIndex::new(3))).unwrap();
     settle().await;
     node.publish(2);
     settle().await;
@@ -169,12 +164,7 @@ async fn an_error_says_what_was_missing() {
     never_ends.send(Err(ReadIndexError::NoQuorum)).unwrap();
 
     let reader = node.read(STRONG, within);
-    node.rounds
-        .recv()
-        .await
-        .unwrap()
-        .send(Ok(LogIndex::new(9)))
-        .unwrap();
+    node.next_round().await.send(Ok(LogIndex::new(9))).unwrap();
     assert!(matches!(reader.await.unwrap(), Err(ReadError::Timeout { .. })));
 }
 
@@ -184,19 +174,12 @@ async fn a_failed_round_is_tried_again() {
     node.publish(1);
     let reader = node.read(STRONG, SECOND);
     for _ in 0..3 {
-        node.rounds
-            .recv()
+        node.next_round()
             .await
-            .unwrap()
             .send(Err(ReadIndexError::NoQuorum))
             .unwrap();
     }
-    node.rounds
-        .recv()
-        .await
-        .unwrap()
-        .send(Ok(LogIndex::new(1)))
-        .unwrap();
+    node.next_round().await.send(Ok(LogIndex::new(1))).unwrap();
     assert_eq!(applied(reader.await.unwrap()), 1);
 }
 
@@ -209,12 +192,7 @@ async fn a_change_of_leader_begins_another_round() {
     node.consensus.sees(2, None);
     settle().await;
     node.consensus.leads(3);
-    node.rounds
-        .recv()
-        .await
-        .unwrap()
-        .send(Ok(LogIndex::new(1)))
-        .unwrap();
+    node.next_round().await.send(Ok(LogIndex::new(1))).unwrap();
     assert_eq!(applied(reader.await.unwrap()), 1);
     drop(lost);
 }
@@ -237,12 +215,7 @@ async fn a_least_revision_is_waited_for() {
     );
     let eventual = node.read(least(ReadConsistency::Eventual, 30), SECOND);
     let strong = node.read(least(STRONG, 30), SECOND);
-    node.rounds
-        .recv()
-        .await
-        .unwrap()
-        .send(Ok(LogIndex::new(1)))
-        .unwrap();
+    node.next_round().await.send(Ok(LogIndex::new(1))).unwrap();
     settle().await;
     node.publish(2);
     settle().await;
@@ -266,13 +239,7 @@ async fn a_follower_asks_the_leader_once_for_many_and_reads_itself() {
     follower.consensus.sees(1, Some(LeaderRef::Remote(peer(1))));
     follower.publish(4);
     let readers: Vec<_> = (0..50).map(|_| follower.read(STRONG, SECOND)).collect();
-    leader
-        .rounds
-        .recv()
-        .await
-        .unwrap()
-        .send(Ok(LogIndex::new(5)))
-        .unwrap();
+    leader.next_round().await.send(Ok(LogIndex::new(5))).unwrap();
     sleep(Duration::from_millis(10)).await;
     assert!(
         readers.iter().all(|reader| !reader.is_finished()),
