@@ -104,7 +104,7 @@ impl Plan {
             seed,
             nodes,
             clients_per_node: random.index(3) + 1,
-            unsafe_for: random.millis(6_000..15_000),
+            unsafe_for: random.millis(3_000..10_000),
             faults,
             fault_every_ms: *random.pick(&[400, 1_000, 2_500]),
             latency_ms_max: *random.pick(&[2, 4, 30]),

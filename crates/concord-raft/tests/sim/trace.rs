@@ -18,14 +18,15 @@ struct Inner {
 }
 
 const LINES_KEPT: usize = 60;
-const FNV_START: u64 = 0xCBF2_9CE4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01B3;
+/// Where a hash begins.
+pub(crate) const START: u64 = 0xCBF2_9CE4_8422_2325;
+const PRIME: u64 = 0x9E37_79B9_7F4A_7C15;
 
 impl Default for Inner {
     fn default() -> Self {
         let verbose = std::env::var_os("CONCORD_SIM_VERBOSE").is_some();
         Self {
-            hash: FNV_START,
+            hash: START,
             marks: BTreeMap::new(),
             lines: std::collections::VecDeque::new(),
             verbose,
@@ -35,10 +36,22 @@ impl Default for Inner {
 
 impl Inner {
     fn mix(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME);
-        }
+        self.hash = mix(self.hash, bytes);
     }
+}
+
+/// Mixes bytes into a hash, eight at a time: an unoptimised build hashes megabytes of them.
+pub(crate) fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = (hash ^ u64::from_le_bytes(*word))
+            .wrapping_mul(PRIME)
+            .rotate_left(29);
+    }
+    for byte in rest {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME).rotate_left(29);
+    }
+    hash
 }
 
 impl Trace {

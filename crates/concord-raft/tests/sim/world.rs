@@ -33,7 +33,7 @@ use crate::trace::Trace;
 use crate::workload::{Clients, StoreLike};
 
 /// How often the replicas are looked at.
-const LOOK_EVERY_MS: u64 = 20;
+const LOOK_EVERY_MS: u64 = 50;
 
 /// What a node's own task tells the world.
 struct Slot<M: StoreLike> {
@@ -248,6 +248,9 @@ impl<M: StoreLike> World<M> {
         if self.now_ms.is_multiple_of(LOOK_EVERY_MS) {
             self.look()?;
         }
+        if self.now_ms.is_multiple_of(1_000) {
+            self.trace.note(format_args!("{}", self.describe()));
+        }
         Ok(())
     }
 
@@ -264,7 +267,7 @@ impl<M: StoreLike> World<M> {
             }
             None => {}
         }
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(1)));
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
     }
 
     pub(crate) fn run_for(&mut self, length: Duration) -> Result<(), String> {

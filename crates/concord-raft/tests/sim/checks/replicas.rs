@@ -6,6 +6,7 @@ use concord_core::ids::{LogIndex, NodeId, Term};
 use concord_raft::Published;
 use concord_raft::status::{NodeStatus, Role};
 
+use crate::trace;
 use crate::workload::StoreLike;
 
 /// All that was seen of the replicas so far.
@@ -70,11 +71,5 @@ impl Replicas {
 
 /// The snapshot's bytes in a number (I4: equal states have equal bytes).
 pub(crate) fn fingerprint<M: StoreLike>(view: &M::View) -> u64 {
-    let mut hash: u64 = 0xCBF2_9CE4_8422_2325;
-    for chunk in M::snapshot(view) {
-        for byte in chunk {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-        }
-    }
-    hash
+    M::snapshot(view).fold(trace::START, |hash, chunk| trace::mix(hash, &chunk))
 }
