@@ -52,7 +52,7 @@ impl Workload {
             keys: random.index(4) + 1,
             weights,
             patience: random.millis(300..3_000),
-            think_ms: *random.pick(&[5, 20, 60]),
+            think_ms: *random.pick(&[15, 50, 120]),
             burst: *random.pick(&[1, 1, 4]),
             calls_eventual_strong: false,
         }
