@@ -15,6 +15,9 @@ struct Inner {
     /// The newest lines, kept for the report of a failure.
     lines: std::collections::VecDeque<String>,
     verbose: bool,
+    /// Every event with the hash after it: to find where two runs part.
+    #[cfg(tokio_unstable)]
+    steps: Vec<(u64, &'static str, usize)>,
 }
 
 const LINES_KEPT: usize = 60;
@@ -30,6 +33,8 @@ impl Default for Inner {
             marks: BTreeMap::new(),
             lines: std::collections::VecDeque::new(),
             verbose,
+            #[cfg(tokio_unstable)]
+            steps: Vec::new(),
         }
     }
 }
@@ -60,11 +65,32 @@ impl Trace {
     }
 
     /// Something happened that must happen again in the same way with the same seed.
-    pub(crate) fn event(&self, what: &str, bytes: &[u8]) {
+    pub(crate) fn event(&self, what: &'static str, bytes: &[u8]) {
         self.with(|inner| {
             inner.mix(what.as_bytes());
             inner.mix(bytes);
+            #[cfg(tokio_unstable)]
+            inner.steps.push((inner.hash, what, bytes.len()));
         });
+    }
+
+    /// The first step that differs from another run's, and how many were the same.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn parting(&self, other: &Self) -> String {
+        let (ours, theirs) = (
+            self.with(|inner| inner.steps.clone()),
+            other.with(|inner| inner.steps.clone()),
+        );
+        let same = ours
+            .iter()
+            .zip(&theirs)
+            .take_while(|(one, two)| one == two)
+            .count();
+        format!(
+            "{same} steps are the same, then {:?} and {:?}",
+            ours.get(same),
+            theirs.get(same)
+        )
     }
 
     /// Something happened that is worth a line in the report of a failure.

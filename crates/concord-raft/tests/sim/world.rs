@@ -191,11 +191,7 @@ impl<M: StoreLike> World<M> {
                 .map(|_| (self.clients.clone(), seat.random.fork()))
                 .collect(),
         };
-        let runtime = Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .expect("a runtime");
+        let runtime = new_runtime(seat.random.next());
         runtime.spawn(life.live());
         seat.runtime = Some(runtime);
     }
@@ -547,6 +543,18 @@ impl<M: StoreLike> Drop for World<M> {
             self.crash(number, false);
         }
     }
+}
+
+/// A runtime with paused time. Tokio's own choices (who of several waiters is woken first)
+/// come from the seed only in a build with `--cfg tokio_unstable`, as `cargo xtask sim` makes it.
+fn new_runtime(seed: u64) -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    #[cfg(not(tokio_unstable))]
+    let _ = seed;
+    builder.build().expect("a runtime")
 }
 
 fn new_slot<M: StoreLike>() -> Arc<Mutex<Slot<M>>> {
