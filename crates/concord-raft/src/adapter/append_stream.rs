@@ -221,3 +221,6 @@ impl<S> Session<'_, S> {
         Some(Ok(answer))
     }
 }
+
+#[cfg(test)]
+mod tests;

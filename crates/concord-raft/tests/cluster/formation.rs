@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
+use concord_raft::ports::{Lane, PeerIdentity};
 use concord_raft::sim_disk::SimDisk;
 use concord_raft::{Role, StartError, StartMode, StopReason};
 
@@ -209,7 +210,7 @@ async fn a_node_of_another_cluster_is_refused() {
     let address = cluster.places[foreign].address.clone();
     let refused = cluster.node(leader).add_learner(address).await.unwrap_err();
     assert!(refused.to_string().contains("belongs to cluster"), "{refused}");
-    let peer = concord_raft::ports::PeerIdentity {
+    let peer = PeerIdentity {
         node_id: cluster.id(foreign),
         store_id: 1,
         cluster_id: cluster.node(foreign).status().cluster_id,
@@ -219,4 +220,59 @@ async fn a_node_of_another_cluster_is_refused() {
         .admit(&peer, concord_raft::ports::Lane::Control)
         .unwrap_err();
     assert!(refused.contains("belongs to cluster"), "{refused}");
+}
+
+/// I13: what counts is the data directory, not the number on it.
+#[tokio::test(start_paused = true)]
+async fn a_member_is_known_by_its_directory() {
+    let cluster = Cluster::of_three().await;
+    let status = cluster.node(1).status();
+    let inbound = cluster.node(0).inbound();
+    let member = PeerIdentity {
+        node_id: status.node_id,
+        store_id: status.store_id,
+        cluster_id: status.cluster_id,
+    };
+    let impostor = PeerIdentity {
+        store_id: 5,
+        ..member
+    };
+    let newcomer = PeerIdentity {
+        cluster_id: None,
+        ..impostor
+    };
+    let early = PeerIdentity {
+        cluster_id: None,
+        ..member
+    };
+    let itself = PeerIdentity {
+        node_id: cluster.id(0),
+        ..member
+    };
+    for lane in [Lane::Control, Lane::Append, Lane::Snapshot] {
+        assert_eq!(inbound.admit(&member, lane), Ok(()));
+        assert_eq!(
+            inbound.admit(&early, lane),
+            Ok(()),
+            "it said hello before it belonged"
+        );
+        assert!(
+            inbound
+                .admit(&impostor, lane)
+                .unwrap_err()
+                .contains("another data directory")
+        );
+        assert!(
+            inbound
+                .admit(&newcomer, lane)
+                .unwrap_err()
+                .contains("same cluster yet")
+        );
+        assert!(
+            inbound
+                .admit(&itself, lane)
+                .unwrap_err()
+                .contains("two nodes have the id")
+        );
+    }
 }
