@@ -1,18 +1,26 @@
 //! The store as its users see it: batches in, replies and views out.
 
+#[cfg(test)]
 #[path = "store/compaction.rs"]
 mod compaction;
+#[cfg(test)]
 #[path = "store/model.rs"]
 mod model;
+#[cfg(test)]
 #[path = "store/operations.rs"]
 mod operations;
+#[cfg(test)]
 #[path = "store/properties.rs"]
 mod properties;
+#[cfg(test)]
 #[path = "store/sessions.rs"]
 mod sessions;
+#[cfg(test)]
 #[path = "store/snapshots.rs"]
 mod snapshots;
+#[cfg(test)]
 #[path = "store/support.rs"]
 mod support;
+#[cfg(test)]
 #[path = "store/traps.rs"]
 mod traps;

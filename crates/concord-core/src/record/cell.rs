@@ -60,7 +60,7 @@ impl Link {
         let mut spacing = 1_u64;
         for anchor in &mut anchors {
             spacing *= ANCHOR_SPACING;
-            if before.depth > 0 && before.depth % spacing == 0 {
+            if before.depth > 0 && before.depth.is_multiple_of(spacing) {
                 *anchor = Some(before.place);
             }
         }

@@ -169,22 +169,24 @@ impl Model {
                 let expires_at = deadline(ttl);
                 self.increment(key, *delta, expires_at)
             }
-            Command::Compact { revision } => {
-                if revision.get() <= self.compact_revision {
-                    let compact_revision = Revision::new(self.compact_revision);
-                    return Reply::Rejected(Rejection::Compacted { compact_revision });
-                }
-                if revision.get() > self.revision {
-                    return Reply::Rejected(Rejection::FutureRevision { revision: self.at() });
-                }
-                self.compact_revision = revision.get();
-                Reply::Compacted { revision: *revision }
-            }
+            Command::Compact { revision } => self.compact(*revision),
             Command::Configure(settings) => {
                 self.keep_revisions = settings.compaction.keep_revisions;
                 Reply::Configured { revision: self.at() }
             }
         }
+    }
+
+    fn compact(&mut self, revision: Revision) -> Reply {
+        if revision.get() <= self.compact_revision {
+            let compact_revision = Revision::new(self.compact_revision);
+            return Reply::Rejected(Rejection::Compacted { compact_revision });
+        }
+        if revision.get() > self.revision {
+            return Reply::Rejected(Rejection::FutureRevision { revision: self.at() });
+        }
+        self.compact_revision = revision.get();
+        Reply::Compacted { revision }
     }
 
     fn increment(&mut self, key: &Key, delta: i64, expires_at: Option<Timestamp>) -> Reply {

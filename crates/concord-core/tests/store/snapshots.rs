@@ -128,7 +128,9 @@ fn changed_snapshots_never_panic() {
             };
             let view = log.view();
             if let Ok(changes) = view.changes(view.compact_revision()) {
-                changes.for_each(|change| drop((change.record(), change.previous())));
+                for change in changes {
+                    let _ = (change.record(), change.previous());
+                }
             }
             for revision in view.compact_revision().get()..view.revision().get().min(100) {
                 let revision = Some(Revision::new(revision));

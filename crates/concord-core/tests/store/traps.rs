@@ -236,7 +236,7 @@ fn a_crowd_of_deadlines_expires_over_several_batches() {
         .collect();
     log.batch(&commands);
     let mut batches = 0;
-    while log.view().len() > 0 {
+    while !log.view().is_empty() {
         let before = log.view().len();
         log.tick(10_000);
         batches += 1;

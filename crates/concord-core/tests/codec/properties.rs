@@ -1,0 +1,207 @@
+//! Decoders against arbitrary and damaged bytes: total, exact, and canonical.
+
+use bytes::Bytes;
+use concord_core::document::{Finite, Integer};
+use concord_core::*;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+fn arb_key() -> impl Strategy<Value = Key> {
+    prop_oneof![vec(any::<u8>(), 1..20), vec(any::<u8>(), 1024)].prop_map(|bytes| Key::new(bytes).unwrap())
+}
+
+fn arb_document() -> impl Strategy<Value = Document> {
+    let leaf = prop_oneof![
+        Just(Document::Null),
+        any::<bool>().prop_map(Document::Bool),
+        any::<i64>().prop_map(|n| Document::Integer(Integer::from(n))),
+        any::<u64>().prop_map(|n| Document::Integer(Integer::from(n))),
+        (-200_i64..200).prop_map(|n| Document::Integer(Integer::from(n))),
+        any::<f64>().prop_filter_map("finite", |n| Finite::new(n).map(Document::Float)),
+        ".{0,40}".prop_map(Document::String),
+    ];
+    leaf.prop_recursive(4, 64, 20, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..20).prop_map(Document::Array),
+            btree_map(".{0,5}", inner, 0..20).prop_map(Document::Object),
+        ]
+    })
+}
+
+fn arb_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        vec(any::<u8>(), 0..200).prop_map(Value::binary),
+        ".{0,50}".prop_map(Value::text),
+        arb_document().prop_map(|document| Value::document(&document).unwrap()),
+    ]
+}
+
+fn arb_ttl() -> impl Strategy<Value = Option<Millis>> {
+    prop::option::of(any::<u64>().prop_map(Millis::new))
+}
+
+fn arb_command() -> impl Strategy<Value = Command> {
+    let put =
+        (arb_key(), arb_value(), arb_ttl(), any::<bool>()).prop_map(|(key, value, ttl, return_previous)| {
+            Command::Put {
+                key,
+                value,
+                ttl,
+                return_previous,
+            }
+        });
+    let compaction = (
+        arb_ttl(),
+        prop::option::of(any::<u64>()),
+        prop::option::of(any::<u64>()),
+    )
+        .prop_map(|(keep_ms, keep_revisions, keep_bytes)| Compaction {
+            keep_ms,
+            keep_revisions,
+            keep_bytes,
+        });
+    prop_oneof![
+        put,
+        (arb_key(), any::<bool>())
+            .prop_map(|(key, return_previous)| Command::Delete { key, return_previous }),
+        (arb_key(), arb_ttl()).prop_map(|(key, ttl)| Command::Touch { key, ttl }),
+        (arb_key(), any::<i64>(), arb_ttl()).prop_map(|(key, delta, ttl)| Command::Increment {
+            key,
+            delta,
+            ttl
+        }),
+        any::<u64>().prop_map(|revision| Command::Compact {
+            revision: Revision::new(revision)
+        }),
+        (any::<u64>(), compaction).prop_map(|(value_bytes_max, compaction)| Command::Configure(Settings {
+            value_bytes_max,
+            compaction
+        })),
+    ]
+}
+
+fn arb_reply() -> impl Strategy<Value = Reply> {
+    let revision = || any::<u64>().prop_map(Revision::new);
+    let record = (
+        arb_key(),
+        arb_value(),
+        revision(),
+        revision(),
+        any::<u64>(),
+        arb_ttl(),
+    )
+        .prop_map(
+            |(key, value, create_revision, mod_revision, version, expires)| Record {
+                key,
+                value,
+                create_revision,
+                mod_revision,
+                version,
+                expires_at: expires.map(|at| Timestamp::new(at.get())),
+                lease: expires.map(|id| LeaseId::new(id.get())),
+            },
+        );
+    let record = prop::option::of(record).boxed();
+    prop_oneof![
+        (revision(), record.clone()).prop_map(|(revision, previous)| Reply::Written { revision, previous }),
+        (revision(), any::<bool>(), record).prop_map(|(revision, existed, previous)| Reply::Deleted {
+            revision,
+            existed,
+            previous
+        }),
+        (revision(), any::<i64>()).prop_map(|(revision, value)| Reply::Incremented { revision, value }),
+        any::<u64>().prop_map(|ttl_ms| Reply::Rejected(Rejection::InvalidTtl { ttl_ms })),
+        revision().prop_map(|revision| Reply::Rejected(Rejection::FutureRevision { revision })),
+    ]
+}
+
+/// What decodes encodes to the same bytes: there is one form of everything.
+fn check_canonical(bytes: &[u8]) {
+    let shared = Bytes::copy_from_slice(bytes);
+    if let Ok(command) = Command::decode(&shared) {
+        assert_eq!(command.to_bytes(), shared);
+    }
+    let mut out = Vec::new();
+    if let Ok(reply) = Reply::decode(&shared) {
+        reply.encode(&mut out);
+        assert_eq!(out, bytes);
+    }
+    out.clear();
+    if let Ok(batch) = Batch::decode(&shared) {
+        batch.encode(&mut out);
+        assert_eq!(out, bytes);
+    }
+    out.clear();
+    if let Ok(group) = Group::decode(&shared) {
+        group.encode(&mut out);
+        assert_eq!(out, bytes);
+    }
+    assert_eq!(document::validate(bytes).is_ok(), Document::decode(bytes).is_ok());
+    if let Ok(document) = Document::decode(bytes) {
+        assert_eq!(document.encode().unwrap(), bytes);
+    }
+    let _ = ScanPosition::decode(bytes);
+    let _ = Store::restorer().feed(&shared);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn commands_read_back(command in arb_command()) {
+        prop_assert_eq!(Command::decode(&command.to_bytes()), Ok(command));
+    }
+
+    #[test]
+    fn replies_read_back(reply in arb_reply()) {
+        let mut bytes = Vec::new();
+        reply.encode(&mut bytes);
+        prop_assert_eq!(Reply::decode(&Bytes::from(bytes)), Ok(reply));
+    }
+
+    /// Equal documents are equal bytes, and the other way round.
+    #[test]
+    fn documents_read_back(one in arb_document(), two in arb_document()) {
+        let (bytes, other) = (one.encode().unwrap(), two.encode().unwrap());
+        prop_assert_eq!(bytes == other, one == two);
+        prop_assert_eq!(document::validate(&bytes), Ok(()));
+        prop_assert_eq!(Document::decode(&bytes), Ok(one));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(mut bytes in vec(any::<u8>(), 0..200), version in any::<bool>()) {
+        if version && let Some(first) = bytes.first_mut() {
+            *first = 1;
+        }
+        check_canonical(&bytes);
+    }
+
+    /// One damaged byte in something valid: refused, or something else that is as canonical.
+    #[test]
+    fn damaged_bytes_never_panic(
+        command in arb_command(),
+        reply in arb_reply(),
+        at in any::<prop::sample::Index>(),
+        change in 1_u8..,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let request = command.to_bytes();
+        let mut answer = Vec::new();
+        reply.encode(&mut answer);
+        let group = Group {
+            session: SessionId::new(3),
+            opens: false,
+            acked_below: 1,
+            first_sequence: 2,
+            requests: vec![request.clone(), Bytes::new(), request.clone()],
+        };
+        let mut batch = Vec::new();
+        Batch { proposed_at: Timestamp::new(5), groups: vec![group.clone(), group] }.encode(&mut batch);
+        for mut bytes in [request.to_vec(), answer, batch] {
+            check_canonical(&bytes[..cut.index(bytes.len())]);
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            check_canonical(&bytes);
+        }
+    }
+}
