@@ -64,6 +64,9 @@ pub const SESSION_IDLE_MS: u64 = 3_600_000;
 /// Idle sessions that are forgotten in one batch.
 pub const SESSIONS_FORGOTTEN_PER_BATCH: usize = 16;
 
+/// A block of remembered replies is closed when it reaches this many bytes.
+pub const SESSION_BLOCK_BYTES: u64 = 1 << 20;
+
 /// Bytes of replies of one session that are kept for its retries.
 pub const SESSION_REPLY_BYTES_MAX: u64 = 8 << 20;
 

@@ -1,3 +1,5 @@
+//! The canonical form, byte by byte, and what is refused for not being it.
+
 use alloc::vec;
 
 use super::*;

@@ -21,8 +21,8 @@ use crate::codec::reader::Reader;
 use crate::codec::{DecodeError, writer};
 use crate::ids::{Millis, SessionId, Timestamp};
 use crate::limits::{
-    SESSION_IDLE_MS, SESSION_REPLY_BYTES_MAX, SESSION_WINDOW, SESSIONS_FORGOTTEN_PER_BATCH, SESSIONS_MAX,
-    SESSIONS_REPLY_BYTES_MAX,
+    SESSION_BLOCK_BYTES, SESSION_IDLE_MS, SESSION_REPLY_BYTES_MAX, SESSION_WINDOW,
+    SESSIONS_FORGOTTEN_PER_BATCH, SESSIONS_MAX, SESSIONS_REPLY_BYTES_MAX,
 };
 use crate::reply::{InvalidRequestReason, Rejection, Reply};
 
@@ -161,6 +161,11 @@ impl Store {
             block.count += 1;
             encode_behind_length(&reply, &mut block.replies);
             replies.push(reply);
+            if bytes(block.replies.len()) >= SESSION_BLOCK_BYTES {
+                // Previous records can be large: what is collected stays bounded.
+                self.remember(group.session, &mut session, core::mem::take(&mut block));
+                self.keep_bounds(group.session, &mut session);
+            }
         }
         self.remember(group.session, &mut session, block);
         self.keep_bounds(group.session, &mut session);
