@@ -123,8 +123,10 @@ fn an_interrupted_snapshot_leaves_the_one_before() {
         for changes in 0.. {
             let disk = SimDisk::new(seed);
             write(&open(&disk), 10).unwrap();
+            let store = open(&disk);
             disk.stop_after(changes);
-            let finished = write(&open(&disk), 20).is_ok();
+            let finished = write(&store, 20).is_ok();
+            drop(store);
             disk.power_cut();
             let (index, read) = read_newest(&open(&disk)).unwrap().expect("one of the two");
             assert!(

@@ -158,13 +158,26 @@ impl Work {
     }
 
     async fn request(&mut self, store: &mut LogStore) -> Result<(), StorageError> {
-        let model = self.history.lock().unwrap().model.clone();
-        let (last, purged) = (
-            model.last.map_or(0, |id| id.index),
-            model.purged.map_or(0, |id| id.index),
-        );
+        let (last_id, last, purged) = {
+            let model = &self.history.lock().unwrap().model;
+            (
+                model.last,
+                model.last.map_or(0, |id| id.index),
+                model.purged.map_or(0, |id| id.index),
+            )
+        };
+        let history = Arc::clone(&self.history);
+        let id_of = |index: u64| {
+            history
+                .lock()
+                .unwrap()
+                .model
+                .entries
+                .get(&index)
+                .map(|entry| entry.log_id)
+        };
         match self.rng.below(20) {
-            0..=13 => self.append(store, model.last).await,
+            0..=13 => self.append(store, last_id).await,
             14 => {
                 self.term += self.rng.below(2);
                 let vote = Vote::new(self.term, 1 + self.rng.below(3));
@@ -175,7 +188,7 @@ impl Work {
             }
             15 | 16 => {
                 self.committed = self.committed.max(purged + self.rng.below(last - purged + 1));
-                let committed = model.entries.get(&self.committed).map(|entry| entry.log_id);
+                let committed = id_of(self.committed);
                 if committed.is_some() {
                     store.set_committed(committed).await
                 } else {
@@ -184,7 +197,7 @@ impl Work {
             }
             17 => {
                 let to = self.committed.max(purged) + self.rng.below(4);
-                let Some(to) = model.entries.get(&to).map(|entry| entry.log_id) else {
+                let Some(to) = id_of(to) else {
                     return Ok(());
                 };
                 self.term += 1;
@@ -197,10 +210,7 @@ impl Work {
                     log_id(self.term, last + self.rng.below(5))
                 } else if last - purged > 40 {
                     let index = purged + 1 + self.rng.below(last - purged - 10);
-                    model
-                        .entries
-                        .get(&index)
-                        .map_or(log_id(self.term, last), |entry| entry.log_id)
+                    id_of(index).unwrap_or(log_id(self.term, last))
                 } else {
                     return Ok(());
                 };
