@@ -32,8 +32,14 @@ async fn messages_arrive_in_order_both_ways() {
 
 #[tokio::test]
 async fn last_word_arrives_after_the_senders_half_has_ended() {
-    let node = Node::start(2).await;
-    let transport = transport(1, 1);
+    // No signs of life: an end must not wait for one to take it along.
+    let quiet = NetConfig {
+        keepalive_interval: PATIENCE * 10,
+        dead_after: PATIENCE * 30,
+        ..config()
+    };
+    let node = Node::start_with(2, 1, quiet.clone()).await;
+    let transport = support::transport_with(1, 1, quiet);
     let mut duplex = transport.open(&node.peer(), Lane::Snapshot).await.unwrap();
     for _ in 0..20 {
         duplex.sender.send(Bytes::from(vec![3; 1 << 20])).await.unwrap();
@@ -57,6 +63,23 @@ async fn dropped_stream_still_delivers_what_was_sent() {
     }
     drop(duplex);
     wait_until(|| node.engine.streamed.load(Ordering::Relaxed) == 1_000_000).await;
+    wait_until(|| node.serving.stats().open == 0 && transport.stats().open == 0).await;
+}
+
+#[tokio::test]
+async fn stream_ends_when_its_owner_stops_listening() {
+    let node = Node::start(2).await;
+    let transport = transport(1, 1);
+    let mut duplex = transport.open(&node.peer(), Lane::Forward).await.unwrap();
+    duplex.sender.send(Bytes::from("x")).await.unwrap();
+    assert_eq!(duplex.receiver.recv().await.unwrap(), "x");
+    drop(duplex.receiver);
+    assert!(
+        tokio::time::timeout(PATIENCE, duplex.sender.closed())
+            .await
+            .is_ok()
+    );
+    wait_until(|| node.engine.streams.load(Ordering::Relaxed) == 0).await;
     wait_until(|| node.serving.stats().open == 0 && transport.stats().open == 0).await;
 }
 
