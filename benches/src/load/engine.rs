@@ -36,6 +36,10 @@ pub struct Outcome {
     pub not_started: u64,
     /// Length of the measurement.
     pub seconds: f64,
+    /// Processor seconds that this process used meanwhile, both for the load and, where it is
+    /// embedded, for the store. Steadier than a rate where others use the machine. `None`
+    /// where the system does not tell.
+    pub cpu_seconds: Option<f64>,
     /// Nanoseconds from start (closed loop) or due time (open loop) to the checked answer.
     pub latency: Histogram<u64>,
 }
@@ -61,6 +65,21 @@ struct Schedule {
 fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, 3)
         .expect("the bounds are in order and three digits are allowed")
+}
+
+/// Processor time of this process so far, on Linux.
+fn cpu_seconds() -> Option<f64> {
+    // proc(5): user and system time are the 14th and 15th field, in hundredths of a second;
+    // the second, in brackets, may hold spaces.
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u32>().ok())
+        .sum::<Option<u32>>()?;
+    Some(f64::from(ticks) / 100.0)
 }
 
 /// Writes every key once.
@@ -154,6 +173,10 @@ pub async fn run<D: Driver>(
             tokio::spawn(caller.drive(session, schedule.clone()))
         })
         .collect();
+    tokio::time::sleep_until(measure_from.into()).await;
+    let cpu_before = cpu_seconds();
+    tokio::time::sleep_until(shared.until.into()).await;
+    let cpu_after = cpu_seconds();
     for task in tasks {
         task.await.map_err(|error| error.to_string())?;
     }
@@ -173,6 +196,7 @@ pub async fn run<D: Driver>(
         errors,
         not_started: schedule.map_or(0, |schedule| schedule.not_started(&shared)),
         seconds: options.seconds,
+        cpu_seconds: cpu_before.zip(cpu_after).map(|(before, after)| after - before),
         latency,
     })
 }

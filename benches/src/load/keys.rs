@@ -78,12 +78,12 @@ impl KeySpace {
         random.below(self.keys.len())
     }
 
-    /// A value for a key: the key, then digits that change with each write.
+    /// A value for a key: the key, then bytes that change with each write.
     pub fn value(&self, number: usize, random: &mut Random, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(self.key(number).as_bytes());
         while out.len() < self.value_bytes {
-            out.extend_from_slice(format!("{:016x}", random.next_u64()).as_bytes());
+            out.extend_from_slice(&random.next_u64().to_le_bytes());
         }
         out.truncate(self.value_bytes);
     }

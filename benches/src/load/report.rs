@@ -47,6 +47,12 @@ impl Row {
         float(self.outcome.operations) / self.outcome.seconds
     }
 
+    /// Processor time of this process for each checked success.
+    fn cpu_micros_each(&self) -> Option<f64> {
+        let operations = float(self.outcome.operations).max(1.0);
+        self.outcome.cpu_seconds.map(|seconds| seconds * 1e6 / operations)
+    }
+
     fn micros(&self, quantile: f64) -> f64 {
         float(self.outcome.latency.value_at_quantile(quantile)) / 1_000.0
     }
@@ -69,6 +75,7 @@ impl Row {
             "seconds": self.outcome.seconds,
             "operations": self.outcome.operations,
             "operations_per_second": self.operations_per_second(),
+            "cpu_us_each": self.cpu_micros_each(),
             "not_started": self.outcome.not_started,
             "latency_us": latency,
             "errors": self.outcome.errors,
@@ -117,11 +124,11 @@ impl Report {
                 .rate
                 .map_or("closed loop".to_owned(), |rate| format!("open loop, {rate}/s")),
         );
-        out.push_str(" callers        ops/s      p50 us      p90 us      p99 us    p99.9 us      max us   errors  not started\n");
+        out.push_str(" callers        ops/s      p50 us      p90 us      p99 us    p99.9 us      max us  cpu us/op   errors  not started\n");
         for row in &self.rows {
             let _ = writeln!(
                 out,
-                "{:>8} {:>12.0} {:>11.1} {:>11.1} {:>11.1} {:>11.1} {:>11.1} {:>8} {:>12}",
+                "{:>8} {:>12.0} {:>11.1} {:>11.1} {:>11.1} {:>11.1} {:>11.1} {:>10} {:>8} {:>12}",
                 row.callers,
                 row.operations_per_second(),
                 row.micros(0.5),
@@ -129,6 +136,8 @@ impl Report {
                 row.micros(0.99),
                 row.micros(0.999),
                 float(row.outcome.latency.max()) / 1_000.0,
+                row.cpu_micros_each()
+                    .map_or("-".to_owned(), |micros| format!("{micros:.2}")),
                 row.error_count(),
                 row.outcome.not_started,
             );
