@@ -38,7 +38,7 @@ pub use self::cluster::Readiness;
 pub use self::convert::IntoValue;
 pub use self::operation::Operation;
 pub use self::read::{Exists, Get, GetTtl, History, HistoryEntries};
-pub use self::scan::{Cursor, Page, Scan};
+pub use self::scan::{Page, Scan};
 pub use self::write::{Compact, Delete, Increment, Put, Touch};
 
 use crate::compose::{self, OpenError, Running};

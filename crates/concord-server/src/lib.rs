@@ -27,7 +27,6 @@ pub mod client;
 mod compose;
 mod concord;
 pub mod config;
-mod duration;
 mod error;
 #[cfg(feature = "http")]
 pub mod http;
@@ -40,8 +39,8 @@ mod service;
 pub use answer::{Answer, Deleted, Entry, Incremented, Remaining, Touched, Written};
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::{
-    Compact, Concord, Cursor, Delete, Exists, Get, GetTtl, History, HistoryEntries, Increment, IntoValue,
-    Operation, Page, Put, Readiness, Scan, Touch,
+    Compact, Concord, Delete, Exists, Get, GetTtl, History, HistoryEntries, Increment, IntoValue, Operation,
+    Page, Put, Readiness, Scan, Touch,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LogIndex, NodeId, Revision, Term, Timestamp};
@@ -49,6 +48,7 @@ pub use concord_core::key::Key;
 pub use concord_core::record::Record;
 pub use concord_core::value::{Value, ValueFormat};
 pub use concord_core::view::{ChangeKind, Direction, Version};
+pub use concord_query::{Cursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
     AuthMode, Config, ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides,

@@ -13,6 +13,7 @@ use concord_core::ids::{NodeId, Revision};
 use concord_core::reply::{Rejection, Reply};
 use concord_core::view::{ReadView, ViewError};
 use concord_core::{Store, limits as core_limits};
+use concord_query::InvalidCursor;
 use concord_raft::node::Node;
 use concord_raft::{
     MembershipError, NodeStatus, ProposeError, Published, ReadConsistency, ReadError, ReadRequest,
@@ -137,6 +138,12 @@ pub(crate) fn permit<T: Request>(principal: &Principal, request: T) -> Result<Au
 impl From<Denied> for Error {
     fn from(denied: Denied) -> Self {
         Self::new(ErrorKind::Forbidden, denied.to_string())
+    }
+}
+
+impl From<InvalidCursor> for Error {
+    fn from(invalid: InvalidCursor) -> Self {
+        Self::invalid_request(invalid.to_string())
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::duration;
+use concord_query::duration;
 
 /// A strongly consistent key-value store: a server, and a client of a running cluster.
 #[derive(Debug, Parser)]

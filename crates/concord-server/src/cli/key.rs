@@ -11,7 +11,7 @@ use super::args::{DeleteArgs, GetArgs, IncrArgs, KeyArgs, PutArgs, ReadArgs, Tou
 use super::error::CliError;
 use super::output::plain;
 use crate::client::{Answer, Request};
-use crate::duration;
+use concord_query::duration;
 
 /// A value that is read from a file or a pipe may have this many bytes. The cluster's own
 /// limit is lower; this one keeps a wrong pipe from filling the memory.

@@ -1,7 +1,5 @@
 //! Scans: ranges of keys, page by page, all at one revision.
 
-mod cursor;
-
 use std::future::IntoFuture;
 use std::time::Duration;
 
@@ -11,11 +9,11 @@ use concord_core::ids::{Revision, Timestamp};
 use concord_core::key::KeyRange;
 use concord_core::record::Record;
 use concord_core::view::{Direction, ReadView, ScanOutput, ScanRequest};
+use concord_query::Cursor;
 use concord_raft::ReadConsistency;
 use futures::Stream;
 use futures::stream::{self, TryStreamExt as _};
 
-pub use self::cursor::Cursor;
 use super::Concord;
 use super::operation::Operation;
 use super::read::read_options;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::duration;
+use concord_query::duration;
 
 /// A setting's value as written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use concord_core::ids::NodeId;
 
 use super::raw::Raw;
 use super::{AuthMode, Config, LogFormat, Profile, Secret, Start};
-use crate::duration;
+use concord_query::duration;
 
 /// What all layers said together; `None` where none did.
 #[derive(Debug, Default)]

@@ -14,9 +14,9 @@ use utoipa::ToSchema;
 use super::decode::percent_decode;
 use super::error::{ApiError, ApiResult};
 use crate::concord::Concord;
-use crate::duration;
 use crate::error::ErrorKind;
 use crate::limits;
+use concord_query::duration;
 
 /// What handlers share.
 #[derive(Debug)]

@@ -12,9 +12,9 @@ use serde_json::value::RawValue;
 
 use super::error::{ApiError, ApiResult};
 use super::later;
-use crate::duration;
 use crate::error::ErrorKind;
 use crate::limits;
+use concord_query::duration;
 
 /// What a body claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

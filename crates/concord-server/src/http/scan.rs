@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use concord_core::limits::SCAN_PAGE_RECORDS_MAX;
+use concord_query::Cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -11,6 +12,7 @@ use super::error::{ApiError, ApiResult};
 use super::query::Query;
 use super::record::RecordBody;
 use crate::concord::Scan;
+use crate::error::Error;
 use crate::limits::SCAN_PAGE_DEFAULT;
 
 /// The order of a listing.
@@ -105,7 +107,7 @@ pub(crate) async fn scan(State(app): State<Shared>, Query(params): Query<ScanPar
         (false, false) => scan,
     };
     if let Some(cursor) = &params.cursor {
-        scan = scan.cursor(cursor.parse()?);
+        scan = scan.cursor(cursor.parse::<Cursor>().map_err(Error::from)?);
     }
     if let Some(past) = revision("revision", params.revision)? {
         scan = scan.revision(past);

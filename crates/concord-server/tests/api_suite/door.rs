@@ -236,7 +236,11 @@ impl Door {
                         "keys_only" => scan.keys_only(),
                         "count_only" => scan.count(),
                         "revision" => scan.revision(Revision::new(value.parse().unwrap())),
-                        "cursor" => scan.cursor(value.parse()?),
+                        "cursor" => scan.cursor(
+                            value
+                                .parse::<concord_server::Cursor>()
+                                .map_err(concord_server::Error::from)?,
+                        ),
                         other => panic!("no such option: {other}"),
                     };
                 }

@@ -10,8 +10,6 @@ use std::str::FromStr;
 use concord_core::key::KeyRange;
 use concord_core::view::{Direction, ScanPosition};
 
-use crate::error::Error;
-
 const FINGERPRINT_BYTES: usize = 8;
 
 /// Where a scan stands. Opaque text: it is only good for the same range and direction.
@@ -21,8 +19,14 @@ pub struct Cursor {
     position: ScanPosition,
 }
 
+/// Text that is no cursor, or one that was changed on the way. Nothing was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cursor is damaged or was not made here")]
+pub struct InvalidCursor;
+
 impl Cursor {
-    pub(super) fn new(range: &KeyRange, direction: Direction, position: ScanPosition) -> Self {
+    /// The cursor of a scan of `range` in `direction` that goes on at `position`.
+    pub fn new(range: &KeyRange, direction: Direction, position: ScanPosition) -> Self {
         Self {
             fingerprint: fingerprint(range, direction),
             position,
@@ -30,7 +34,7 @@ impl Cursor {
     }
 
     /// The position, if the cursor was made by a scan of this range and direction.
-    pub(super) fn position_in(&self, range: &KeyRange, direction: Direction) -> Option<&ScanPosition> {
+    pub fn position_in(&self, range: &KeyRange, direction: Direction) -> Option<&ScanPosition> {
         (self.fingerprint == fingerprint(range, direction)).then_some(&self.position)
     }
 }
@@ -45,13 +49,12 @@ impl fmt::Display for Cursor {
 }
 
 impl FromStr for Cursor {
-    type Err = Error;
+    type Err = InvalidCursor;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let invalid = || Error::invalid_request("cursor is damaged or was not made here");
-        let bytes = unhex(text).ok_or_else(invalid)?;
-        let (fingerprint, position) = bytes.split_first_chunk().ok_or_else(invalid)?;
-        let position = ScanPosition::decode(position).map_err(|_| invalid())?;
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let bytes = unhex(text).ok_or(InvalidCursor)?;
+        let (fingerprint, position) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
+        let position = ScanPosition::decode(position).map_err(|_| InvalidCursor)?;
         Ok(Self {
             fingerprint: *fingerprint,
             position,

@@ -18,7 +18,7 @@ const UNITS: [(&str, u64); 6] = [
 /// Reads a whole number of seconds or a sequence of numbers with units (`w d h m s ms`,
 /// each at most once, longest first). `None` if it is neither or too long to count in
 /// 63 bits of milliseconds. Zero is read as zero: callers judge it.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return from_secs(text.parse().ok()?);
     }
@@ -39,12 +39,12 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// A whole number of seconds, if it can be counted in 63 bits of milliseconds.
-pub(crate) fn from_secs(seconds: u64) -> Option<Duration> {
+pub fn from_secs(seconds: u64) -> Option<Duration> {
     bounded(seconds.checked_mul(1_000)?)
 }
 
 /// The shortest text that [`parse`] reads back as the same length (below a millisecond: cut off).
-pub(crate) fn format(length: Duration) -> String {
+pub fn format(length: Duration) -> String {
     let mut rest = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
         return "0s".to_owned();
