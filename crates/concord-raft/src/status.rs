@@ -78,7 +78,7 @@ pub struct NodeStatus {
     pub role: Role,
     /// The current term.
     pub term: Term,
-    /// The current leader, if this node knows one.
+    /// The current leader, if this node knows one and has heard of it within two election timeouts.
     pub leader: Option<NodeId>,
     /// The last entry in its log; 0 when empty.
     pub last_index: LogIndex,

@@ -35,7 +35,7 @@ impl<M: Machine> Inner<M> {
             term: Term::new(metrics.current_term),
             leader: metrics
                 .current_leader
-                .filter(|_| stopped.is_none())
+                .filter(|_| stopped.is_none() && (role == Role::Leader || self.hears_a_leader()))
                 .map(NodeId::new),
             last_index: LogIndex::new(metrics.last_log_index.unwrap_or_default()),
             commit_index: index(metrics.local_committed),
@@ -51,6 +51,12 @@ impl<M: Machine> Inner<M> {
             warnings: warnings(&metrics),
             stopped,
         }
+    }
+
+    /// A follower that cannot win an election keeps the name of the leader that it lost: what
+    /// counts is whether that one still talks.
+    fn hears_a_leader(&self) -> bool {
+        self.engine.silence() < self.config.timing.election_max * 2
     }
 
     fn members_of(&self, metrics: &RaftMetrics<TypeConfig<M>>) -> Vec<MemberStatus> {

@@ -7,10 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_server::client::{Client, ClientError, Request};
+use futures::stream::{self, StreamExt};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::process::{self, Cluster, eventually};
+
+/// Reads under way at once when everything is checked: they share read index rounds.
+const READERS: usize = 64;
 
 /// What the cluster has promised.
 #[derive(Debug, Default)]
@@ -132,24 +136,12 @@ impl Ledger {
             !self.acked.is_empty(),
             "the load wrote nothing: the test proves nothing"
         );
-        let mut missing = Vec::new();
-        for (key, value) in &self.acked {
-            let path = format!("/api/v1/kv/{}", key.replace(':', "%3A"));
-            let request = Request::get(path)
-                .query("consistency", Some("strong"))
-                .accept("text/plain");
-            let found = eventually("a strong read is answered", async || {
-                match client.send(&request).await {
-                    Ok(answer) => Some(Some(answer.body)),
-                    Err(error) if error.code() == "not_found" => Some(None),
-                    Err(_) => None,
-                }
-            })
+        let missing: Vec<&String> = stream::iter(&self.acked)
+            .map(async |(key, value)| (!is_there(client, key, value).await).then_some(key))
+            .buffer_unordered(READERS)
+            .filter_map(async |missing| missing)
+            .collect()
             .await;
-            if found.as_deref() != Some(value.as_bytes()) {
-                missing.push(key);
-            }
-        }
         assert!(
             missing.is_empty(),
             "{} of {} acknowledged writes are lost: {missing:?}",
@@ -162,4 +154,20 @@ impl Ledger {
             self.unknown
         );
     }
+}
+
+/// Whether a `strong` read finds the value; asked again until it is answered.
+async fn is_there(client: &Client, key: &str, value: &str) -> bool {
+    let path = format!("/api/v1/kv/{}", key.replace(':', "%3A"));
+    let request = Request::get(path)
+        .query("consistency", Some("strong"))
+        .accept("text/plain");
+    eventually("a strong read is answered", async || {
+        match client.send(&request).await {
+            Ok(answer) => Some(answer.body == value),
+            Err(error) if error.code() == "not_found" => Some(false),
+            Err(_) => None,
+        }
+    })
+    .await
 }
