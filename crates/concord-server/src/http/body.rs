@@ -1,9 +1,12 @@
 //! Request bodies: bounded, typed, and refused in the standard shape.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
+use axum::extract::FromRequestParts;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::BytesMut;
 use futures::TryStreamExt as _;
@@ -24,11 +27,37 @@ pub(crate) enum MediaType {
     Binary,
 }
 
-/// The content type, if it is one of those taken here.
-///
-/// JSON must be declared: a web page can make a browser send other types to this node
-/// without asking, but not this one.
-pub(crate) fn media_type(headers: &HeaderMap) -> ApiResult<MediaType> {
+/// The content type of a request, judged when it is needed: an empty body needs none.
+#[derive(Debug)]
+pub(crate) struct Declared(ApiResult<MediaType>);
+
+impl Declared {
+    /// The type, which must be one of those taken here.
+    pub(crate) fn media_type(self) -> ApiResult<MediaType> {
+        self.0
+    }
+
+    /// Requires JSON to be declared: a web page can make a browser send other types to
+    /// this node without asking, but not this one.
+    pub(crate) fn require_json(self) -> ApiResult<()> {
+        match self.0? {
+            MediaType::Json => Ok(()),
+            MediaType::Text | MediaType::Binary => {
+                Err(unsupported_type("content type must be application/json"))
+            }
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Declared {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(media_type(&parts.headers)))
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> ApiResult<MediaType> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Err(unsupported_type("content type is missing"));
     };
@@ -56,14 +85,6 @@ pub(crate) fn media_type(headers: &HeaderMap) -> ApiResult<MediaType> {
         Ok(MediaType::Binary)
     } else {
         Err(unsupported_type("content type is not supported"))
-    }
-}
-
-/// Requires a JSON body.
-pub(crate) fn require_json(headers: &HeaderMap) -> ApiResult<()> {
-    match media_type(headers)? {
-        MediaType::Json => Ok(()),
-        MediaType::Text | MediaType::Binary => Err(unsupported_type("content type must be application/json")),
     }
 }
 

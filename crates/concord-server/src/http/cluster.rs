@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use concord_core::ids::{NodeId, Revision};
 use concord_raft::{MemberStatus, NodeStatus};
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::answer::ok;
 use super::app::{App, PathMember, Shared};
-use super::body;
+use super::body::{self, Declared};
 use super::error::ApiResult;
 use super::query::Query;
 use crate::concord::Readiness;
@@ -219,10 +218,10 @@ pub(crate) struct MemberAnswer {
 pub(crate) async fn add(
     State(app): State<Shared>,
     Query(Nothing {}): Query<Nothing>,
-    headers: HeaderMap,
+    declared: Declared,
     body: Body,
 ) -> ApiResult {
-    body::require_json(&headers)?;
+    declared.require_json()?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let body: AddBody = body::json(&bytes)?;
     let node_id = app.concord.add_learner(body.address).await?.get();
@@ -284,10 +283,10 @@ pub(crate) async fn replace(
     State(app): State<Shared>,
     PathMember(leaving): PathMember,
     Query(Nothing {}): Query<Nothing>,
-    headers: HeaderMap,
+    declared: Declared,
     body: Body,
 ) -> ApiResult {
-    body::require_json(&headers)?;
+    declared.require_json()?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let body: ReplaceBody = body::json(&bytes)?;
     app.concord.replace_member(leaving, body.with).await?;
@@ -321,14 +320,14 @@ pub(crate) struct TransferAnswer {
 pub(crate) async fn transfer(
     State(app): State<Shared>,
     Query(Nothing {}): Query<Nothing>,
-    headers: HeaderMap,
+    declared: Declared,
     body: Body,
 ) -> ApiResult {
     let bytes = body::read(body, app.body_bytes_max).await?;
     let body = if bytes.is_empty() {
         TransferBody::default()
     } else {
-        body::require_json(&headers)?;
+        declared.require_json()?;
         body::json(&bytes)?
     };
     app.concord.transfer_leadership(body.to).await?;
@@ -382,14 +381,14 @@ pub(crate) struct CompactAnswer {
 pub(crate) async fn compact(
     State(app): State<Shared>,
     Query(Nothing {}): Query<Nothing>,
-    headers: HeaderMap,
+    declared: Declared,
     body: Body,
 ) -> ApiResult {
     let bytes = body::read(body, app.body_bytes_max).await?;
     let body = if bytes.is_empty() {
         CompactBody::default()
     } else {
-        body::require_json(&headers)?;
+        declared.require_json()?;
         body::json(&bytes)?
     };
     let revision = body

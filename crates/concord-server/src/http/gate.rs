@@ -7,10 +7,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::HOST;
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse as _, Response};
-use futures::future::BoxFuture;
 use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use tower::Service as _;
 
 use super::error::ApiError;
@@ -64,40 +64,42 @@ impl Gate {
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Gate {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response, Infallible>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let host = match request.uri().host() {
-            Some(host) => Some(host),
-            None => request
-                .headers()
-                .get(HOST)
-                .map(|host| host.to_str().unwrap_or("?")),
-        };
-        let allowed = self.hosts.allows(host);
-        let concord = self.concord.clone();
-        let mut router = self.router.clone();
-        Box::pin(async move {
-            let mut response = if allowed {
-                router
-                    .call(request.map(Body::new))
-                    .await
-                    .unwrap_or_else(|never| match never {})
-            } else {
-                let message = "this host name is not among http.allowed_hosts";
-                ApiError::new(ErrorKind::Forbidden, message)
-                    .status(StatusCode::FORBIDDEN)
-                    .into_response()
+impl Gate {
+    /// What a connection serves. Not boxed: this runs for every request.
+    pub(super) fn into_service(
+        self,
+    ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static {
+        service_fn(move |request: Request<Incoming>| {
+            let host = match request.uri().host() {
+                Some(host) => Some(host),
+                None => request
+                    .headers()
+                    .get(HOST)
+                    .map(|host| host.to_str().unwrap_or("?")),
             };
-            // Handlers that looked at a view have said its revision; the others get the latest.
-            response
-                .headers_mut()
-                .entry(REVISION)
-                .or_insert_with(|| HeaderValue::from(concord.revision().get()));
-            Ok(response)
+            let answering = self
+                .hosts
+                .allows(host)
+                .then(|| self.router.clone().call(request.map(Body::new)));
+            let concord = self.concord.clone();
+            async move {
+                let mut response = match answering {
+                    Some(answering) => answering.await?,
+                    None => {
+                        let message = "this host name is not among http.allowed_hosts";
+                        ApiError::new(ErrorKind::Forbidden, message).into_response()
+                    }
+                };
+                // Handlers that looked at a view have said its revision; the others get the latest.
+                response
+                    .headers_mut()
+                    .entry(REVISION)
+                    .or_insert_with(|| HeaderValue::from(concord.revision().get()));
+                Ok(response)
+            }
         })
     }
 }

@@ -1,10 +1,11 @@
 //! One key: store, read, remove.
 
-use std::str;
+use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::header::{ACCEPT, IF_NONE_MATCH};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use concord_core::document::Document;
 use concord_core::ids::Revision;
@@ -15,9 +16,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{etag, not_modified, ok, ok_sized, tagged, with_body};
 use super::app::{Consistency, Level, PathKey, Shared, revision, timeout};
-use super::body::{self, MediaType};
+use super::body::{self, Declared, MediaType};
 use super::error::{ApiError, ApiResult};
-use super::later;
+use super::later::Unconditional;
 use super::query::Query;
 use super::record::RecordBody;
 use crate::answer::Entry;
@@ -97,12 +98,12 @@ pub(crate) async fn put(
     State(app): State<Shared>,
     key: PathKey,
     Query(params): Query<PutParams>,
-    headers: HeaderMap,
+    _: Unconditional,
+    declared: Declared,
     body: Body,
 ) -> ApiResult {
-    later::check_conditions(&headers)?;
     let timeout = timeout(&app, params.timeout.as_deref())?;
-    let media_type = body::media_type(&headers)?;
+    let media_type = declared.media_type()?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let mut return_previous = params.return_previous;
     let mut ttl = params.ttl.as_deref().map(body::ttl_text).transpose()?;
@@ -172,7 +173,7 @@ pub(crate) async fn get(
     State(app): State<Shared>,
     key: PathKey,
     Query(params): Query<GetParams>,
-    headers: HeaderMap,
+    wanted: Wanted,
 ) -> ApiResult {
     let mut get = app
         .concord
@@ -189,13 +190,13 @@ pub(crate) async fn get(
     let Some(entry) = &found.data else {
         return Err(ApiError::new(ErrorKind::NotFound, "key not found"));
     };
-    if headers
-        .get(IF_NONE_MATCH)
-        .is_some_and(|known| *known == etag(entry.mod_revision()))
+    if wanted
+        .unless
+        .is_some_and(|known| known == etag(entry.mod_revision()))
     {
         return Ok(not_modified(entry.mod_revision(), found.revision));
     }
-    let response = if wants_raw(&headers) {
+    let response = if wanted.raw {
         raw(entry, found.revision)?
     } else {
         let mut record = RecordBody::of_entry(key.as_bytes(), entry);
@@ -246,9 +247,8 @@ pub(crate) async fn delete(
     State(app): State<Shared>,
     key: PathKey,
     Query(params): Query<DeleteParams>,
-    headers: HeaderMap,
+    _: Unconditional,
 ) -> ApiResult {
-    later::check_conditions(&headers)?;
     let mut delete = app
         .concord
         .delete(&key)
@@ -302,6 +302,27 @@ fn string(raw: &RawValue) -> ApiResult<String> {
 
 fn invalid_value(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorKind::InvalidValue, message)
+}
+
+/// In which form the caller wants the value, if at all. Extracted, so that the headers need
+/// not be copied.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The value alone.
+    raw: bool,
+    /// Not if it is still this version.
+    unless: Option<HeaderValue>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Wanted {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            raw: wants_raw(&parts.headers),
+            unless: parts.headers.get(IF_NONE_MATCH).cloned(),
+        })
+    }
 }
 
 /// Whether the caller wants the value alone. A caller that takes JSON too gets JSON.

@@ -139,7 +139,7 @@ impl Acceptor {
         }
         let connection = self
             .builder
-            .serve_connection(TokioIo::new(stream), self.gate.clone())
+            .serve_connection(TokioIo::new(stream), self.gate.clone().into_service())
             .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use concord_core::ids::Revision;
 use concord_core::limits::HISTORY_PAGE_MAX;
 use concord_core::view::{ChangeKind, Version};
@@ -12,9 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ok, tagged};
 use super::app::{Consistency, Level, PathKey, Shared, revision, timeout};
-use super::body;
+use super::body::{self, Declared};
 use super::error::{ApiError, ApiResult};
-use super::later;
+use super::later::Unconditional;
 use super::query::Query;
 use super::record::{RecordBody, TtlBody};
 use super::scan::Order;
@@ -63,11 +62,11 @@ pub(crate) async fn touch(
     State(app): State<Shared>,
     key: PathKey,
     Query(params): Query<WriteParams>,
-    headers: HeaderMap,
+    _: Unconditional,
+    declared: Declared,
     body: Body,
 ) -> ApiResult {
-    later::check_conditions(&headers)?;
-    body::require_json(&headers)?;
+    declared.require_json()?;
     let timeout = timeout(&app, params.timeout.as_deref())?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let body: TouchBody<'_> = body::json(&bytes)?;
@@ -125,16 +124,16 @@ pub(crate) async fn increment(
     State(app): State<Shared>,
     key: PathKey,
     Query(params): Query<WriteParams>,
-    headers: HeaderMap,
+    _: Unconditional,
+    declared: Declared,
     body: Body,
 ) -> ApiResult {
-    later::check_conditions(&headers)?;
     let timeout = timeout(&app, params.timeout.as_deref())?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let body = if bytes.is_empty() {
         IncrementBody::default()
     } else {
-        body::require_json(&headers)?;
+        declared.require_json()?;
         body::json(&bytes)?
     };
     let delta = match body.delta {
