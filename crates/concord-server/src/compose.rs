@@ -291,6 +291,8 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
         Start::Alone => node.form(StartMode::Alone).boxed().await?,
         Start::Seeds(seeds) => form_later(running, node, StartMode::Seeds(seeds.clone())),
         Start::Join(member) => form_later(running, node, StartMode::Join(member.clone())),
+        // A member asks whom an administrator names; until then this node only listens.
+        Start::Wait => {}
     }
     #[cfg(feature = "http")]
     if let Some(http) = &config.http {

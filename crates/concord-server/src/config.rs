@@ -86,6 +86,8 @@ pub enum Start {
     Seeds(Vec<String>),
     /// It asks the member at this peer address to be let in.
     Join(String),
+    /// It waits until an administrator adds it to a cluster.
+    Wait,
 }
 
 /// Everything that a node is told. Start from [`Config::dev`] or [`Config::at`].
@@ -329,6 +331,13 @@ impl PeerConfig {
     #[must_use]
     pub fn join(mut self, address: impl Into<String>) -> Self {
         self.start = Start::Join(address.into());
+        self
+    }
+
+    /// Waits until an administrator adds it to a cluster.
+    #[must_use]
+    pub fn wait(mut self) -> Self {
+        self.start = Start::Wait;
         self
     }
 

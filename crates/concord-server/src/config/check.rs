@@ -112,7 +112,7 @@ fn check_peers(profile: Profile, peers: &PeerConfig) -> Result<(), ConfigError> 
         return Err(ConfigError::missing("peers.advertise", reason));
     }
     match &peers.start {
-        Start::Alone => {}
+        Start::Alone | Start::Wait => {}
         Start::Join(member) => check_reachable("peers.join", member)?,
         Start::Seeds(seeds) => check_seeds(peers, seeds)?,
     }
@@ -189,7 +189,7 @@ pub(crate) fn peer_secret(peers: &PeerConfig) -> Secret {
 /// Whether no other machine can be a peer: then a secret adds nothing.
 fn is_local(peers: &PeerConfig) -> bool {
     let others: &[String] = match &peers.start {
-        Start::Alone => &[],
+        Start::Alone | Start::Wait => &[],
         Start::Seeds(seeds) => seeds,
         Start::Join(member) => std::slice::from_ref(member),
     };

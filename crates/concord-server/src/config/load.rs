@@ -259,21 +259,36 @@ fn peers(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
         listen,
         advertise: draft.peers_advertise,
         secret: secret(draft.peers_secret, draft.peers_secret_file.as_deref())?,
-        start: start(draft.peers_seeds, draft.peers_join)?,
+        start: start(
+            draft.peers_seeds,
+            draft.peers_join,
+            draft.peers_wait == Some(true),
+        )?,
         plaintext: draft.peers_plaintext.unwrap_or(false),
     }))
 }
 
-fn start(seeds: Option<Vec<String>>, join: Option<String>) -> Result<Start, ConfigError> {
-    match (seeds, join) {
-        (Some(_), Some(_)) => Err(ConfigError::contradiction(
+fn start(seeds: Option<Vec<String>>, join: Option<String>, wait: bool) -> Result<Start, ConfigError> {
+    match (seeds, join, wait) {
+        (Some(_), Some(_), _) => Err(ConfigError::contradiction(
             "peers.join",
             "cannot be together with",
             "peers.seeds",
         )),
-        (Some(seeds), None) => Ok(Start::Seeds(seeds)),
-        (None, Some(member)) => Ok(Start::Join(member)),
-        (None, None) => Ok(Start::Alone),
+        (Some(_), None, true) => Err(ConfigError::contradiction(
+            "peers.wait",
+            "cannot be together with",
+            "peers.seeds",
+        )),
+        (None, Some(_), true) => Err(ConfigError::contradiction(
+            "peers.wait",
+            "cannot be together with",
+            "peers.join",
+        )),
+        (Some(seeds), None, false) => Ok(Start::Seeds(seeds)),
+        (None, Some(member), false) => Ok(Start::Join(member)),
+        (None, None, true) => Ok(Start::Wait),
+        (None, None, false) => Ok(Start::Alone),
     }
 }
 

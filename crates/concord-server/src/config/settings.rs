@@ -31,6 +31,7 @@ pub(super) struct Draft {
     pub(super) peers_advertise: Option<String>,
     pub(super) peers_seeds: Option<Vec<String>>,
     pub(super) peers_join: Option<String>,
+    pub(super) peers_wait: Option<bool>,
     pub(super) peers_secret: Option<Secret>,
     pub(super) peers_secret_file: Option<String>,
     pub(super) peers_plaintext: Option<bool>,
@@ -70,7 +71,7 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-static SETTINGS: [Setting; 29] = [
+static SETTINGS: [Setting; 30] = [
     Setting {
         key: "profile",
         about: "dev or prod: which defaults apply",
@@ -189,7 +190,7 @@ static SETTINGS: [Setting; 29] = [
         read: |draft, raw| set(&mut draft.peers_seeds, raw.list()),
         show: |config| match &config.peers.as_ref()?.start {
             Start::Seeds(seeds) => Some(list(seeds)),
-            Start::Alone | Start::Join(_) => None,
+            Start::Alone | Start::Join(_) | Start::Wait => None,
         },
     },
     Setting {
@@ -198,8 +199,14 @@ static SETTINGS: [Setting; 29] = [
         read: |draft, raw| set(&mut draft.peers_join, raw.text()),
         show: |config| match &config.peers.as_ref()?.start {
             Start::Join(address) => Some(text(address)),
-            Start::Alone | Start::Seeds(_) => None,
+            Start::Alone | Start::Seeds(_) | Start::Wait => None,
         },
+    },
+    Setting {
+        key: "peers.wait",
+        about: "wait until an administrator adds this node to a cluster",
+        read: |draft, raw| set(&mut draft.peers_wait, raw.boolean()),
+        show: |config| (config.peers.as_ref()?.start == Start::Wait).then(|| "true".to_owned()),
     },
     Setting {
         key: "peers.secret",

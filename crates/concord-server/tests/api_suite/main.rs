@@ -13,6 +13,7 @@ mod cluster;
 mod contract;
 mod door;
 mod lifecycle;
+mod membership;
 mod protocol;
 mod wire;
 
