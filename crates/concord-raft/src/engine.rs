@@ -22,7 +22,7 @@ use futures::future::BoxFuture;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
 use openraft::impls::OneshotResponder;
-use openraft::metrics::RaftMetrics;
+use openraft::metrics::{RaftMetrics, RaftServerMetrics};
 use openraft::raft::ReadPolicy;
 use openraft::type_config::alias::{OneshotReceiverOf, WatchReceiverOf};
 use parking_lot::Mutex;
@@ -51,7 +51,10 @@ pub(crate) struct Engine<M: Machine> {
     views: Views<M::View>,
     deadline: Arc<Deadline>,
     leadership: watch::Sender<Leadership>,
+    /// Changes with every entry.
     metrics: WatchReceiverOf<TypeConfig<M>, RaftMetrics<TypeConfig<M>>>,
+    /// Changes with votes and memberships only.
+    server: WatchReceiverOf<TypeConfig<M>, RaftServerMetrics<TypeConfig<M>>>,
 }
 
 /// Seeds for the randomness of tasks that openraft spawns: each use another one, all of
@@ -115,7 +118,7 @@ impl<M: Machine> Engine<M> {
 
     /// The effective membership, which may not be committed yet.
     pub(crate) fn membership(&self) -> Arc<StoredMembership> {
-        Arc::clone(&self.metrics.borrow_watched().membership_config)
+        Arc::clone(&self.server.borrow_watched().membership_config)
     }
 
     /// How long no leader was heard of, or, if this node leads, no quorum.
@@ -134,6 +137,25 @@ impl<M: Machine> Engine<M> {
     /// Waits until openraft's metrics meet a condition, or the node stops.
     pub(crate) async fn until(&self, condition: impl Fn(&RaftMetrics<TypeConfig<M>>) -> bool) -> bool {
         let mut metrics = self.metrics.clone();
+        loop {
+            if condition(&metrics.borrow_watched()) {
+                return true;
+            }
+            if metrics.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+}
+
+impl<M: Machine> Engine<M> {
+    /// As [`Engine::until`], for conditions on votes and memberships: cheap to wait for
+    /// while entries flow.
+    pub(crate) async fn until_server(
+        &self,
+        condition: impl Fn(&RaftServerMetrics<TypeConfig<M>>) -> bool,
+    ) -> bool {
+        let mut metrics = self.server.clone();
         loop {
             if condition(&metrics.borrow_watched()) {
                 return true;

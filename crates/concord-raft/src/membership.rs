@@ -17,6 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use crate::bootstrap::Formation;
@@ -62,7 +64,13 @@ impl<M: Machine> Members<M> {
     }
 
     /// Makes a change, wherever the leader is.
-    pub(crate) async fn change(&self, change: MembershipChange) -> MembershipAnswer {
+    // Boxed, like everything that runs far into openraft: its futures nest so deeply that
+    // the compiler gives up on those who embed them.
+    pub(crate) fn change(&self, change: MembershipChange) -> BoxFuture<'_, MembershipAnswer> {
+        self.change_anywhere(change).boxed()
+    }
+
+    async fn change_anywhere(&self, change: MembershipChange) -> MembershipAnswer {
         if self.formation.identity().cluster_id.is_none() {
             return Err(MembershipError::NoCluster);
         }
@@ -168,7 +176,7 @@ impl<M: Machine> Members<M> {
         loop {
             let half_way = self
                 .engine
-                .until(|metrics| {
+                .until_server(|metrics| {
                     let effective = &metrics.membership_config;
                     metrics.state == openraft::ServerState::Leader
                         && effective.membership().get_joint_config().len() > 1

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use concord_core::ids::LogIndex;
 use concord_core::machine::Machine;
+use futures::FutureExt;
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -76,9 +77,10 @@ pub(crate) async fn start<M: Machine>(
             opened.log,
             machine,
         ))
+        .boxed()
         .await
         .map_err(|fatal| start_error(stop, &fatal))?;
-    let metrics = raft.metrics();
+    let (metrics, server) = (raft.metrics(), raft.server_metrics());
     let engine = Arc::new(Engine {
         node_id,
         raft,
@@ -92,6 +94,7 @@ pub(crate) async fn start<M: Machine>(
         deadline,
         leadership: watch::Sender::new(Leadership::default()),
         metrics,
+        server,
     });
     let health = opened.log_handle.health();
     tokio::spawn(watcher::run(Arc::clone(&engine), health));

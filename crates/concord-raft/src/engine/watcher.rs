@@ -1,5 +1,8 @@
 //! Follows openraft: passes on who leads and where members are, and notices when it, the
 //! log or this node's membership ends.
+//!
+//! It follows the metrics that change with votes and memberships only, not those that
+//! change with every entry: it runs beside the write path.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use concord_core::machine::Machine;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
-use openraft::metrics::RaftMetrics;
+use openraft::metrics::RaftServerMetrics;
 use tokio::sync::watch;
 
 use super::Engine;
@@ -21,8 +24,8 @@ use crate::types::{Peer, TypeConfig};
 
 /// Runs until the node stops.
 pub(super) async fn run<M: Machine>(engine: Arc<Engine<M>>, mut health: watch::Receiver<LogHealth>) {
-    let mut metrics = engine.metrics.clone();
-    let mut log_open = true;
+    let mut metrics = engine.server.clone();
+    let (mut log_open, mut core_open) = (true, true);
     loop {
         let now = metrics.borrow_watched().clone();
         // The log first: openraft stops because of it, and says less about it.
@@ -30,6 +33,9 @@ pub(super) async fn run<M: Machine>(engine: Arc<Engine<M>>, mut health: watch::R
             engine.stop.set(StopReason::Storage {
                 reason: error.to_string(),
             });
+        }
+        if !core_open {
+            engine.stop.set(engine.core_ended());
         }
         engine.observe(&now);
         if engine.stop.reason().is_some() {
@@ -41,28 +47,30 @@ pub(super) async fn run<M: Machine>(engine: Arc<Engine<M>>, mut health: watch::R
         tokio::select! {
             biased;
             changed = health.changed(), if log_open => log_open = changed.is_ok(),
-            changed = metrics.changed() => if changed.is_err() {
-                engine.stop.set(StopReason::Shutdown);
-            },
+            changed = metrics.changed(), if core_open => core_open = changed.is_ok(),
             _ = engine.stop.stopped() => {}
         }
     }
 }
 
 impl<M: Machine> Engine<M> {
-    fn observe(&self, now: &RaftMetrics<TypeConfig<M>>) {
-        if let Err(fatal) = &now.running_state {
-            self.stop.set(match fatal {
-                Fatal::StorageError(error) => StopReason::Storage {
-                    reason: error.to_string(),
-                },
-                Fatal::Panicked => StopReason::Defect {
-                    reason: fatal.to_string(),
-                },
-                Fatal::Stopped => StopReason::Shutdown,
-            });
-            return;
+    /// Why openraft ended.
+    fn core_ended(&self) -> StopReason {
+        match self.metrics().running_state {
+            Err(Fatal::StorageError(error)) => StopReason::Storage {
+                reason: error.to_string(),
+            },
+            Err(Fatal::Stopped) => StopReason::Shutdown,
+            Err(Fatal::Panicked) => StopReason::Defect {
+                reason: Fatal::<TypeConfig<M>>::Panicked.to_string(),
+            },
+            Ok(()) => StopReason::Defect {
+                reason: "it ended without a reason".to_owned(),
+            },
         }
+    }
+
+    fn observe(&self, now: &RaftServerMetrics<TypeConfig<M>>) {
         let peers: BTreeMap<u64, Peer> = now
             .membership_config
             .nodes()
@@ -84,7 +92,7 @@ impl<M: Machine> Engine<M> {
         }
     }
 
-    fn leadership_of(&self, now: &RaftMetrics<TypeConfig<M>>) -> Leadership {
+    fn leadership_of(&self, now: &RaftServerMetrics<TypeConfig<M>>) -> Leadership {
         let leader = match now.current_leader {
             Some(id) if id == self.node_id.get() => {
                 (now.state == ServerState::Leader).then_some(LeaderRef::Local)
@@ -98,7 +106,7 @@ impl<M: Machine> Engine<M> {
             None => None,
         };
         Leadership {
-            term: Term::new(now.current_term),
+            term: Term::new(now.vote.leader_id.term),
             leader,
         }
     }

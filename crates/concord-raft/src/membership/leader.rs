@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
+use futures::FutureExt;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::metrics::RaftMetrics;
 use openraft::raft::Precondition;
@@ -339,6 +340,7 @@ impl<M: Machine> Members<M> {
             .engine
             .seeds
             .scope(async move { raft.change_membership_if(change, retain, [unchanged]).await })
+            .boxed()
             .await;
         match changed {
             Ok(_) => Ok(()),

@@ -56,7 +56,7 @@ async fn open_votes<M: Machine>(inner: Arc<Inner<M>>) {
     let engine = &inner.engine;
     let began = Instant::now();
     let own = engine.node_id.get();
-    let known = engine.until(|metrics| metrics.membership_config.log_id().is_some());
+    let known = engine.until_server(|metrics| metrics.membership_config.log_id().is_some());
     // Without a membership there is nobody to vote for, but it may come any time.
     let membership_known = tokio::time::timeout(inner.config.timing.election_max, known)
         .await
