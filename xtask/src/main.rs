@@ -31,7 +31,8 @@ Developer commands of Concord. Usage: cargo xtask COMMAND
   deps                      which crate may use what, licences, sources
   sim [--seed N | --seeds N | --minutes M]
                             the simulated cluster: committed seeds, then fresh ones
-  golden [--update]         golden files and the hashes of formats in documents
+  golden [--update] [--hashes]
+                            the hashes of formats in documents, and golden files
   bench [CRITERION ARGS]    the criterion benches
   cluster [--nodes 3] [--base-port 4001] [--dir DIR] [--release] [--restart]
                             a cluster of real processes on this machine, until Ctrl-C

@@ -13,8 +13,24 @@ use crate::Failure;
 const PREFIX: &str = "<!-- format ";
 const SUFFIX: &str = " -->";
 
-/// Code that defines stored or sent bytes: each file below must be in some document.
-const FORMAT_CODE: [&str; 0] = [];
+/// Code that defines stored or sent bytes: each file here, or below here, must be in some document.
+const FORMAT_CODE: [&str; 15] = [
+    "crates/concord-core/src/codec/batch.rs",
+    "crates/concord-core/src/codec/command.rs",
+    "crates/concord-core/src/codec/reply.rs",
+    "crates/concord-core/src/codec/snapshot.rs",
+    "crates/concord-core/src/codec/snapshot/",
+    "crates/concord-core/src/record/cell.rs",
+    "crates/concord-net/src/frame.rs",
+    "crates/concord-net/src/hello.rs",
+    "crates/concord-net/src/proof.rs",
+    "crates/concord-raft/src/log/record.rs",
+    "crates/concord-raft/src/message/",
+    "crates/concord-raft/src/proposer/frame.rs",
+    "crates/concord-raft/src/read/message.rs",
+    "crates/concord-raft/src/small_file.rs",
+    "crates/concord-raft/src/snapshot_store/format.rs",
+];
 
 /// The rule.
 pub(super) fn hashes_match(tree: &Tree) -> Vec<Finding> {

@@ -1,3 +1,5 @@
+//! The load engine against sessions that stall or answer wrongly.
+
 use clap::Parser;
 
 use super::*;
@@ -34,6 +36,7 @@ impl Session for StallSession {
     async fn put(&mut self, _: &KeySpace, _: usize, _: &[u8]) -> Result<(), String> {
         self.operations += 1;
         if self.operations == 50 && !self.stalled.swap(true, Ordering::Relaxed) {
+            // tidy-allow(sleep): the stall is what the test is about.
             tokio::time::sleep(self.stall).await;
         }
         if self.wrong {

@@ -1,3 +1,5 @@
+//! Frames: committed bytes, bytes in pieces, bytes of strangers.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

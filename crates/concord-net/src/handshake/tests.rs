@@ -1,3 +1,5 @@
+//! The handshake over an in-memory pipe, with honest and with hostile ends.
+
 use std::future::Future;
 
 use concord_raft::ports::Lane;

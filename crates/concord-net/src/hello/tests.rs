@@ -1,3 +1,5 @@
+//! Hellos: committed bytes, versions, mutations.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -35,6 +35,7 @@ pub(crate) fn config() -> NetConfig {
 pub(crate) async fn wait_until(condition: impl Fn() -> bool) {
     let all = async {
         while !condition() {
+            // tidy-allow(sleep): looks at state of other tasks that announce nothing.
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
