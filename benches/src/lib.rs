@@ -1,4 +1,5 @@
 //! Benchmarks and the load generator.
 
+pub mod fixture;
 pub mod load;
 pub mod random;
