@@ -119,6 +119,13 @@ pub enum MembershipError {
         /// How far it may be.
         limit_entries: u64,
     },
+    /// The member has not answered the leader lately, so it cannot vote or lead. Nothing
+    /// was written; retry when it is back.
+    #[error("node {node} does not answer the leader")]
+    Silent {
+        /// The member.
+        node: NodeId,
+    },
     /// Another change is under way. Nothing was written; retry later.
     #[error("another membership change is under way")]
     InProgress,
@@ -138,9 +145,11 @@ impl MembershipError {
     /// What the caller can do about it.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoCluster | Self::NotCaughtUp { .. } | Self::InProgress | Self::NoLeader => {
-                ErrorKind::Retry
-            }
+            Self::NoCluster
+            | Self::NotCaughtUp { .. }
+            | Self::Silent { .. }
+            | Self::InProgress
+            | Self::NoLeader => ErrorKind::Retry,
             Self::Invalid { .. } => ErrorKind::Invalid,
             Self::UnknownNode { .. } => ErrorKind::NotFound,
             Self::Conflict { .. } => ErrorKind::Conflict,

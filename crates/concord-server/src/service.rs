@@ -237,6 +237,9 @@ impl From<MembershipError> for Error {
                 Self::new(ErrorKind::NotFound, message).with("node_id", node.get())
             }
             MembershipError::Conflict { .. } => Self::new(ErrorKind::AlreadyExists, message),
+            MembershipError::Silent { node } => {
+                Self::new(ErrorKind::NotReady, message).with("node_id", node.get())
+            }
             MembershipError::NotCaughtUp {
                 node,
                 lag_entries,

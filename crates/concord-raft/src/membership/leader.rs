@@ -141,11 +141,7 @@ impl<M: Machine> Members<M> {
             });
         }
         if !self.answers(&metrics, node.get()) {
-            return Err(MembershipError::NotCaughtUp {
-                node,
-                lag_entries,
-                limit_entries: 0,
-            });
+            return Err(MembershipError::Silent { node });
         }
         Ok(true)
     }
@@ -252,7 +248,10 @@ impl<M: Machine> Members<M> {
                 .ok_or_else(|| invalid("no other voter answers"))?,
         };
         let lag_entries = lag_of(&metrics, target);
-        if lag_entries > limits::PROMOTE_LAG_MAX || !self.answers(&metrics, target.get()) {
+        if !self.answers(&metrics, target.get()) {
+            return Err(MembershipError::Silent { node: target });
+        }
+        if lag_entries > limits::PROMOTE_LAG_MAX {
             let limit_entries = limits::PROMOTE_LAG_MAX;
             return Err(MembershipError::NotCaughtUp {
                 node: target,

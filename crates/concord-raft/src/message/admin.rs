@@ -320,6 +320,10 @@ impl Body for MembershipAnswer {
                 out.u8(8);
                 out.u64(*waited_ms);
             }
+            MembershipError::Silent { node } => {
+                out.u8(9);
+                out.u64(node.get());
+            }
             // The other node stopped, not the one that asked: it may look for a new leader.
             MembershipError::Stopped(_) => out.u8(2),
         }
@@ -347,6 +351,9 @@ impl Body for MembershipAnswer {
             7 => MembershipError::InProgress,
             8 => MembershipError::OutcomeUnknown {
                 waited_ms: reader.u64()?,
+            },
+            9 => MembershipError::Silent {
+                node: read_node(reader)?,
             },
             _ => return Err(reader.error("unknown membership error")),
         };

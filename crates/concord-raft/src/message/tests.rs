@@ -178,6 +178,7 @@ proptest! {
             MembershipError::Conflict { reason: "b".to_owned() },
             MembershipError::NotCaughtUp { node, lag_entries: 2, limit_entries: 1 },
             MembershipError::InProgress,
+            MembershipError::Silent { node },
             MembershipError::OutcomeUnknown { waited_ms: 4 },
         ] {
             round_trip::<MembershipAnswer>(Kind::Membership, &Err(error));

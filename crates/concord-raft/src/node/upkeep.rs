@@ -141,6 +141,11 @@ async fn notice_removal<M: Machine>(inner: Arc<Inner<M>>) {
             _ = inner.engine.stop.stopped() => return,
             () = tokio::time::sleep(pause) => {}
         }
+        let leads = inner.engine.metrics().state == openraft::ServerState::Leader;
+        if inner.engine.roster.is_removed(inner.engine.node_id) && !leads {
+            inner.engine.stop.set(StopReason::Removed);
+            return;
+        }
         let belongs = inner.formation.identity().cluster_id.is_some();
         if belongs && inner.engine.silence() >= pause && is_removed_elsewhere(&inner).await {
             inner.engine.stop.set(StopReason::Removed);
