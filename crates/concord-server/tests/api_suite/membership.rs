@@ -39,6 +39,7 @@ async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn()
             if let Some(answer) = ask().await {
                 return answer;
             }
+            // tidy-allow(sleep): looks at the status of nodes, which announces nothing.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
