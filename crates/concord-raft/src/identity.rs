@@ -71,11 +71,14 @@ impl DataDirectory {
     ) -> Result<Self, StorageError> {
         disk.create_dir_all(root)
             .map_err(|e| StorageError::io("create directory", root, 0, e))?;
-        let lock = disk.lock(&root.join(LOCK)).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => StorageError::Locked {
-                directory: root.to_path_buf(),
-            },
-            _ => StorageError::io("lock", &root.join(LOCK), 0, error),
+        let lock = disk.lock(&root.join(LOCK)).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                StorageError::Locked {
+                    directory: root.to_path_buf(),
+                }
+            } else {
+                StorageError::io("lock", &root.join(LOCK), 0, error)
+            }
         })?;
         let identity = match read_identity(&*disk, root)? {
             Some(identity) => identity,

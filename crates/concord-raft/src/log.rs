@@ -27,6 +27,8 @@ mod scan;
 mod segment;
 mod state;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

@@ -4,6 +4,12 @@
 //! identity must also still be written as the same bytes: a change of the format needs a
 //! new version. (Not so the snapshot: another release of zstd may compress better.)
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where its assumptions do"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

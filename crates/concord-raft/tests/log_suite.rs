@@ -2,6 +2,12 @@
 //! tasks and a simulated disk, with segments so small and a memory so short that the
 //! suite's entries come from several files. The state machine is a stand-in.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where its assumptions do"
+)]
+
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -50,7 +50,7 @@ pub(super) struct Recovered {
     /// The frames that nobody vouches for.
     unvouched: VecDeque<Place>,
     /// Where what is left of torn frames ends.
-    torn: Option<u64>,
+    pub(super) torn: Option<u64>,
 }
 
 /// Where a frame is.

@@ -17,7 +17,7 @@ pub(super) const HEADER_BYTES: u64 = 512;
 /// The frame that ends a segment; its room is kept free.
 pub(super) const END_BYTES: u64 = (record::FRAME_HEADER_BYTES + record::RECORD_HEADER_BYTES + 4) as u64;
 const EXTENSION: &str = ".wal";
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 /// Zeros are flushed this often, so that the log's own syncs find little to wait for.
 const SYNC_EVERY_BYTES: u64 = 4 << 20;
 
@@ -199,7 +199,7 @@ fn encode_header(store_id: u128, number: u64, bytes: u64) -> Vec<u8> {
     let checksum = crc32c::crc32c_append(crc32c::crc32c(&covered), &rest);
     covered.extend_from_slice(&checksum.to_le_bytes());
     covered.extend_from_slice(&rest);
-    covered.resize(ZEROS.len().min(512), 0);
+    covered.resize(512, 0);
     covered
 }
 

@@ -8,6 +8,12 @@
 //! or damaged; each copy is opened and compared with a model. Each test prints how many
 //! images it tried and asserts a floor.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops where its assumptions do"
+)]
+
 mod crashes;
 mod damage;
 mod faults;

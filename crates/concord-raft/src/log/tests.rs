@@ -1,0 +1,159 @@
+//! What can only be seen from inside the log: what a recovery would still have to do.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::record::{FrameHeader, Seed};
+use super::segment::HEADER_BYTES;
+use super::{Host, LogOptions, LogStore, open, recover};
+use crate::ports::Disk;
+use crate::sim_disk::SimDisk;
+use crate::types::{EncodedBatch, Entry, Payload, Vote, log_id};
+
+const DIRECTORY: &str = "/log";
+
+fn options() -> LogOptions {
+    let mut options = LogOptions::new(5, 64 << 10);
+    options.host = Host::Task;
+    options.tail_bytes = 0;
+    options
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+async fn append(store: &mut LogStore, entries: Vec<Entry>) {
+    let (done, durable) = tokio::sync::oneshot::channel();
+    let done = Box::new(move |outcome| done.send(outcome).unwrap());
+    store.append_entries(entries, done).await.unwrap();
+    durable.await.unwrap().unwrap();
+}
+
+fn entry(index: u64, bytes: usize) -> Entry {
+    let payload = Payload::Normal(EncodedBatch::new(Bytes::from(vec![b'x'; bytes])));
+    Entry {
+        log_id: log_id(1, index),
+        payload,
+    }
+}
+
+/// Two frames were written without a sync between them; the second reached the disk, the
+/// first did not. Both are void. If the second were left lying there, a new frame of the
+/// first one's length would lead up to it, and it would be taken up.
+#[test]
+fn a_whole_frame_behind_a_torn_one_is_wiped_out() {
+    let disk = SimDisk::new(1);
+    let path = super::segment::path(Path::new(DIRECTORY), 1);
+    block_on(async {
+        let (mut store, _handle) = open(Path::new(DIRECTORY), options(), Arc::new(disk.clone())).unwrap();
+        store.set_vote(Vote::new(1, 1)).await.unwrap();
+    });
+    let recovered = recover::recover(&as_dyn(&disk), Path::new(DIRECTORY), &options()).unwrap();
+    let (end, sequence) = (recovered.offset, recovered.sequence);
+    // A frame without records that follows one of 64 bytes which is not there.
+    let header = FrameHeader {
+        sequence: sequence + 2,
+        durable: sequence,
+        payload_bytes: 0,
+        records: 0,
+    };
+    let mut bytes = disk.contents(&path).unwrap();
+    let at = usize::try_from(end).unwrap() + 64;
+    bytes[at..at + 32].copy_from_slice(&header.encode(Seed::new(5, 1), end + 64));
+    disk.set_contents(&path, &bytes);
+
+    let recovered = recover::recover(&as_dyn(&disk), Path::new(DIRECTORY), &options()).unwrap();
+    assert!(recovered.offset == end && recovered.torn.is_some_and(|torn| torn > end + 64));
+    recover::repair(&disk, Path::new(DIRECTORY), &recovered).unwrap();
+    let recovered = recover::recover(&as_dyn(&disk), Path::new(DIRECTORY), &options()).unwrap();
+    assert_eq!((recovered.offset, recovered.torn), (end, None));
+}
+
+fn as_dyn(disk: &SimDisk) -> Arc<dyn Disk> {
+    Arc::new(disk.clone())
+}
+
+/// Entries are void from the moment they are truncated, whether they are read from memory,
+/// through positions that the writer has not revised yet, or after a restart.
+#[test]
+fn truncated_entries_are_never_read_again() {
+    let disk = SimDisk::new(1);
+    block_on(async {
+        let (mut store, _handle) = open(Path::new(DIRECTORY), options(), as_dyn(&disk)).unwrap();
+        append(&mut store, (0..300).map(|index| entry(index, 100)).collect()).await;
+        append(&mut store, (300..400).map(|index| entry(index, 100)).collect()).await;
+        store.truncate(Some(log_id(1, 249))).await.unwrap();
+        assert_eq!(store.reader().entries(240..).await.unwrap().len(), 10);
+        let anew: Vec<Entry> = (250..500)
+            .map(|index| Entry {
+                log_id: log_id(2, index),
+                ..entry(index, 90)
+            })
+            .collect();
+        append(&mut store, anew.clone()).await;
+        let read = store.reader().entries(245..).await.unwrap();
+        assert_eq!(read.len(), 255);
+        assert_eq!(read[5..], anew);
+    });
+    block_on(async {
+        let (store, _handle) = open(Path::new(DIRECTORY), options(), as_dyn(&disk)).unwrap();
+        let read = store.reader().entries(..).await.unwrap();
+        assert!(
+            read.iter()
+                .all(|entry| entry.log_id.leader_id.term == 1 + u64::from(entry.log_id.index >= 250))
+        );
+        assert_eq!(read.len(), 500);
+    });
+}
+
+/// Old segments go, from the first, and take their space with them.
+#[test]
+fn purging_removes_whole_segments_and_survives_a_restart() {
+    let disk = SimDisk::new(1);
+    let segments = |disk: &SimDisk| disk.paths().len();
+    block_on(async {
+        let (mut store, _handle) = open(Path::new(DIRECTORY), options(), as_dyn(&disk)).unwrap();
+        store.set_vote(Vote::new(7, 3)).await.unwrap();
+        for index in 0..400 {
+            append(&mut store, vec![entry(index, 1_000)]).await;
+        }
+        let before = segments(&disk);
+        store.purge_upto(log_id(1, 390)).await.unwrap();
+        append(&mut store, vec![entry(400, 10)]).await;
+        assert!(
+            before >= 7 && segments(&disk) == 2,
+            "{before} then {}",
+            segments(&disk)
+        );
+    });
+    block_on(async {
+        let (store, _handle) = open(Path::new(DIRECTORY), options(), as_dyn(&disk)).unwrap();
+        let reader = store.reader();
+        assert_eq!(reader.vote(), Some(Vote::new(7, 3)), "the vote was carried on");
+        assert_eq!(reader.ends(), (Some(log_id(1, 390)), Some(log_id(1, 400))));
+        assert_eq!(store.reader().entries(..).await.unwrap().len(), 10);
+    });
+}
+
+/// One read stays within its budget, and gives out one entry however large it is.
+#[test]
+fn a_limited_read_gives_at_least_one_entry() {
+    let disk = SimDisk::new(1);
+    block_on(async {
+        let mut options = LogOptions::new(5, 16 << 20);
+        options.host = Host::Task;
+        let (mut store, _handle) = open(Path::new(DIRECTORY), options, as_dyn(&disk)).unwrap();
+        append(&mut store, (0..6).map(|index| entry(index, 900 << 10)).collect()).await;
+        append(&mut store, vec![entry(6, 5 << 20)]).await;
+        assert_eq!(store.reader().some_entries(0..).await.unwrap().len(), 2);
+        assert_eq!(store.reader().some_entries(6..).await.unwrap().len(), 1);
+        assert_eq!(store.reader().entries(..).await.unwrap().len(), 7);
+    });
+    assert_eq!(HEADER_BYTES, 512);
+}
