@@ -53,6 +53,9 @@ pub(crate) struct Formation<M: Machine> {
     address: Option<String>,
     mode: RwLock<Option<StartMode>>,
     formed: watch::Sender<bool>,
+    /// Held while forming: two attempts at once could initialise one round after promising
+    /// the next (I14).
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Why one attempt did not succeed.
@@ -95,6 +98,7 @@ impl<M: Machine> Formation<M> {
             address,
             mode: RwLock::new(None),
             formed: watch::Sender::new(formed),
+            turn: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -132,6 +136,7 @@ impl<M: Machine> Formation<M> {
     /// Makes the node part of a cluster; at once if it is.
     pub(crate) async fn form(&self, mode: StartMode) -> Result<(), StartError> {
         let mode = self.check_mode(mode)?;
+        let _turn = self.turn.lock().await;
         *self.mode.write() = Some(mode.clone());
         if *self.formed.borrow() {
             return Ok(());

@@ -88,6 +88,30 @@ async fn forming_again_changes_nothing() {
     assert_eq!(cluster.node(0).status().members.len(), 3);
 }
 
+/// I14: asking twice at once is as good as once.
+#[tokio::test(start_paused = true)]
+async fn forming_twice_at_once_forms_one_cluster() {
+    let mut cluster = Cluster::new(3);
+    let mode = cluster.seeds();
+    for n in 0..3 {
+        cluster.start(n).await.unwrap();
+    }
+    let forming = (0..6).map(|n| {
+        let (node, mode) = (cluster.node(n % 3).clone(), mode.clone());
+        async move { node.form(mode).await }
+    });
+    for formed in futures::future::join_all(forming).await {
+        formed.unwrap();
+    }
+    cluster.leader().await;
+    let statuses = cluster.statuses();
+    assert!(
+        statuses
+            .iter()
+            .all(|status| status.cluster_id == statuses[0].cluster_id)
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn seeds_with_different_lists_are_told_so() {
     let mut cluster = Cluster::new(3);
