@@ -426,6 +426,7 @@ fn a_scan_of_many_pages_is_one_cut() {
                 .map(|record| (record.key.to_string(), record.value.clone())),
         );
         let Some(next) = page.next else { break };
+        assert!(seen.len() <= 10, "a scan ends");
         request.after = Some(next);
         for n in 0..10 {
             log.put(&format!("k{n}"), "new");

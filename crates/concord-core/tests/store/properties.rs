@@ -255,6 +255,7 @@ fn scan(
         assert_eq!(page.revision, revision);
         assert!(page.records.len() <= limit);
         records.extend(page.records);
+        assert!(records.len() <= KEYS.len(), "a scan ends");
         let Some(next) = page.next else { return records };
         request.after = Some(ScanPosition::decode(&next.encode()).unwrap());
         request.revision = None;
@@ -362,6 +363,7 @@ fn history(view: &ReadView, key: &[u8], direction: Direction, limit: usize) -> V
     loop {
         let page = view.history(&request).unwrap();
         versions.extend(page.versions);
+        assert!(versions.len() <= 1_000, "a listing ends");
         let Some(next) = page.next else { return versions };
         request.after = Some(next);
     }
