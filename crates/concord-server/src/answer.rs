@@ -33,6 +33,15 @@ impl<T> Answer<T> {
     }
 }
 
+impl Answer<Option<Entry>> {
+    /// How long the key that was found has left, at the moment that the answer shows.
+    pub fn remaining(&self) -> Option<Remaining> {
+        self.data
+            .as_ref()
+            .map(|entry| Remaining::until(entry.expires_at(), self.now))
+    }
+}
+
 impl<T> Deref for Answer<T> {
     type Target = T;
 

@@ -37,7 +37,7 @@ use concord_raft::NodeStatus;
 pub use self::cluster::Readiness;
 pub use self::convert::IntoValue;
 pub use self::operation::Operation;
-pub use self::read::{Exists, Get, GetTtl, History, HistoryEntries};
+pub use self::read::{Exists, Get, GetDoc, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};
 pub use self::write::{Compact, Delete, Increment, Put, Touch};
 

@@ -39,8 +39,8 @@ mod service;
 pub use answer::{Answer, Deleted, Entry, Incremented, Remaining, Touched, Written};
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::{
-    Compact, Concord, Delete, Exists, Get, GetTtl, History, HistoryEntries, Increment, IntoValue, Operation,
-    Page, Put, Readiness, Scan, Touch,
+    Compact, Concord, Delete, Exists, Get, GetDoc, GetTtl, History, HistoryEntries, Increment, IntoValue,
+    Operation, Page, Put, Readiness, Scan, Touch,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LogIndex, NodeId, Revision, Term, Timestamp};

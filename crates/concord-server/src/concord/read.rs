@@ -1,19 +1,23 @@
 //! Reads of one key.
 
 use std::future::IntoFuture;
+use std::marker::PhantomData;
 use std::time::Duration;
 
+use bytes::Bytes;
 use concord_auth::ReadAction;
 use concord_core::ids::Revision;
 use concord_core::key::{Key, check_key};
 use concord_core::limits;
 use concord_core::view::{Direction, HistoryRequest, ReadView, Version};
 use concord_raft::ReadConsistency;
+use serde::de::DeserializeOwned;
 
 use super::Concord;
 use super::operation::Operation;
 use crate::answer::{Answer, Entry, Remaining};
 use crate::error::{Error, ErrorKind};
+use crate::json::document_to_json;
 use crate::service::{ReadPlan, Snapshot, permit};
 
 impl Concord {
@@ -34,6 +38,30 @@ impl Concord {
             key,
             revision: None,
             plan: self.read_plan(),
+        }
+    }
+
+    /// Reads a key whose value is a document, as a `T`. Errors and consistency as
+    /// [`Concord::get`]; `invalid_value` if it is no document or not a `T`.
+    ///
+    /// ```no_run
+    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct User {
+    ///     name: String,
+    ///     age: u8,
+    /// }
+    ///
+    /// db.put_doc("user:1", &User { name: "Ada".to_owned(), age: 36 }).await?;
+    /// let user = db.get_doc::<User>("user:1").await?.into_inner();
+    /// assert_eq!(user.map(|user| user.age), Some(36));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn get_doc<T>(&self, key: impl AsRef<[u8]>) -> GetDoc<'_, T> {
+        GetDoc {
+            get: self.get(Bytes::copy_from_slice(key.as_ref())),
+            document: PhantomData,
         }
     }
 
@@ -184,6 +212,46 @@ impl<'a, K: AsRef<[u8]> + Send + 'a> IntoFuture for Get<'a, K> {
     fn into_future(self) -> Self::IntoFuture {
         self.answer(|entry, _| entry)
     }
+}
+
+/// A read of a typed document to be awaited: see [`Concord::get_doc`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct GetDoc<'a, T> {
+    get: Get<'a, Bytes>,
+    document: PhantomData<fn() -> T>,
+}
+
+impl<T> GetDoc<'_, T> {
+    read_options!(get.plan);
+
+    /// Reads the key as it was at this revision.
+    pub fn revision(mut self, revision: Revision) -> Self {
+        self.get = self.get.revision(revision);
+        self
+    }
+}
+
+impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for GetDoc<'a, T> {
+    type Output = Result<Answer<Option<T>>, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Operation::waiting(async move {
+            let found = self.get.await?;
+            let document = found.data.as_ref().map(typed).transpose()?;
+            Ok(Answer::new(document, found.revision, found.now))
+        })
+    }
+}
+
+fn typed<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
+    let invalid = |reason: String| Error::new(ErrorKind::InvalidValue, reason);
+    let document = entry
+        .document()
+        .ok_or_else(|| invalid(format!("the value is not a document but {}", entry.format())))?;
+    serde_json::from_str(&document_to_json(&document))
+        .map_err(|error| invalid(format!("the document is of another shape: {error}")))
 }
 
 /// An existence check to be awaited: see [`Concord::exists`].

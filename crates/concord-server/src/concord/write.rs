@@ -8,6 +8,7 @@ use concord_core::ids::{Millis, Revision};
 use concord_core::key::Key;
 use concord_core::reply::Reply;
 use concord_core::value::Value;
+use serde::Serialize;
 
 use super::Concord;
 use super::convert::{IntoValue, ttl_millis};
@@ -37,6 +38,18 @@ impl Concord {
             ttl: Ok(None),
             return_previous: false,
             timeout: self.request_timeout(),
+        }
+    }
+
+    /// Stores anything that serialises as a document. Errors and consistency as
+    /// [`Concord::put`]; `invalid_value` if it has an integer beyond 64 bits or is too deep. A
+    /// float that is not finite becomes null, as in JSON.
+    pub fn put_doc<T: Serialize + ?Sized>(&self, key: impl AsRef<[u8]>, document: &T) -> Put<'_> {
+        let json = serde_json::to_value(document)
+            .map_err(|error| Error::new(ErrorKind::InvalidValue, error.to_string()));
+        Put {
+            value: json.and_then(IntoValue::into_value),
+            ..self.put(key, "")
         }
     }
 

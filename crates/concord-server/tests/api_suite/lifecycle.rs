@@ -185,3 +185,51 @@ async fn a_stopped_listener_lets_its_requests_finish() {
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     stopping.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn typed_documents_read_back() {
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Flag {
+        name: String,
+        share: f64,
+        ids: Vec<u64>,
+    }
+    let cluster = Cluster::start(1).await;
+    let db = cluster.node(0);
+    let flag = Flag {
+        name: "é".to_owned(),
+        share: 0.1,
+        ids: vec![u64::MAX, 0],
+    };
+    db.put_doc("flag", &flag)
+        .ttl(Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(db.get_doc::<Flag>("flag").await.unwrap().into_inner(), Some(flag));
+    assert_eq!(
+        db.get_doc::<Flag>("none").eventual().await.unwrap().into_inner(),
+        None
+    );
+    assert_eq!(
+        db.get_doc::<u64>("flag").await.unwrap_err().code(),
+        "invalid_value"
+    );
+    db.put("text", "x").await.unwrap();
+    assert_eq!(
+        db.get_doc::<String>("text").await.unwrap_err().code(),
+        "invalid_value"
+    );
+    assert_eq!(
+        db.put_doc("wide", &u128::MAX).await.unwrap_err().code(),
+        "invalid_value"
+    );
+    let left = db
+        .get("flag")
+        .await
+        .unwrap()
+        .remaining()
+        .and_then(|left| left.duration())
+        .unwrap();
+    assert!(left <= Duration::from_secs(60), "{left:?}");
+    cluster.stop().await;
+}
