@@ -124,14 +124,22 @@ impl<M: Machine> Engine<M> {
     /// How long no leader was heard of, or, if this node leads, no quorum.
     pub(crate) fn silence(&self) -> Duration {
         let metrics = self.metrics();
-        let acknowledged = metrics
-            .last_quorum_acked
-            .as_ref()
-            .map(|at| openraft::Instant::elapsed(&**at));
-        match acknowledged {
-            Some(ago) if metrics.state == openraft::ServerState::Leader => ago,
-            _ => self.heard.lock().elapsed(),
+        self.quorum_silence(&metrics)
+            .unwrap_or_else(|| self.heard.lock().elapsed())
+    }
+
+    /// While this node leads: how long ago a quorum last confirmed it. A leader that is the
+    /// only voter is its own quorum; openraft's metrics then name the last change, not now.
+    pub(crate) fn quorum_silence(&self, metrics: &RaftMetrics<TypeConfig<M>>) -> Option<Duration> {
+        if metrics.state != openraft::ServerState::Leader {
+            return None;
         }
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        if voters.all(|voter| voter == self.node_id.get()) {
+            return Some(Duration::ZERO);
+        }
+        let acknowledged = metrics.last_quorum_acked.as_ref()?;
+        Some(openraft::Instant::elapsed(&**acknowledged))
     }
 
     /// Waits until openraft's metrics meet a condition, or the node stops.

@@ -19,7 +19,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
-use futures::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

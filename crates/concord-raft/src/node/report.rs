@@ -26,7 +26,7 @@ impl<M: Machine> Inner<M> {
             (None, None) => Role::Outside,
             (None, Some(_)) => role_of(metrics.state),
         };
-        let quorum_silent = metrics.last_quorum_acked.as_ref().map(|at| at.elapsed());
+        let quorum_silent = self.engine.quorum_silence(&metrics);
         NodeStatus {
             node_id: identity.node_id,
             store_id: identity.store_id,

@@ -300,3 +300,15 @@ async fn a_member_is_known_by_its_directory() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_alone_stays_its_own_quorum_while_idle() {
+    let mut cluster = Cluster::new(1);
+    cluster.start(0).await.unwrap();
+    cluster.node(0).form(StartMode::Alone).await.unwrap();
+    cluster.leader().await;
+    pass(Duration::from_secs(60)).await;
+    let status = cluster.node(0).status();
+    assert_eq!((status.role, status.quorum_silent_ms), (Role::Leader, Some(0)));
+    assert_eq!(status.leader, Some(status.node_id));
+}
