@@ -3,7 +3,7 @@
 //! Not here: what a key is (`concord-core`), who may write it (`concord-auth`), how
 //! bytes reach a peer (`concord-net`). Generic over [`concord_core::machine::Machine`].
 //!
-//! Feature `test-util`: [`sim_disk`], a disk in memory that loses what was not synced.
+//! Feature `test-util`: `sim_disk`, a disk in memory that loses what was not synced.
 
 mod adapter;
 mod blocking;
