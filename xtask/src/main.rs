@@ -34,6 +34,7 @@ Developer commands of Concord. Usage: cargo xtask COMMAND
   golden [--update] [--hashes]
                             the hashes of formats in documents, and golden files
   bench [CRITERION ARGS]    the criterion benches
+  bench load ARGS           the load generator; `bench load --help` lists its flags
   cluster [--nodes 3] [--base-port 4001] [--dir DIR] [--release] [--restart]
                             a cluster of real processes on this machine, until Ctrl-C
 ";
