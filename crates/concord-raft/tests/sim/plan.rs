@@ -34,10 +34,14 @@ pub(crate) enum Fault {
     Transfer,
     /// A snapshot is taken now.
     Snapshot,
+    /// A new node joins.
+    Join,
+    /// A member is removed.
+    Remove,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Kill,
         Self::PowerCut,
         Self::PowerCutOfAll,
@@ -51,6 +55,8 @@ impl Fault {
         Self::ClockJump,
         Self::Transfer,
         Self::Snapshot,
+        Self::Join,
+        Self::Remove,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -68,6 +74,8 @@ impl Fault {
             Self::ClockJump => "fault: clock jump",
             Self::Transfer => "fault: leadership moved",
             Self::Snapshot => "fault: snapshot now",
+            Self::Join => "fault: node joins",
+            Self::Remove => "fault: member removed",
         }
     }
 }
@@ -77,6 +85,8 @@ impl Fault {
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) nodes: usize,
+    /// Nodes that may join later.
+    pub(crate) spares: usize,
     pub(crate) clients_per_node: usize,
     /// How long faults happen.
     pub(crate) unsafe_for: Duration,
@@ -103,6 +113,7 @@ impl Plan {
         Self {
             seed,
             nodes,
+            spares: random.index(3),
             clients_per_node: random.index(3) + 1,
             unsafe_for: random.millis(3_000..10_000),
             faults,

@@ -15,9 +15,9 @@ use crate::scenario::{self, Report};
 /// Seeds that once broke something, with what it was.
 const COMMITTED: &str = include_str!("../../testdata/seeds/sim.txt");
 /// Fresh seeds when nothing else is asked for.
-const FRESH_SEEDS: u64 = 8;
+const FRESH_SEEDS: u64 = 3;
 /// From this many seeds on, every kind of fault must have happened.
-const SEEDS_FOR_ALL_FAULTS: u64 = 25;
+const SEEDS_FOR_ALL_FAULTS: u64 = 30;
 
 fn number(text: &str) -> u64 {
     let parsed = match text.trim().strip_prefix("0x") {
@@ -174,7 +174,7 @@ fn is_found(within_seeds: u64, what: &[&str], run: impl Fn(Plan) -> Option<Strin
 #[test]
 fn requests_applied_twice_are_found() {
     is_found(40, &["I7"], |mut plan| {
-        plan.nodes = 3;
+        (plan.nodes, plan.spares) = (3, 0);
         plan.faults = vec![Fault::Resets, Fault::IsolateLeader, Fault::Kill];
         plan.fault_every_ms = 300;
         plan.workload.weights = [1, 0, 4, 2, 0, 0];
@@ -187,7 +187,7 @@ fn requests_applied_twice_are_found() {
 #[test]
 fn stale_reads_are_found() {
     is_found(40, &["I6"], |mut plan| {
-        plan.nodes = 3;
+        (plan.nodes, plan.spares) = (3, 0);
         plan.faults = vec![Fault::Partition, Fault::Turbulence];
         plan.workload.calls_eventual_strong = true;
         plan.workload.weights = [2, 0, 2, 1, 0, 4];

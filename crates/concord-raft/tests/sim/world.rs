@@ -5,6 +5,8 @@
 //! one simulated millisecond each, and moves the network's messages in between. All of it
 //! is one thread, and every choice comes from the seed.
 
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -13,7 +15,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use concord_core::ids::NodeId;
 use concord_raft::config::{NodeConfig, StartMode};
+use concord_raft::error::StopReason;
 use concord_raft::identity::DataDirectory;
 use concord_raft::log::Host;
 use concord_raft::node::Node;
@@ -26,7 +30,7 @@ use crate::checks::replicas::Replicas;
 use crate::history::History;
 use crate::network::{Network, address_of};
 use crate::panics;
-use crate::plan::{Fault, Plan};
+use crate::plan::Plan;
 use crate::random::Random;
 use crate::surroundings::{LyingDisk, SimClock, SimEntropy};
 use crate::trace::Trace;
@@ -55,6 +59,21 @@ struct Seat<M: StoreLike> {
     paused_since: u64,
     /// Its disk was told to stop: so may the node.
     disk_stopped: bool,
+    /// As the node said when it was last looked at.
+    node_id: Option<NodeId>,
+    /// Somebody was asked to remove it from the cluster.
+    removal_asked: bool,
+    /// It was removed, and never comes back.
+    retired: bool,
+}
+
+impl<M: StoreLike> Seat<M> {
+    fn is_formed(&self) -> bool {
+        self.slot
+            .lock()
+            .expect("no task panics while it holds its slot")
+            .formed
+    }
 }
 
 /// What is to happen later.
@@ -87,8 +106,8 @@ impl<M: StoreLike> World<M> {
         let mut random = Random::new(plan.seed ^ 0x5EED);
         let trace = Trace::default();
         let time_ms = Arc::new(AtomicU64::new(0));
-        let network = Network::new(plan.nodes, random.fork(), trace.clone());
-        let seats = (0..plan.nodes)
+        let network = Network::new(plan.nodes + plan.spares, random.fork(), trace.clone());
+        let seats = (0..plan.nodes + plan.spares)
             .map(|_| {
                 let drift_per_mille = i64::try_from(random.within(0..11)).expect("small") - 5;
                 Seat {
@@ -101,6 +120,9 @@ impl<M: StoreLike> World<M> {
                     paused_until: None,
                     paused_since: 0,
                     disk_stopped: false,
+                    node_id: None,
+                    removal_asked: false,
+                    retired: false,
                 }
             })
             .collect();
@@ -139,19 +161,30 @@ impl<M: StoreLike> World<M> {
         self.now_ms
     }
 
-    /// Starts the process in every empty seat.
-    pub(crate) fn start_all(&mut self) {
-        for seat in 0..self.seats.len() {
-            self.start(seat);
+    /// Starts the nodes that form the cluster.
+    pub(crate) fn start_founders(&mut self) {
+        for number in 0..self.plan.nodes {
+            self.start(number);
+        }
+    }
+
+    fn mode_of(&mut self, number: usize) -> StartMode {
+        let founders = self.plan.nodes;
+        if number >= founders {
+            StartMode::Join(address_of(self.random.index(founders)))
+        } else if founders == 1 {
+            StartMode::Alone
+        } else {
+            StartMode::Seeds((0..founders).map(address_of).collect())
         }
     }
 
     fn start(&mut self, number: usize) {
-        let seats = self.seats.len();
-        let seat = &mut self.seats[number];
-        if seat.runtime.is_some() {
+        if self.seats[number].runtime.is_some() || self.seats[number].retired {
             return;
         }
+        let mode = self.mode_of(number);
+        let seat = &mut self.seats[number];
         seat.life += 1;
         seat.slot = new_slot();
         seat.disk_stopped = false;
@@ -180,11 +213,7 @@ impl<M: StoreLike> World<M> {
                 clock: Arc::clone(&seat.clock) as _,
                 entropy: SimEntropy::new(seat.random.fork()),
             },
-            mode: if seats == 1 {
-                StartMode::Alone
-            } else {
-                StartMode::Seeds((0..seats).map(address_of).collect())
-            },
+            mode,
             network: self.network.clone(),
             slot: Arc::clone(&seat.slot),
             clients: (0..self.plan.clients_per_node)
@@ -294,19 +323,24 @@ impl<M: StoreLike> World<M> {
 
     /// Looks at every running replica: I8, I9, I16, and that none has stopped by itself.
     fn look(&mut self) -> Result<(), String> {
-        for (number, seat) in self.seats.iter().enumerate() {
+        let mut removed = Vec::new();
+        for (number, seat) in self.seats.iter_mut().enumerate() {
             if seat.runtime.is_none() {
                 continue;
             }
             let slot = seat.slot.lock().expect("no task panics while it holds its slot");
             if let Some(failure) = &slot.failure
                 && !seat.disk_stopped
+                && !seat.removal_asked
             {
                 return Err(format!("node {number} failed: {failure}"));
             }
             let Some(node) = &slot.node else { continue };
             let status = node.status();
-            if let Some(reason) = &status.stopped
+            seat.node_id = Some(status.node_id);
+            if seat.removal_asked && status.stopped == Some(StopReason::Removed) {
+                removed.push(number);
+            } else if let Some(reason) = &status.stopped
                 && !seat.disk_stopped
             {
                 return Err(format!("node {number} stopped by itself: {reason}"));
@@ -314,7 +348,17 @@ impl<M: StoreLike> World<M> {
             self.replicas
                 .look::<M>(number, seat.life, &status, &node.published())?;
         }
+        for number in removed {
+            self.retire(number);
+        }
         Ok(())
+    }
+
+    /// A removed node ends for good.
+    fn retire(&mut self, number: usize) {
+        self.trace.mark("removed node ended");
+        self.seats[number].retired = true;
+        self.crash(number, false);
     }
 
     pub(crate) fn describe(&self) -> String {
@@ -351,13 +395,49 @@ impl<M: StoreLike> World<M> {
         self.seats.iter().enumerate().filter_map(running).collect()
     }
 
-    pub(crate) fn all_formed(&self) -> bool {
-        self.seats.iter().all(|seat| {
-            seat.slot
-                .lock()
-                .expect("no task panics while it holds its slot")
-                .formed
+    /// Whether all founders belong to the cluster.
+    pub(crate) fn is_founded(&self) -> bool {
+        self.seats.iter().take(self.plan.nodes).all(Seat::is_formed)
+    }
+
+    /// Whether everybody serves who belongs to the cluster, and nobody is on the way into it
+    /// or out of it. Ends those who are out and do not know it.
+    pub(crate) fn is_whole(&mut self) -> bool {
+        let statuses: Vec<_> = self.nodes().iter().map(|(_, node)| node.status()).collect();
+        let leader = statuses
+            .iter()
+            .filter(|status| status.role == Role::Leader && status.is_ready());
+        let Some(leader) = leader.max_by_key(|status| status.term) else {
+            return false;
+        };
+        let voters: BTreeSet<_> = leader.voters().map(|member| member.node_id).collect();
+        if leader.changing_members || leader.learners().next().is_some() {
+            return false;
+        }
+        let out = |seat: &Seat<M>| {
+            seat.removal_asked
+                && seat.runtime.is_some()
+                && seat.node_id.is_none_or(|id| !voters.contains(&id))
+        };
+        let out: Vec<_> = (0..self.seats.len())
+            .filter(|number| out(&self.seats[*number]))
+            .collect();
+        for number in out {
+            self.retire(number);
+        }
+        let taking_part = |seat: &&Seat<M>| seat.life > 0 && !seat.retired;
+        self.seats.iter().filter(taking_part).all(|seat| {
+            seat.is_formed()
+                && seat.node_id.is_some_and(|id| voters.contains(&id))
+                && statuses
+                    .iter()
+                    .any(|status| Some(status.node_id) == seat.node_id && status.is_ready())
         })
+    }
+
+    /// Whether somebody was asked to remove this seat's node.
+    pub(crate) fn may_go(&self, number: usize) -> bool {
+        self.seats[number].removal_asked
     }
 
     /// Runs something inside a node's runtime; its effects are seen as ticks go by.
@@ -377,7 +457,9 @@ impl<M: StoreLike> World<M> {
             if self.seats[number].disk_stopped {
                 self.crash(number, false);
             }
-            self.start(number);
+            if self.seats[number].life > 0 {
+                self.start(number);
+            }
         }
     }
 
@@ -403,137 +485,6 @@ impl<M: StoreLike> World<M> {
             }
             Later::Calm => self.network.set_latency(1..self.plan.latency_ms_max, 0),
         }
-    }
-
-    /// Lets faults happen for as long as the plan says.
-    pub(crate) fn suffer(&mut self) -> Result<(), String> {
-        let end = self.now_ms + u64::try_from(self.plan.unsafe_for.as_millis()).expect("seconds");
-        self.network.set_latency(1..self.plan.latency_ms_max, 0);
-        while self.now_ms < end {
-            let pause = self.random.within(20..self.plan.fault_every_ms);
-            self.run_for(Duration::from_millis(pause))?;
-            let fault = *self.random.pick(&self.plan.faults);
-            self.inflict(fault);
-        }
-        Ok(())
-    }
-
-    fn inflict(&mut self, fault: Fault) {
-        let victim = self.random.index(self.seats.len());
-        let is_up = self.seats[victim].runtime.is_some();
-        let happened = match fault {
-            Fault::Kill | Fault::PowerCut if is_up => {
-                self.crash(victim, fault == Fault::PowerCut);
-                let delay = self.random.within(50..3_000);
-                self.at(delay, Later::Restart(victim));
-                true
-            }
-            Fault::PowerCutOfAll => {
-                for number in 0..self.seats.len() {
-                    self.crash(number, true);
-                    let delay = self.random.within(50..1_000);
-                    self.at(delay, Later::Restart(number));
-                }
-                true
-            }
-            Fault::DiskStop if is_up && !self.seats[victim].disk_stopped => {
-                self.seats[victim].disk_stopped = true;
-                let changes = self.random.within(0..20);
-                self.seats[victim].disk.stop_after(changes);
-                let delay = self.random.within(100..1_500);
-                self.at(delay, Later::CrashStopped(victim));
-                true
-            }
-            Fault::Pause if is_up && self.seats[victim].paused_until.is_none() => {
-                let length = self.random.within(10..5_000);
-                self.seats[victim].paused_since = self.now_ms;
-                self.seats[victim].paused_until = Some(self.now_ms + length);
-                self.trace.note(format_args!(
-                    "{} ms: node {victim} pauses for {length} ms",
-                    self.now_ms
-                ));
-                true
-            }
-            Fault::Kill | Fault::PowerCut | Fault::DiskStop | Fault::Pause => false,
-            Fault::Partition | Fault::OneWay | Fault::IsolateLeader => self.cut(fault, victim),
-            Fault::Resets => {
-                self.network.reset_some(50);
-                true
-            }
-            Fault::Turbulence => {
-                self.network.set_latency(1..80, 100);
-                let length = self.random.within(100..2_000);
-                self.at(length, Later::Calm);
-                true
-            }
-            Fault::ClockJump => {
-                let by = i64::try_from(self.random.within(0..7_200_000)).expect("small") - 3_600_000;
-                self.seats[victim].clock.jump(by);
-                true
-            }
-            Fault::Transfer | Fault::Snapshot => self.ask(fault, victim),
-        };
-        if happened {
-            self.trace.mark(fault.name());
-            self.trace.note(format_args!(
-                "{} ms: {} (node {victim})",
-                self.now_ms,
-                fault.name()
-            ));
-        }
-    }
-
-    fn cut(&mut self, fault: Fault, victim: usize) -> bool {
-        let seats = self.seats.len();
-        if seats < 2 {
-            return false;
-        }
-        let side: BTreeSet<usize> = if fault == Fault::IsolateLeader {
-            let Some((leader, _)) = self
-                .nodes()
-                .into_iter()
-                .find(|(_, node)| node.status().role == Role::Leader)
-            else {
-                return false;
-            };
-            BTreeSet::from([leader])
-        } else if fault == Fault::OneWay {
-            BTreeSet::from([victim])
-        } else {
-            (0..seats).filter(|_| self.random.chance(50)).collect()
-        };
-        let both_ways = fault != Fault::OneWay;
-        let outwards = self.random.chance(50);
-        let mut links = Vec::new();
-        for from in 0..seats {
-            for to in 0..seats {
-                let crosses = side.contains(&from) != side.contains(&to);
-                if crosses && (both_ways || side.contains(&from) == outwards) {
-                    self.network.block(from, to, true);
-                    links.push((from, to));
-                }
-            }
-        }
-        let happened = !links.is_empty();
-        let length = self.random.within(200..5_000);
-        self.at(length, Later::Unblock(links));
-        happened
-    }
-
-    /// Asks a node to do something by hand.
-    fn ask(&mut self, fault: Fault, victim: usize) -> bool {
-        let Some((number, node)) = self.nodes().into_iter().find(|(number, _)| *number == victim) else {
-            return false;
-        };
-        self.spawn_at(number, async move {
-            // Either may fail in these circumstances; what must hold, holds without them.
-            if fault == Fault::Transfer {
-                let _ = node.transfer_leadership(None).await;
-            } else {
-                let _ = node.snapshot_now().await;
-            }
-        });
-        true
     }
 }
 

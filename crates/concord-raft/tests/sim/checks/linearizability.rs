@@ -2,7 +2,8 @@
 //!
 //! Wing and Gong's search in Lowe's form: take any operation that may come next, undo when
 //! stuck, and remember which sets of taken operations with which state led nowhere. Keys
-//! are independent, so each has a search of its own.
+//! are independent, so each has a search of its own. Answers carry revisions, and the order
+//! must be theirs where they are known; that leaves little to choose.
 //!
 //! An operation with an unknown outcome may be taken at any time after it was asked, or
 //! never. One that certainly did not happen is left out: if it did happen after all, some
@@ -11,9 +12,10 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::history::{Operation, Outcome, Question};
+use crate::random::Random;
 
 /// Steps after which a search is given up; histories are sized so that it does not come to that.
-const STEPS_MAX: usize = 20_000_000;
+const STEPS_MAX: usize = 3_000_000;
 
 /// What a key holds.
 type State = Option<i64>;
@@ -154,61 +156,144 @@ impl Events {
     }
 }
 
-fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
-    let mut events = Events::new(operations);
-    let mut state: State = None;
-    let mut taken = vec![0_u64; operations.len().div_ceil(64)];
-    let mut trail: Vec<(usize, State)> = Vec::new();
-    let mut seen: HashSet<(Vec<u64>, State)> = HashSet::new();
-    // Known operations that are still to be explained.
-    let mut left = operations
-        .iter()
-        .filter(|operation| operation.outcome != Outcome::Unknown)
-        .count();
-    let all = left;
-    let mut fewest_left = left;
+/// In which order known answers must be taken, as far as revisions say: a write makes its
+/// revision, what only looked at it comes after.
+struct Ranks {
+    of: Vec<Option<usize>>,
+    /// Operations of each rank that are not taken.
+    left: Vec<usize>,
+    /// No lower rank has any left.
+    lowest: usize,
+}
+
+impl Ranks {
+    fn new(operations: &[Operation]) -> Self {
+        let place = |operation: &Operation| {
+            let looked_only = match operation.outcome {
+                Outcome::Stored | Outcome::Number(_) => false,
+                Outcome::Deleted { existed } => !existed,
+                Outcome::Refused | Outcome::Value(_) => true,
+                Outcome::Unknown | Outcome::Never => return None,
+            };
+            Some((operation.revision?, looked_only))
+        };
+        let mut places: Vec<_> = operations.iter().filter_map(place).collect();
+        places.sort_unstable();
+        places.dedup();
+        let rank = |operation| places.binary_search(&place(operation)?).ok();
+        let of: Vec<_> = operations.iter().map(rank).collect();
+        let mut left = vec![0; places.len()];
+        for rank in of.iter().flatten() {
+            left[*rank] += 1;
+        }
+        Self { of, left, lowest: 0 }
+    }
+
+    fn allows(&self, number: usize) -> bool {
+        self.of[number].is_none_or(|rank| rank == self.lowest)
+    }
+
+    fn take(&mut self, number: usize) {
+        if let Some(rank) = self.of[number] {
+            self.left[rank] -= 1;
+            while self.left.get(self.lowest) == Some(&0) {
+                self.lowest += 1;
+            }
+        }
+    }
+
+    fn put_back(&mut self, number: usize) {
+        if let Some(rank) = self.of[number] {
+            self.left[rank] += 1;
+            self.lowest = self.lowest.min(rank);
+        }
+    }
+}
+
+/// A point of the search: what may come next there, and what was tried.
+struct Choice {
+    candidates: Vec<usize>,
+    tried: usize,
+    /// What was taken to come here, and the state before it.
+    taken: Option<(usize, State)>,
+}
+
+/// What could be taken now: asked before anybody left was told. Known outcomes first: an
+/// unknown one is needed only where they cannot go on.
+fn candidates(events: &Events, ranks: &Ranks, operations: &[Operation]) -> Vec<usize> {
+    let mut known = Vec::new();
+    let mut unknown = Vec::new();
     let mut place = events.next[HEAD];
+    while place != HEAD {
+        match events.events[place] {
+            Event::Told(_) => break,
+            Event::Asked(number) if operations[number].outcome == Outcome::Unknown => unknown.push(number),
+            Event::Asked(number) if ranks.allows(number) => known.push(number),
+            Event::Asked(_) => {}
+        }
+        place = events.next[place];
+    }
+    known.append(&mut unknown);
+    known
+}
+
+fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
+    let known = |number: usize| usize::from(operations[number].outcome != Outcome::Unknown);
+    let all: usize = (0..operations.len()).map(known).sum();
+    let mut left = all;
+    let mut fewest_left = all;
+    let mut events = Events::new(operations);
+    let mut ranks = Ranks::new(operations);
+    let mut random = Random::new(1);
+    // A set of operations is the exclusive or of its members' numbers.
+    let marks: Vec<u64> = operations.iter().map(|_| random.next()).collect();
+    let (mut state, mut set): (State, u64) = (None, 0);
+    let mut seen: HashSet<(u64, State)> = HashSet::new();
+    let root = Choice {
+        candidates: candidates(&events, &ranks, operations),
+        tried: 0,
+        taken: None,
+    };
+    let mut trail = vec![root];
     for _ in 0..STEPS_MAX {
         if left == 0 {
             return Ok(());
         }
-        match (place != HEAD).then(|| events.events[place]) {
-            Some(Event::Asked(number)) => {
-                let next = step(state, &operations[number]).filter(|next| {
-                    taken[number / 64] |= 1 << (number % 64);
-                    let new = seen.insert((taken.clone(), *next));
-                    if !new {
-                        taken[number / 64] &= !(1 << (number % 64));
-                    }
-                    new
-                });
-                let Some(next) = next else {
-                    place = events.next[place];
-                    continue;
-                };
-                trail.push((number, state));
-                state = next;
-                events.lift(number);
-                left -= usize::from(operations[number].outcome != Outcome::Unknown);
-                fewest_left = fewest_left.min(left);
-                place = events.next[HEAD];
-            }
-            // Somebody was told before any order explained it: undo the last choice.
-            Some(Event::Told(_)) | None => {
-                let Some((number, before)) = trail.pop() else {
-                    return Err(Verdict::NotLinearizable {
-                        key,
-                        operations: all,
-                        last_explained: all - fewest_left,
-                    });
-                };
-                state = before;
-                taken[number / 64] &= !(1 << (number % 64));
-                left += usize::from(operations[number].outcome != Outcome::Unknown);
+        let Some(choice) = trail.last_mut() else {
+            return Err(Verdict::NotLinearizable {
+                key,
+                operations: all,
+                last_explained: all - fewest_left,
+            });
+        };
+        let Some(number) = choice.candidates.get(choice.tried).copied() else {
+            // Nothing is left to try here: undo what led here.
+            if let Some((number, before)) = trail.pop().and_then(|choice| choice.taken) {
+                (state, set) = (before, set ^ marks[number]);
+                left += known(number);
+                ranks.put_back(number);
                 events.put_back(number);
-                place = events.next[events.asked_at[number]];
             }
+            continue;
+        };
+        choice.tried += 1;
+        let Some(next) = step(state, &operations[number]) else {
+            continue;
+        };
+        if !seen.insert((set ^ marks[number], next)) {
+            continue;
         }
+        let taken = Some((number, state));
+        (state, set) = (next, set ^ marks[number]);
+        left -= known(number);
+        fewest_left = fewest_left.min(left);
+        ranks.take(number);
+        events.lift(number);
+        trail.push(Choice {
+            candidates: candidates(&events, &ranks, operations),
+            tried: 0,
+            taken,
+        });
     }
     Err(Verdict::Undecided { key })
 }
