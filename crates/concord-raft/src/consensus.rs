@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use concord_core::batch::Batch;
-use concord_core::ids::{LogIndex, NodeId, Term, Timestamp};
+use concord_core::ids::{LogIndex, Term, Timestamp};
 use concord_core::machine::Machine;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -57,16 +57,6 @@ pub(crate) enum LeaderRef {
     Local,
     /// Another node.
     Remote(PeerAddress),
-}
-
-impl LeaderRef {
-    /// The id, when it is another node and its id is known.
-    pub(crate) fn remote_id(&self) -> Option<NodeId> {
-        match self {
-            Self::Local => None,
-            Self::Remote(peer) => peer.node_id,
-        }
-    }
 }
 
 /// Why an entry has no replies.

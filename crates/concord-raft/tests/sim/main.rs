@@ -12,6 +12,8 @@
 //! the committed ones, `CONCORD_SIM_MINUTES=m` fresh ones for that long, beginning at
 //! `CONCORD_SIM_BASE_SEED` or anywhere. `CONCORD_SIM_VERBOSE=1` prints events as they happen.
 
+// The futures of a whole node inside those of a world are deep.
+#![recursion_limit = "256"]
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stdout,

@@ -46,6 +46,7 @@ struct Totals {
     states_compared: u64,
     simulated: Duration,
     marks: BTreeMap<&'static str, u64>,
+    violations: Vec<String>,
 }
 
 impl Totals {
@@ -61,7 +62,8 @@ impl Totals {
         }
     }
 
-    fn print(&self) {
+    /// Prints what happened, and fails if any run broke a promise.
+    fn conclude(&self) {
         println!(
             "{} seeds, {:?} simulated, {} operations, {} answered, {} terms led, {} states compared",
             self.seeds, self.simulated, self.operations, self.answered, self.terms_led, self.states_compared
@@ -69,9 +71,17 @@ impl Totals {
         for (mark, times) in &self.marks {
             println!("  {times:>8} {mark}");
         }
+        let broken = &self.violations;
+        assert!(
+            broken.is_empty(),
+            "{} seeds broke a promise:\n{}",
+            broken.len(),
+            broken.join("\n")
+        );
     }
 }
 
+/// Runs a seed; says what it broke.
 fn run_seed(seed: u64, totals: &mut Totals) {
     match scenario::run::<Store>(Plan::from_seed(seed)) {
         Ok(report) => {
@@ -85,7 +95,10 @@ fn run_seed(seed: u64, totals: &mut Totals) {
             totals.add(&report);
         }
         Err(violation) => {
-            panic!("{violation}\nagain: CONCORD_SIM_SEED={seed:#x} cargo test -p concord-raft --test sim")
+            println!("{violation}\nagain: cargo xtask sim --seed {seed}\n");
+            totals
+                .violations
+                .push(format!("seed {seed:#x}: {}", violation.reason));
         }
     }
 }
@@ -95,7 +108,7 @@ fn committed_and_fresh_seeds_hold() {
     let mut totals = Totals::default();
     if let Some(seed) = setting("CONCORD_SIM_SEED") {
         run_seed(seed, &mut totals);
-        totals.print();
+        totals.conclude();
         return;
     }
     for seed in committed() {
@@ -116,7 +129,7 @@ fn committed_and_fresh_seeds_hold() {
         }
         run_seed(base.wrapping_add(number), &mut totals);
     }
-    totals.print();
+    totals.conclude();
     assert!(totals.answered > 100, "nothing much happened");
     if totals.seeds >= SEEDS_FOR_ALL_FAULTS {
         for fault in Fault::ALL {

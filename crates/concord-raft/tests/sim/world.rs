@@ -171,7 +171,13 @@ impl<M: StoreLike> World<M> {
     fn mode_of(&mut self, number: usize) -> StartMode {
         let founders = self.plan.nodes;
         if number >= founders {
-            StartMode::Join(address_of(self.random.index(founders)))
+            // Whoever lets a node join names a member that is there to stay.
+            let staying = |other: &usize| {
+                let seat = &self.seats[*other];
+                !seat.removal_asked && (*other < founders || seat.is_formed())
+            };
+            let members: Vec<_> = (0..self.seats.len()).filter(staying).collect();
+            StartMode::Join(address_of(*self.random.pick(&members)))
         } else if founders == 1 {
             StartMode::Alone
         } else {
@@ -454,7 +460,9 @@ impl<M: StoreLike> World<M> {
         self.network.heal();
         for number in 0..self.seats.len() {
             self.seats[number].paused_until = self.seats[number].paused_until.map(|_| self.now_ms);
-            if self.seats[number].disk_stopped {
+            // Who has not joined yet may be asking a member that has left.
+            let lost = number >= self.plan.nodes && !self.seats[number].is_formed();
+            if self.seats[number].disk_stopped || lost {
                 self.crash(number, false);
             }
             if self.seats[number].life > 0 {

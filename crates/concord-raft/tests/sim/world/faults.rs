@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use concord_raft::node::Node;
 use concord_raft::status::Role;
 
 use super::{Later, World};
