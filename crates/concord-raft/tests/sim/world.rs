@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use concord_core::ids::NodeId;
+use concord_core::ids::{LogIndex, NodeId};
 use concord_raft::config::{NodeConfig, StartMode};
 use concord_raft::error::StopReason;
 use concord_raft::identity::DataDirectory;
@@ -344,6 +344,12 @@ impl<M: StoreLike> World<M> {
             let Some(node) = &slot.node else { continue };
             let status = node.status();
             seat.node_id = Some(status.node_id);
+            if status.purged_index > LogIndex::new(0) {
+                self.trace.mark("look: log purged");
+            }
+            if status.receiving_snapshot.is_some() {
+                self.trace.mark("look: snapshot coming in");
+            }
             if seat.removal_asked && status.stopped == Some(StopReason::Removed) {
                 removed.push(number);
             } else if let Some(reason) = &status.stopped
