@@ -1,5 +1,8 @@
 //! Measures calls between two nodes over loopback: round trips a second and their times.
 //!
+//! Each node has a runtime of its own, as two processes would, so that a round trip
+//! wakes threads on both sides.
+//!
 //! `cargo run --release -p concord-net --example peer_calls -- [SECONDS] [REQUEST BYTES]`
 
 #![expect(clippy::print_stdout, reason = "its output is the point")]
@@ -38,18 +41,36 @@ impl Inbound for Echo {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let seconds: f64 = arguments.next().map_or(Ok(2.0), |text| text.parse())?;
-    let request_bytes: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let secret = ClusterSecret::new(vec![1; 32])?;
-    let listener = Listener::bind("127.0.0.1:0", secret.clone(), NetConfig::default()).await?;
+    let listener = server.block_on(Listener::bind(
+        "127.0.0.1:0",
+        secret.clone(),
+        NetConfig::default(),
+    ))?;
+    let address = listener.local_addr().to_string();
+    let _entered = server.enter();
+    let serving = listener.serve(Arc::new(Echo));
+    let client = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let measured = client.block_on(client.spawn(measure(secret, address)))?;
+    server.block_on(serving.shutdown());
+    measured.map_err(Into::into)
+}
+
+async fn measure(secret: ClusterSecret, address: String) -> Result<(), String> {
+    let seconds: f64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2.0);
+    let request_bytes: usize = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(100);
     let peer = PeerAddress {
         node_id: Some(NodeId::new(2)),
-        address: listener.local_addr().to_string(),
+        address,
     };
-    let serving = listener.serve(Arc::new(Echo));
     let transport = Arc::new(TcpTransport::new(
         Arc::new(|| node(1)),
         secret,
@@ -76,11 +97,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect();
         let mut times = Vec::new();
         for task in tasks {
-            times.extend(task.await??);
+            let answered = task.await.map_err(|error| error.to_string())?;
+            times.extend(answered.map_err(|error| error.to_string())?);
         }
         times.sort();
         let at = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or_default();
-        let rate = f64::from(u32::try_from(times.len())?) / seconds;
+        let rate = f64::from(u32::try_from(times.len()).unwrap_or(u32::MAX)) / seconds;
         println!(
             "{callers:>5} callers: {rate:>9.0} calls/s  p50 {:?}  p99 {:?}  p99.9 {:?}",
             at(500),
@@ -89,6 +111,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         );
     }
     transport.close();
-    serving.shutdown().await;
     Ok(())
 }
