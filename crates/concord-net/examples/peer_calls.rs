@@ -65,8 +65,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn measure(secret: ClusterSecret, address: String) -> Result<(), String> {
-    let seconds: f64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(2.0);
-    let request_bytes: usize = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(100);
+    let seconds: f64 = std::env::args()
+        .nth(1)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2.0);
+    let request_bytes: usize = std::env::args()
+        .nth(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(100);
     let peer = PeerAddress {
         node_id: Some(NodeId::new(2)),
         address,
