@@ -223,6 +223,9 @@ fn decode_as_everything(bytes: &Bytes) {
     let _ = decode_answer::<MembershipAnswer>(bytes);
 }
 
+/// A name, and what to break.
+type Breakage = (&'static str, fn(&mut AppendRequest));
+
 #[test]
 fn entries_that_raft_would_choke_on_are_refused() {
     let entry = |term, index| Entry {
@@ -237,7 +240,7 @@ fn entries_that_raft_would_choke_on_are_refused() {
         entries: vec![entry(2, 8), entry(3, 9)],
     };
     round_trip(Kind::Append, &good);
-    let breakages: [(&str, fn(&mut AppendRequest)); 6] = [
+    let breakages: [Breakage; 6] = [
         ("uncommitted vote", |r| r.vote = Vote::new(3, 1)),
         ("gap after prev", |r| r.prev = Some(log_id(2, 6))),
         ("gap inside", |r| r.entries[1].log_id.index = 10),

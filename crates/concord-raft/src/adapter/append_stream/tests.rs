@@ -10,6 +10,7 @@ use crate::message::{self, decode};
 use crate::types::{Entry, LogId, Payload, Vote, log_id};
 
 type Request = AppendEntriesRequest<TypeConfig<Store>>;
+type Answer = Result<StreamAppendResult<TypeConfig<Store>>, RPCError<TypeConfig<Store>>>;
 
 /// The far side of a link.
 struct Peer {
@@ -81,9 +82,7 @@ async fn settle<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> Option<Optio
     }
 }
 
-fn acked(
-    item: Option<Result<StreamAppendResult<TypeConfig<Store>>, RPCError<TypeConfig<Store>>>>,
-) -> Option<LogId> {
+fn acked(item: Option<Answer>) -> Option<LogId> {
     item.expect("the session goes on")
         .expect("no error")
         .expect("no refusal")

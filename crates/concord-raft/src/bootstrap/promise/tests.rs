@@ -84,11 +84,14 @@ fn a_wiped_initiator_does_not_get_the_promise_of_its_former_self() {
     );
 }
 
+/// The reason that is expected, and what to break for it.
+type Breakage = (&'static str, fn(&mut PromiseRequest));
+
 #[test]
 fn contradictions_are_refused_with_their_reason() {
     let case = case();
     let good = promise(1, 7, &case.members);
-    let breakages: [(&str, fn(&mut PromiseRequest)); 6] = [
+    let breakages: [Breakage; 6] = [
         ("started with the seeds", |p| {
             p.members[2].peer.address = "d:1".to_owned()
         }),
