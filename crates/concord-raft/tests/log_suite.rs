@@ -2,11 +2,7 @@
 //! tasks and a simulated disk, with segments so small and a memory so short that the
 //! suite's entries come from several files. The state machine is a stand-in.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test stops where its assumptions do"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops where its assumptions do")]
 
 use std::io;
 use std::path::Path;
@@ -28,7 +24,7 @@ use concord_raft::types::{
 use futures::{Stream, StreamExt};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
-use openraft::{AsyncRuntime, EntryPayload, OptionalSend, Snapshot, StorageError};
+use openraft::{EntryPayload, OptionalSend, Snapshot, StorageError};
 
 /// A machine that only fills the type parameter.
 struct Nothing;

@@ -3,11 +3,7 @@
 //! Claims: what has a snapshot's name is whole; any damage is named with file and offset;
 //! an interrupted write leaves nothing; a directory keeps its identity or is refused.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test stops where its assumptions do"
-)]
+#![expect(clippy::unwrap_used, reason = "a test stops where its assumptions do")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -222,9 +222,9 @@ impl Work {
     }
 
     async fn append(&mut self, store: &mut LogStore, last: Option<LogId>) -> Result<(), StorageError> {
-        let mut next = last.map_or(0, |last| last.index + 1);
+        let first = last.map_or(0, |last| last.index + 1);
         let mut entries = Vec::new();
-        for _ in 0..=self.rng.below(4) {
+        for next in first..=first + self.rng.below(5) {
             let size = match self.rng.below(30) {
                 0 => 2_000 + self.rng.below(3_000),
                 1..=4 => 0,
@@ -233,13 +233,16 @@ impl Work {
             let fill = u8::try_from(self.rng.below(256)).unwrap();
             let payload = match size {
                 0 => EntryPayload::Blank,
-                size => EntryPayload::Normal(EncodedBatch::new(Bytes::from(vec![fill; size as usize]))),
+                size => EntryPayload::Normal(EncodedBatch::new(Bytes::from(vec![
+                    fill;
+                    usize::try_from(size)
+                        .unwrap()
+                ]))),
             };
             entries.push(Entry {
                 log_id: log_id(self.term, next),
                 payload,
             });
-            next += 1;
         }
         let upto = {
             let mut history = self.history.lock().unwrap();
