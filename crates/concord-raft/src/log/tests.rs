@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use super::record::{FrameHeader, Seed};
+use super::janitor::{Janitor, Maker};
+use super::record::{FrameHeader, RawRecord, Record, Seed, put_record};
 use super::segment::HEADER_BYTES;
+use super::state::Shared;
+use super::writer::{Request, Writer};
 use super::{Host, LogOptions, LogStore, open, recover};
 use crate::ports::Disk;
-use crate::sim_disk::SimDisk;
+use crate::sim_disk::{Operation, SimDisk};
 use crate::types::{EncodedBatch, Entry, Payload, Vote, log_id};
 
 const DIRECTORY: &str = "/log";
@@ -156,4 +160,68 @@ fn a_limited_read_gives_at_least_one_entry() {
         assert_eq!(store.reader().entries(..).await.unwrap().len(), 7);
     });
     assert_eq!(HEADER_BYTES, 512);
+}
+
+/// Bytes that are whole where they were written do not pass one place on, in another
+/// segment or in another store: a misdirected or stale write is not taken for data.
+#[test]
+fn frames_and_records_pass_only_where_they_were_written() {
+    let header = FrameHeader {
+        sequence: 3,
+        durable: 2,
+        payload_bytes: 40,
+        records: 1,
+    };
+    let mut record = Vec::new();
+    put_record(
+        &mut record,
+        Seed::new(5, 1),
+        1_000,
+        &Record::Vote(Vote::new(1, 2)),
+    );
+    for (store, segment, offset) in [(5, 1, 1_000), (5, 1, 1_008), (5, 2, 1_000), (6, 1, 1_000)] {
+        let seed = Seed::new(store, segment);
+        let here = (store, segment, offset) == (5, 1, 1_000);
+        let frame = header.encode(Seed::new(5, 1), 1_000);
+        assert_eq!(FrameHeader::decode(&frame, seed, offset).is_ok(), here);
+        assert_eq!(RawRecord::check(&record, seed, offset).is_ok(), here);
+    }
+}
+
+/// I12: what was queued behind a failed sync is refused without another touch of the disk.
+#[test]
+fn the_writer_does_nothing_after_a_failed_sync() {
+    let disk = SimDisk::new(1);
+    let directory = Path::new(DIRECTORY);
+    let mut recovered = recover::recover(&as_dyn(&disk), directory, &options()).unwrap();
+    recover::repair(&disk, directory, &recovered).unwrap();
+    let shared = Arc::new(Shared::new(std::mem::take(&mut recovered.state)));
+    let maker = Maker::new(
+        as_dyn(&disk),
+        directory.to_path_buf(),
+        &options(),
+        Arc::clone(&shared),
+    );
+    let janitor = Janitor::start(Host::Task, maker, None).unwrap();
+    let mut writer = Writer::start(recovered, shared, janitor).unwrap();
+
+    let outcomes: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let request = |index| {
+        let outcomes = Arc::clone(&outcomes);
+        let done = Box::new(move |outcome: Result<(), std::io::Error>| outcomes.lock().push(outcome.is_ok()));
+        vec![Request::Append {
+            entries: vec![entry(index, 10)],
+            ticket: index + 1,
+            done,
+        }]
+    };
+    writer.drain(&mut request(0));
+    disk.fail(Operation::Sync, 0, 1, std::io::ErrorKind::Other);
+    writer.drain(&mut request(1));
+    let changes = disk.counts().changes;
+    writer.drain(&mut request(2));
+    writer.seal();
+    writer.finish();
+    assert_eq!(*outcomes.lock(), [true, false, false]);
+    assert_eq!(disk.counts().changes, changes);
 }
