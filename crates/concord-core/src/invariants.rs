@@ -194,6 +194,13 @@ fn check_changes(state: &State) -> Result<(), Violation> {
     let expected = state.revision.get() - state.compact_revision.max(Revision::EMPTY).get();
     equal("I11", "revisions since compaction", revisions_since, expected)?;
     equal("I11", "history bytes", state.history_bytes, bytes)?;
+    for (key, cell) in state.graves.iter() {
+        let place = cell::stored(cell.as_bytes()).link().place;
+        let is_in_log = state.changes.contains_key(&change::key(place));
+        hold("I11", is_in_log, || {
+            format!("tombstone of {} outlives its change", key.escape_ascii())
+        })?;
+    }
     let kept_apart = state.replaced.iter().map(|(key, _)| key);
     hold("I11", kept_apart.eq(apart), || {
         "large replaced versions differ from the changes".into()
