@@ -101,12 +101,13 @@ async fn a_follower_far_behind_catches_up_by_snapshot_under_load() {
     .await;
 
     cluster.node(follower).start();
+    let client = cluster.node(follower).client();
+    eventually("the follower gets a snapshot", async || {
+        let snapshot = status(&client).await.ok()?["log"]["snapshot"].as_u64()?;
+        (snapshot > behind).then_some(())
+    })
+    .await;
     ready(cluster.node(follower)).await;
-    let now = status(&cluster.node(follower).client()).await.unwrap();
-    assert!(
-        now["log"]["snapshot"].as_u64().unwrap() > behind,
-        "it did not get a snapshot: {now}"
-    );
     load.progress(100).await;
     load.finish().await.check(&cluster.node(follower).client()).await;
 }
