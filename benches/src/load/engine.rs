@@ -184,12 +184,7 @@ pub async fn run<D: Driver>(
     if let Some(pacer) = pacer {
         let _ = pacer.join();
     }
-    let mut latency = histogram();
-    for shard in &shared.shards {
-        latency
-            .add(&*shard.lock().await)
-            .map_err(|error| error.to_string())?;
-    }
+    let latency = shared.latency().await?;
     let errors = shared.errors.lock().await.clone();
     Ok(Outcome {
         operations: shared.operations.load(Ordering::Relaxed),
@@ -199,6 +194,19 @@ pub async fn run<D: Driver>(
         cpu_seconds: cpu_before.zip(cpu_after).map(|(before, after)| after - before),
         latency,
     })
+}
+
+impl Shared {
+    /// The shards as one histogram.
+    async fn latency(&self) -> Result<Histogram<u64>, String> {
+        let mut latency = histogram();
+        for shard in &self.shards {
+            latency
+                .add(&*shard.lock().await)
+                .map_err(|error| error.to_string())?;
+        }
+        Ok(latency)
+    }
 }
 
 impl Schedule {
