@@ -232,7 +232,11 @@ impl<M: Machine> Inbound for Server<M> {
             }
             let raft = self.engine.raft.clone();
             match lane {
-                Lane::Append => serve::append_stream(raft, peer.node_id, duplex, seed).await,
+                Lane::Append => {
+                    // A leader that replicates all the time need send no heartbeats.
+                    let heard = || *self.engine.heard.lock() = Instant::now();
+                    serve::append_stream(raft, peer.node_id, duplex, seed, heard).await;
+                }
                 Lane::Snapshot => {
                     let cluster_id = self.formation.identity().cluster_id.unwrap_or_default();
                     Arc::clone(&self.inbox)

@@ -123,8 +123,15 @@ pub(crate) async fn transfer<M: Machine>(
     )
 }
 
-/// Serves a leader's append stream until it ends. `seed` is for the tasks that it spawns.
-pub(crate) async fn append_stream<M: Machine>(raft: Raft<M>, peer: NodeId, mut duplex: Duplex, seed: u64) {
+/// Serves a leader's append stream until it ends. `seed` is for the tasks that it spawns;
+/// `heard` is called at each request.
+pub(crate) async fn append_stream<M: Machine>(
+    raft: Raft<M>,
+    peer: NodeId,
+    mut duplex: Duplex,
+    seed: u64,
+    heard: impl Fn(),
+) {
     let mut current: Option<(u64, mpsc::Sender<AppendRequest>)> = None;
     while let Some(bytes) = duplex.receiver.recv().await {
         let request = match decode_append(peer, &bytes) {
@@ -136,6 +143,7 @@ pub(crate) async fn append_stream<M: Machine>(raft: Raft<M>, peer: NodeId, mut d
                 return;
             }
         };
+        heard();
         let queue = match &current {
             Some((session, queue)) if *session == request.session => queue.clone(),
             _ => {
