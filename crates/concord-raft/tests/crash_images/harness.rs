@@ -224,7 +224,7 @@ impl Work {
     async fn append(&mut self, store: &mut LogStore, last: Option<LogId>) -> Result<(), StorageError> {
         let first = last.map_or(0, |last| last.index + 1);
         let mut entries = Vec::new();
-        for next in first..=first + self.rng.below(5) {
+        for next in first..=first + self.rng.below(4) {
             let size = match self.rng.below(30) {
                 0 => 2_000 + self.rng.below(3_000),
                 1..=4 => 0,
