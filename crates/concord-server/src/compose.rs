@@ -175,6 +175,11 @@ impl Running {
         self.trouble.lock().clone()
     }
 
+    /// Whether a shutdown has been through.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.initialized()
+    }
+
     /// Stops everything, once; later callers wait for the first.
     pub(crate) async fn shutdown(&self, node: &Node<Store>) -> Result<(), Error> {
         self.stopped.get_or_init(|| self.stop(node)).await.clone()

@@ -33,6 +33,7 @@ use std::time::Duration;
 use concord_auth::{Principal, ReadAction};
 use concord_core::ids::{NodeId, Revision};
 use concord_raft::NodeStatus;
+use futures::FutureExt as _;
 
 pub use self::cluster::Readiness;
 pub use self::convert::IntoValue;
@@ -47,7 +48,8 @@ use crate::error::Error;
 use crate::service::{self, Service};
 
 /// A node in this process: a durable, strongly consistent key-value store, alone or as a
-/// member of a cluster. Clones share the node; it runs until [`Concord::shutdown`].
+/// member of a cluster. Clones share the node; it runs until [`Concord::shutdown`], or until the
+/// last clone is gone and it does not serve HTTP.
 ///
 /// Works under any tokio runtime; several may live in one process.
 #[derive(Clone)]
@@ -151,6 +153,21 @@ impl Concord {
 
     pub(crate) fn running(&self) -> &Running {
         &self.inner.running
+    }
+}
+
+/// A node that nobody can reach any more stops, so that its directory can be opened again.
+/// In the background, because a drop cannot wait: who must know when it is over calls
+/// [`Concord::shutdown`].
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Without a runtime its tasks are gone already.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !self.running.is_stopped()
+        {
+            let node = self.service.node().clone();
+            runtime.spawn(async move { node.shutdown().boxed().await });
+        }
     }
 }
 

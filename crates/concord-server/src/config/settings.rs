@@ -234,7 +234,7 @@ static SETTINGS: [Setting; 30] = [
     },
     Setting {
         key: "limits.value_bytes_max",
-        about: "largest value",
+        about: "largest value that this node takes; the cluster's own limit, 16 MiB, holds too",
         read: |draft, raw| set(&mut draft.value_bytes_max, raw.bytes()),
         show: |config| Some(config.value_bytes_max.to_string()),
     },

@@ -233,3 +233,28 @@ async fn typed_documents_read_back() {
     assert!(left <= Duration::from_secs(60), "{left:?}");
     cluster.stop().await;
 }
+
+/// Who only drops the handle gets the directory back, if not at once.
+#[tokio::test]
+async fn a_dropped_node_gives_its_directory_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Concord::open(Config::at(dir.path())).await.unwrap();
+    db.put("k", "v").await.unwrap();
+    drop(db);
+    let reopened = async {
+        loop {
+            match Concord::open(Config::at(dir.path())).await {
+                Ok(db) => return db,
+                Err(error) => assert_eq!(error.kind(), OpenErrorKind::InUse, "{error}"),
+            }
+        }
+    };
+    let db = tokio::time::timeout(Duration::from_secs(30), reopened)
+        .await
+        .unwrap();
+    assert_eq!(
+        db.get("k").await.unwrap().as_ref().and_then(|entry| entry.text()),
+        Some("v")
+    );
+    db.shutdown().await.unwrap();
+}
