@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use concord_raft::ports::Duplex;
@@ -45,9 +46,14 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(
     let sink = FrameSink::new(writer, wire.lane, &progress, &wire.counters);
     let half = Halves::default();
     let mut linger_until = None;
-    let each_tick = |_| {
+    let mut unclosed = Duration::ZERO;
+    let each_tick = |tick| {
         if !holds() {
             return Some("the peer is no longer admitted");
+        }
+        if half.all_sent.load(Ordering::Relaxed) {
+            unclosed += tick;
+            return (unclosed >= patience.stall).then_some("the peer did not close its end");
         }
         // An owner that is gone has nothing more to say; what it said is sent for as long as
         // the peer takes it.
@@ -71,6 +77,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Send + 'static>(
 #[derive(Debug, Default)]
 struct Halves {
     incoming_ended: AtomicBool,
+    all_sent: AtomicBool,
 }
 
 async fn read_messages(
@@ -141,10 +148,14 @@ async fn write_messages(
         // This half is done, the peer's may not be: it must know that this node still lives.
         alive_due(progress, &half.incoming_ended).await;
         if half.incoming_ended.load(Ordering::Relaxed) {
-            return match sink.shutdown().await {
-                Ok(()) => PipeEnd::Closed("both halves have ended"),
-                Err(end) => end,
-            };
+            if let Err(end) = sink.shutdown().await {
+                return end;
+            }
+            // Not closed before the peer has read it all and closes: a socket that is closed
+            // with something unread resets the connection, and the peer's system would throw away
+            // what its owner has not taken yet.
+            half.all_sent.store(true, Ordering::Relaxed);
+            return std::future::pending().await;
         }
         let said = match sink.put(FrameKind::Alive, 0, &Bytes::new()).await {
             Ok(()) => sink.flush().await,

@@ -66,6 +66,28 @@ async fn dropped_stream_still_delivers_what_was_sent() {
     wait_until(|| node.serving.stats().open == 0 && transport.stats().open == 0).await;
 }
 
+/// The sender drops its stream while the other side, slow to take messages, keeps
+/// sending signs of life. Closing the socket at once would answer them with a reset, and
+/// the messages in the receiver's socket would be lost.
+#[tokio::test]
+async fn dropped_stream_reaches_a_slow_owner_in_full() {
+    let lively = NetConfig {
+        keepalive_interval: Duration::from_millis(20),
+        ..config()
+    };
+    let node = Node::start_with(2, 1, lively.clone()).await;
+    let transport = support::transport_with(1, 1, lively);
+    let duplex = transport.open(&node.peer(), Lane::Append).await.unwrap();
+    for _ in 0..40 {
+        duplex.sender.send(Bytes::from(vec![3; 64 << 10])).await.unwrap();
+    }
+    drop(duplex);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    node.engine.release(1);
+    wait_until(|| node.engine.streamed.load(Ordering::Relaxed) == 40 * (64 << 10)).await;
+    wait_until(|| node.serving.stats().open == 0 && transport.stats().open == 0).await;
+}
+
 #[tokio::test]
 async fn stream_ends_when_its_owner_stops_listening() {
     let node = Node::start(2).await;
