@@ -125,15 +125,10 @@ async fn a_read_only_directory_is_refused_with_the_reason() {
 /// some offset on, as a full disk does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_takes_no_more_turns_writes_away_and_loses_nothing() {
-    const BLOCKS: u32 = 1024; // of 512 bytes: half of a segment
+    const BLOCKS: u32 = 1024; // of 512 bytes: half of a segment of 1 MiB, the harness's size
     let _alone = alone().await;
     let mut cluster = Cluster::of(1);
     let node = cluster.node(1);
-    node.settings(
-        "[log]
-segment_bytes = \"1MiB\"
-",
-    );
     node.start();
     cluster.ready().await;
     cluster.node(1).kill();

@@ -78,7 +78,7 @@ async fn a_member_that_lost_its_disk_is_refused_and_rejoins_as_a_fresh_one() {
 async fn a_follower_far_behind_catches_up_by_snapshot_under_load() {
     let _alone = alone().await;
     let mut cluster = Cluster::of(3);
-    for node in &mut cluster.nodes {
+    for node in &cluster.nodes {
         node.settings("[snapshot]\nafter_entries = 200\nlog_entries_kept = 50\n");
     }
     cluster.start_all();

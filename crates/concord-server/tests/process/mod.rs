@@ -18,6 +18,8 @@ use tempfile::TempDir;
 /// How long anything that must happen may take on a machine with other work.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A start without optimisation would spend seconds on looking through 64 MiB of zeros.
+const SMALL_LOG: &str = "[log]\nsegment_bytes = \"1MiB\"\n";
 const SECRET: &str = "a secret for tests only";
 
 /// The binary under test.
@@ -59,22 +61,22 @@ pub(crate) struct Node {
     dir: PathBuf,
     /// What brings it into a cluster: `--seeds` or `--join` with its value, or nothing.
     start: Vec<String>,
-    extra: Vec<String>,
     child: Option<Child>,
 }
 
 impl Node {
     fn new(root: &Path, id: u64, start: Vec<String>, peer: SocketAddr) -> Self {
         let dir = root.join(format!("node-{id}"));
-        Self {
+        let node = Self {
             id,
             peer,
             http: free_address(),
             dir,
             start,
-            extra: Vec::new(),
             child: None,
-        }
+        };
+        node.settings("");
+        node
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -85,11 +87,13 @@ impl Node {
         self.child.is_some()
     }
 
-    /// A configuration file for its next starts.
-    pub(crate) fn settings(&mut self, toml: &str) {
-        let path = self.dir.with_extension("toml");
-        fs::write(&path, toml).unwrap();
-        self.extra = vec!["--config".to_owned(), path.to_str().unwrap().to_owned()];
+    /// Further settings for its next starts.
+    pub(crate) fn settings(&self, toml: &str) {
+        fs::write(self.settings_path(), format!("{SMALL_LOG}{toml}")).unwrap();
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.dir.with_extension("toml")
     }
 
     /// The command line of this node.
@@ -113,7 +117,7 @@ impl Node {
                 .arg("--cluster-secret-file")
                 .arg(root.join("secret"));
         }
-        command.args(&self.extra);
+        command.arg("--config").arg(self.settings_path());
         command
     }
 
