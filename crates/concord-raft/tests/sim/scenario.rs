@@ -79,7 +79,7 @@ pub(crate) fn run<M: StoreLike>(plan: Plan) -> Result<Report, Box<Violation>> {
 fn live<M: StoreLike>(world: &mut World<M>) -> Result<(), String> {
     world.start_founders();
     world.run_until("a cluster", LIVENESS_BOUND, |world| {
-        world.is_founded() && world.nodes().iter().any(|(_, node)| node.status().is_ready())
+        world.is_founded() && world.statuses().iter().any(|(_, status)| status.is_ready())
     })?;
     world.suffer()?;
     world.heal();

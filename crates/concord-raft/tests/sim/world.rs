@@ -23,7 +23,7 @@ use concord_raft::log::Host;
 use concord_raft::node::Node;
 use concord_raft::ports::{Disk, Ports};
 use concord_raft::sim_disk::SimDisk;
-use concord_raft::status::Role;
+use concord_raft::status::{NodeStatus, Role};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::checks::replicas::Replicas;
@@ -342,7 +342,7 @@ impl<M: StoreLike> World<M> {
                 return Err(format!("node {number} failed: {failure}"));
             }
             let Some(node) = &slot.node else { continue };
-            let status = node.status();
+            let status = status_of(seat.runtime.as_ref(), node);
             seat.node_id = Some(status.node_id);
             if status.purged_index > LogIndex::new(0) {
                 self.trace.mark("look: log purged");
@@ -381,7 +381,7 @@ impl<M: StoreLike> World<M> {
                 (None, _) => format!("node {number}: down"),
                 (Some(_), None) => format!("node {number}: starting"),
                 (Some(_), Some(node)) => {
-                    let status = node.status();
+                    let status = status_of(seat.runtime.as_ref(), node);
                     format!(
                         "node {number}: {} term {} leader {:?} last {} committed {} applied {} formed {}",
                         status.role.name(),
@@ -407,6 +407,15 @@ impl<M: StoreLike> World<M> {
         self.seats.iter().enumerate().filter_map(running).collect()
     }
 
+    /// What the running nodes say of themselves, with their seats.
+    pub(crate) fn statuses(&self) -> Vec<(usize, NodeStatus)> {
+        let status = |(number, node): (usize, Node<M>)| {
+            let runtime = self.seats[number].runtime.as_ref();
+            (number, status_of(runtime, &node))
+        };
+        self.nodes().into_iter().map(status).collect()
+    }
+
     /// Whether all founders belong to the cluster.
     pub(crate) fn is_founded(&self) -> bool {
         self.seats.iter().take(self.plan.nodes).all(Seat::is_formed)
@@ -415,7 +424,7 @@ impl<M: StoreLike> World<M> {
     /// Whether everybody serves who belongs to the cluster, and nobody is on the way into it
     /// or out of it. Ends those who are out and do not know it.
     pub(crate) fn is_whole(&mut self) -> bool {
-        let statuses: Vec<_> = self.nodes().iter().map(|(_, node)| node.status()).collect();
+        let statuses: Vec<_> = self.statuses().into_iter().map(|(_, status)| status).collect();
         let leader = statuses
             .iter()
             .filter(|status| status.role == Role::Leader && status.is_ready());
@@ -508,6 +517,12 @@ impl<M: StoreLike> Drop for World<M> {
             self.crash(number, false);
         }
     }
+}
+
+/// A node's status, by the clock of its own runtime: outside of it, tokio tells real time.
+fn status_of<M: StoreLike>(runtime: Option<&Runtime>, node: &Node<M>) -> NodeStatus {
+    let _clock = runtime.map(Runtime::enter);
+    node.status()
 }
 
 /// A runtime with paused time. Tokio's own choices (who of several waiters is woken first)

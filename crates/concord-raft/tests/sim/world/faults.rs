@@ -100,9 +100,9 @@ impl<M: StoreLike> World<M> {
         }
         let side: BTreeSet<usize> = if fault == Fault::IsolateLeader {
             let Some((leader, _)) = self
-                .nodes()
+                .statuses()
                 .into_iter()
-                .find(|(_, node)| node.status().role == Role::Leader)
+                .find(|(_, status)| status.role == Role::Leader)
             else {
                 return false;
             };
