@@ -19,7 +19,7 @@ const GATES: [Gate; 9] = [
     ("tests", tests),
     ("doctests", doctests),
     ("rustdoc", rustdoc),
-    ("sim", sim::committed_and_fresh),
+    ("sim", sim::gate),
 ];
 
 /// Runs every gate; stops at the first that fails.

@@ -30,7 +30,7 @@ Developer commands of Concord. Usage: cargo xtask COMMAND
   tidy                      house rules that the compiler cannot hold
   deps                      which crate may use what, licences, sources
   sim [--seed N | --seeds N | --minutes M]
-                            the simulated cluster: committed seeds, then fresh ones
+                            the simulated cluster: the seeds of CI, one seed, or fresh ones
   golden [--update] [--hashes]
                             the hashes of formats in documents, and golden files
   bench [CRITERION ARGS]    the criterion benches

@@ -171,12 +171,19 @@ impl<M: StoreLike> World<M> {
     fn mode_of(&mut self, number: usize) -> StartMode {
         let founders = self.plan.nodes;
         if number >= founders {
-            // Whoever lets a node join names a member that is there to stay.
-            let staying = |other: &usize| {
+            // Whoever lets a node join names a member that is there to stay. If every member
+            // is asked to go, none of those removals can happen before somebody has joined.
+            let is_member = |other: &usize| {
                 let seat = &self.seats[*other];
-                !seat.removal_asked && (*other < founders || seat.is_formed())
+                *other != number && !seat.retired && (*other < founders || seat.is_formed())
             };
-            let members: Vec<_> = (0..self.seats.len()).filter(staying).collect();
+            let present: Vec<_> = (0..self.seats.len()).filter(is_member).collect();
+            let staying: Vec<_> = present
+                .iter()
+                .copied()
+                .filter(|other| !self.may_go(*other))
+                .collect();
+            let members = if staying.is_empty() { present } else { staying };
             StartMode::Join(address_of(*self.random.pick(&members)))
         } else if founders == 1 {
             StartMode::Alone
