@@ -42,6 +42,11 @@ pub enum ReadAction {
     Scan,
     /// The versions of a key.
     History,
+    /// Changes of keys as they happen, with the records before and after. Judged again
+    /// whenever there is something to deliver.
+    Watch,
+    /// Who watches what on a node: shows the keys and prefixes that others watch.
+    ListWatches,
     /// How the cluster is: roles, terms, lag, sizes. Shows no key.
     Status,
 }
@@ -96,7 +101,8 @@ impl Request for ReadAction {
 
     fn needs(&self) -> Permissions {
         match self {
-            Self::Get | Self::Scan | Self::History | Self::Status => READ,
+            Self::Get | Self::Scan | Self::History | Self::Watch | Self::Status => READ,
+            Self::ListWatches => ADMIN,
         }
     }
 }

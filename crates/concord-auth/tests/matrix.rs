@@ -67,6 +67,8 @@ fn the_matrix_of_roles_and_actions_is_as_printed() {
         ReadAction::Get,
         ReadAction::Scan,
         ReadAction::History,
+        ReadAction::Watch,
+        ReadAction::ListWatches,
         ReadAction::Status,
     ] {
         rows.push(row(&format!("{read:?}").to_lowercase(), &read));
@@ -90,6 +92,8 @@ configure                yes    -      -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 history                  yes    yes    yes    -
+watch                    yes    yes    yes    -
+listwatches              yes    -      -      -
 status                   yes    yes    yes    -
 changemembers            yes    -      -      -
 transferleadership       yes    -      -      -

@@ -2,8 +2,11 @@
 
 use core::ops::Bound;
 
+use bytes::Bytes;
+
 use super::{ReadView, ViewError};
 use crate::ids::Revision;
+use crate::key::Key;
 use crate::record::RecordRef;
 use crate::record::cell::Place;
 use crate::state::{State, change};
@@ -91,6 +94,12 @@ impl<'a> Change<'a> {
         self.entry.key
     }
 
+    /// The key on its own.
+    #[must_use]
+    pub fn to_key(&self) -> Key {
+        Key::trusted(Bytes::copy_from_slice(self.entry.key))
+    }
+
     /// The record that was written; `None` if the key was removed.
     #[must_use]
     pub fn record(&self) -> Option<RecordRef<'a>> {
@@ -154,17 +163,35 @@ impl ReadView {
         if after < compact_revision {
             return Err(ViewError::Compacted { compact_revision });
         }
-        let start = change::key(Place {
+        Ok(self.changes_behind(Place {
             revision: after,
             order: u32::MAX,
-        });
+        }))
+    }
+
+    /// The changes of `revision` behind the one at `order` within it, then those of every
+    /// later revision: for a reader that had to stop in the middle.
+    ///
+    /// # Errors
+    ///
+    /// If the rest of `revision` has been compacted.
+    pub fn changes_within(&self, revision: Revision, order: u32) -> Result<Changes<'_>, ViewError> {
+        let compact_revision = self.state.compact_revision;
+        if revision <= compact_revision {
+            return Err(ViewError::Compacted { compact_revision });
+        }
+        Ok(self.changes_behind(Place { revision, order }))
+    }
+
+    fn changes_behind(&self, place: Place) -> Changes<'_> {
+        let start = change::key(place);
         let range = self
             .state
             .changes
             .range((Bound::Excluded(&start), Bound::Unbounded));
-        Ok(Changes {
+        Changes {
             state: &self.state,
             range,
-        })
+        }
     }
 }

@@ -1,0 +1,125 @@
+//! Which keys, and which kinds of change.
+
+use core::fmt;
+
+use bytes::Bytes;
+use concord_core::key::{Key, KeyRange};
+use concord_core::view::ChangeKind;
+
+use crate::glob::Glob;
+
+/// Which keys are watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// This one.
+    Key(Key),
+    /// Those that start with this; all of them if it is empty.
+    Prefix(Bytes),
+    /// Those of a range.
+    Range(KeyRange),
+    /// Those that match a pattern.
+    Glob(Glob),
+}
+
+impl Selector {
+    /// Every key.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self::Prefix(Bytes::new())
+    }
+
+    /// Whether `key` is one of them.
+    #[must_use]
+    pub fn matches(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Key(wanted) => wanted.as_bytes() == key,
+            Self::Prefix(prefix) => key.starts_with(prefix),
+            Self::Range(range) => range.contains(key),
+            Self::Glob(glob) => glob.matches(key),
+        }
+    }
+}
+
+/// Shows text as it is and other bytes escaped.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = String::from_utf8_lossy;
+        match self {
+            Self::Key(key) => write!(f, "key {key}"),
+            Self::Prefix(prefix) if prefix.is_empty() => f.write_str("all keys"),
+            Self::Prefix(prefix) => write!(f, "prefix {}", shown(prefix)),
+            Self::Range(range) => match range.end() {
+                Some(end) => write!(f, "range {} to {}", shown(range.start()), shown(end)),
+                None => write!(f, "range from {}", shown(range.start())),
+            },
+            Self::Glob(glob) => write!(f, "glob {glob}"),
+        }
+    }
+}
+
+/// Kinds of change. No `Default`: whether none or all are meant must be said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// Every kind.
+    pub const ALL: Self = Self::of(&[ChangeKind::Put, ChangeKind::Delete, ChangeKind::Expire]);
+
+    /// These kinds.
+    #[must_use]
+    pub const fn of(kinds: &[ChangeKind]) -> Self {
+        let mut bits = 0;
+        let mut rest = kinds;
+        while let [first, others @ ..] = rest {
+            bits |= Self::bit(*first);
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    /// Whether `kind` is one of them.
+    #[must_use]
+    pub const fn contains(self, kind: ChangeKind) -> bool {
+        self.0 & Self::bit(kind) != 0
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    const fn bit(kind: ChangeKind) -> u8 {
+        match kind {
+            ChangeKind::Put => 1,
+            ChangeKind::Delete => 2,
+            ChangeKind::Expire => 4,
+        }
+    }
+}
+
+impl fmt::Debug for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [ChangeKind::Put, ChangeKind::Delete, ChangeKind::Expire];
+        f.debug_set()
+            .entries(all.into_iter().filter(|kind| self.contains(*kind)))
+            .finish()
+    }
+}
+
+/// What a watcher wants to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Which keys.
+    pub selector: Selector,
+    /// Which kinds of change.
+    pub kinds: Kinds,
+}
+
+impl Filter {
+    /// Whether a change concerns the watcher. A change always has a key (D-EVT-1).
+    #[must_use]
+    pub fn matches(&self, key: &[u8], kind: ChangeKind) -> bool {
+        self.kinds.contains(kind) && self.selector.matches(key)
+    }
+}
