@@ -8,6 +8,11 @@
 //! An operation with an unknown outcome may be taken at any time after it was asked, or
 //! never. One that certainly did not happen is left out: if it did happen after all, some
 //! answer will not be explained, because values are unique.
+//!
+//! Unknown outcomes make the search long, so it leaves out orders that explain nothing that
+//! another does not explain as well: an unknown write that is overwritten before anybody looked
+//! (it may as well never have happened), and of equal unknown writes all but the one that was
+//! asked first (it could come wherever the others could).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -220,21 +225,44 @@ struct Choice {
 
 /// What could be taken now: asked before anybody left was told. Known outcomes first: an
 /// unknown one is needed only where they cannot go on.
-fn candidates(events: &Events, ranks: &Ranks, operations: &[Operation]) -> Vec<usize> {
+///
+/// `unseen` says that the last one taken was an unknown write, so that nobody has seen yet what
+/// it made: what would hide that again is left out.
+fn candidates(events: &Events, ranks: &Ranks, operations: &[Operation], unseen: bool) -> Vec<usize> {
     let mut known = Vec::new();
-    let mut unknown = Vec::new();
+    let mut unknown: Vec<usize> = Vec::new();
     let mut place = events.next[HEAD];
     while place != HEAD {
-        match events.events[place] {
-            Event::Told(_) => break,
-            Event::Asked(number) if operations[number].outcome == Outcome::Unknown => unknown.push(number),
-            Event::Asked(number) if ranks.allows(number) => known.push(number),
-            Event::Asked(_) => {}
-        }
+        let Event::Asked(number) = events.events[place] else {
+            break;
+        };
         place = events.next[place];
+        let operation = &operations[number];
+        if unseen && hides(operation) {
+            continue;
+        }
+        if operation.outcome != Outcome::Unknown {
+            if ranks.allows(number) {
+                known.push(number);
+            }
+        } else if !unknown
+            .iter()
+            .any(|earlier| operations[*earlier].question == operation.question)
+        {
+            unknown.push(number);
+        }
     }
     known.append(&mut unknown);
     known
+}
+
+/// Whether an operation answers the same and leaves the same, whatever was there before.
+fn hides(operation: &Operation) -> bool {
+    match operation.question {
+        Question::Put { .. } => true,
+        Question::Delete => operation.outcome == Outcome::Unknown,
+        Question::Increment { .. } | Question::Get => false,
+    }
 }
 
 fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
@@ -248,9 +276,9 @@ fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
     // A set of operations is the exclusive or of its members' numbers.
     let marks: Vec<u64> = operations.iter().map(|_| random.next()).collect();
     let (mut state, mut set): (State, u64) = (None, 0);
-    let mut seen: HashSet<(u64, State)> = HashSet::new();
+    let mut seen: HashSet<(u64, State, bool)> = HashSet::new();
     let root = Choice {
-        candidates: candidates(&events, &ranks, operations),
+        candidates: candidates(&events, &ranks, operations, false),
         tried: 0,
         taken: None,
     };
@@ -280,7 +308,9 @@ fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
         let Some(next) = step(state, &operations[number]) else {
             continue;
         };
-        if !seen.insert((set ^ marks[number], next)) {
+        let unseen = operations[number].outcome == Outcome::Unknown;
+        // What may follow depends on the last one too.
+        if !seen.insert((set ^ marks[number], next, unseen)) {
             continue;
         }
         let taken = Some((number, state));
@@ -290,7 +320,7 @@ fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
         ranks.take(number);
         events.lift(number);
         trail.push(Choice {
-            candidates: candidates(&events, &ranks, operations),
+            candidates: candidates(&events, &ranks, operations, unseen),
             tried: 0,
             taken,
         });
