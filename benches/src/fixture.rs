@@ -68,7 +68,8 @@ pub fn put(number: usize) -> Bytes {
     let command = Command::Put {
         key,
         value,
-        ttl,
+        lifetime: ttl.into(),
+        condition: None,
         return_previous,
     };
     command.to_bytes()

@@ -27,6 +27,12 @@ pub enum Action {
     Compact,
     /// Change replicated settings.
     Configure,
+    /// Store many values.
+    PutMany,
+    /// Remove many keys.
+    DeleteMany,
+    /// Reset many times to live.
+    TouchMany,
     /// Any read.
     Read(ReadAction),
     /// Any change of the cluster itself.
@@ -79,14 +85,27 @@ impl Request for Command {
             Self::Increment { .. } => Action::Increment,
             Self::Compact { .. } => Action::Compact,
             Self::Configure(_) => Action::Configure,
+            Self::PutMany { .. } => Action::PutMany,
+            Self::DeleteMany { .. } => Action::DeleteMany,
+            Self::TouchMany { .. } => Action::TouchMany,
         }
     }
 
     fn needs(&self) -> Permissions {
         match self {
-            Self::Put { return_previous, .. } => with_read(WRITE, *return_previous),
-            Self::Delete { return_previous, .. } => with_read(DELETE, *return_previous),
-            Self::Touch { .. } => WRITE,
+            // A condition asks what is stored, and its refusal answers with it.
+            Self::Put {
+                condition,
+                return_previous,
+                ..
+            } => with_read(WRITE, *return_previous || condition.is_some()),
+            Self::Delete {
+                condition,
+                return_previous,
+                ..
+            } => with_read(DELETE, *return_previous || condition.is_some()),
+            Self::Touch { .. } | Self::PutMany { .. } | Self::TouchMany { .. } => WRITE,
+            Self::DeleteMany { .. } => DELETE,
             // Its answer is the value.
             Self::Increment { .. } => with_read(WRITE, true),
             Self::Compact { .. } | Self::Configure(_) => ADMIN,

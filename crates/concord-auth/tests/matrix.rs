@@ -1,19 +1,23 @@
 //! Who may do what, as one printed table. A new action must appear in it.
 
-use concord_auth::{AdminAction, BuiltinRole, Principal, ReadAction, Request, authorize};
+use concord_auth::{
+    AdminAction, BuiltinRole, Permission, Permissions, Principal, ReadAction, Request, authorize,
+};
 use concord_core::ids::Revision;
-use concord_core::{Command, Key, Settings, Value};
+use concord_core::{Command, Condition, Key, Lifetime, PutItem, Settings, TouchItem, Value};
 
 fn commands() -> Vec<(&'static str, Command)> {
     let key = || Key::new("k").expect("one byte is a key");
     let put = |return_previous| Command::Put {
         key: key(),
         value: Value::binary("v"),
-        ttl: None,
+        lifetime: Lifetime::Forever,
+        condition: None,
         return_previous,
     };
     let delete = |return_previous| Command::Delete {
         key: key(),
+        condition: None,
         return_previous,
     };
     vec![
@@ -25,7 +29,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             "touch",
             Command::Touch {
                 key: key(),
-                ttl: None,
+                lifetime: Lifetime::Forever,
             },
         ),
         (
@@ -43,6 +47,27 @@ fn commands() -> Vec<(&'static str, Command)> {
             },
         ),
         ("configure", Command::Configure(Settings::INITIAL)),
+    ]
+    .into_iter()
+    .chain(many())
+    .collect()
+}
+
+fn many() -> Vec<(&'static str, Command)> {
+    let key = Key::new("k").expect("one byte is a key");
+    let put = PutItem {
+        key: key.clone(),
+        value: Value::binary("v"),
+        lifetime: Lifetime::Forever,
+    };
+    let touch = TouchItem {
+        key: key.clone(),
+        lifetime: Lifetime::Forever,
+    };
+    vec![
+        ("put many", Command::PutMany { items: vec![put] }),
+        ("delete many", Command::DeleteMany { keys: vec![key] }),
+        ("touch many", Command::TouchMany { items: vec![touch] }),
     ]
 }
 
@@ -89,6 +114,9 @@ touch                    yes    yes    -      -
 increment                yes    yes    -      -
 compact                  yes    -      -      -
 configure                yes    -      -      -
+put many                 yes    yes    -      -
+delete many              yes    yes    -      -
+touch many               yes    yes    -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 history                  yes    yes    yes    -
@@ -108,6 +136,7 @@ fn a_denial_names_who_what_and_why_but_no_key() {
         &Principal::with_role(BuiltinRole::Viewer),
         Command::Delete {
             key: secret_key,
+            condition: None,
             return_previous: true,
         },
     )
@@ -124,4 +153,33 @@ fn those_without_authentication_are_named_apart_but_may_do_everything() {
         }
     }
     assert_ne!(Principal::embedder(), Principal::anonymous());
+}
+
+/// CVE-2026-44283 of etcd: a field that reads needs the right to read.
+#[test]
+fn conditions_and_previous_records_need_the_right_to_read() {
+    let key = || Key::new("k").expect("one byte is a key");
+    let put = |condition, return_previous| Command::Put {
+        key: key(),
+        value: Value::binary("v"),
+        lifetime: Lifetime::Forever,
+        condition,
+        return_previous,
+    };
+    let delete = |condition, return_previous| Command::Delete {
+        key: key(),
+        condition,
+        return_previous,
+    };
+    let read = Permissions::of(&[Permission::Read]);
+    for (command, reads) in [
+        (put(None, false), false),
+        (put(None, true), true),
+        (put(Some(Condition::Absent), false), true),
+        (delete(None, false), false),
+        (delete(None, true), true),
+        (delete(Some(Condition::Present), false), true),
+    ] {
+        assert_eq!(command.needs().covers(read), reads, "{command:?}");
+    }
 }

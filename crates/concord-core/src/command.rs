@@ -1,6 +1,8 @@
 //! The requests that change the store, in the form the log keeps for good.
 
-use crate::ids::{Millis, Revision};
+use alloc::vec::Vec;
+
+use crate::ids::{LeaseId, Millis, Revision};
 use crate::key::Key;
 use crate::settings::Settings;
 use crate::value::Value;
@@ -18,9 +20,10 @@ pub enum Command {
         key: Key,
         /// What.
         value: Value,
-        /// How long the key lives from this entry's replicated time on; `None`: for ever,
-        /// also if it had a deadline before.
-        ttl: Option<Millis>,
+        /// How long the key lives, whatever was set before.
+        lifetime: Lifetime,
+        /// Only if this holds of what is stored.
+        condition: Option<Condition>,
         /// Answer with the record that was replaced.
         return_previous: bool,
     },
@@ -28,16 +31,18 @@ pub enum Command {
     Delete {
         /// What to remove.
         key: Key,
+        /// Only if this holds of what is stored.
+        condition: Option<Condition>,
         /// Answer with the record that was removed.
         return_previous: bool,
     },
-    /// Reset the time to live of `key`, which must exist. Another deadline is a write of the same
-    /// value: new revision, version and event. The deadline it already has: changes nothing.
+    /// Replace the lifetime of `key`, which must exist. Another one is a write of the same
+    /// value: new revision, version and event. The one it already has: changes nothing.
     Touch {
         /// Which.
         key: Key,
-        /// How long it lives from this entry's replicated time on; `None`: for ever.
-        ttl: Option<Millis>,
+        /// How long it lives from now on.
+        lifetime: Lifetime,
     },
     /// Add `delta` to the 64-bit number under `key`; an absent key counts as 0 and becomes a
     /// document integer. A `text` decimal stays text, a document integer a document.
@@ -46,7 +51,7 @@ pub enum Command {
         key: Key,
         /// How much; may be negative.
         delta: i64,
-        /// `Some`: the key lives this long from now on; `None`: its deadline stays as it is.
+        /// `Some`: the key lives this long from now on; `None`: its lifetime stays as it is.
         ttl: Option<Millis>,
     },
     /// Forget the history up to and including `revision`; reads at `revision` still work.
@@ -56,4 +61,76 @@ pub enum Command {
     },
     /// Replace the settings that decide in apply. Does not count as a revision.
     Configure(Settings),
+    /// Store all of these at one revision, or none: one bad item refuses all of them. Of
+    /// items with one key the last wins.
+    PutMany {
+        /// At most [`crate::limits::BATCH_ITEMS_MAX`].
+        items: Vec<PutItem>,
+    },
+    /// Remove all of these at one revision. Absent keys are no obstacle.
+    DeleteMany {
+        /// At most [`crate::limits::BATCH_ITEMS_MAX`].
+        keys: Vec<Key>,
+    },
+    /// Replace the lifetimes of all of these at one revision, or of none. Absent keys are no
+    /// obstacle: the answer tells which. Of items with one key the last wins.
+    TouchMany {
+        /// At most [`crate::limits::BATCH_ITEMS_MAX`].
+        items: Vec<TouchItem>,
+    },
+}
+
+/// What a put of many stores under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutItem {
+    /// Where.
+    pub key: Key,
+    /// What.
+    pub value: Value,
+    /// How long the key lives, whatever was set before.
+    pub lifetime: Lifetime,
+}
+
+/// What a touch of many does to one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TouchItem {
+    /// Which.
+    pub key: Key,
+    /// How long it lives from now on.
+    pub lifetime: Lifetime,
+}
+
+/// How long a key lives. A key has one lifetime, so a time to live and a lease exclude each
+/// other (D-V3-7): who sets one gives up the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until it is deleted.
+    Forever,
+    /// This long from the entry's replicated time on.
+    Ttl(Millis),
+    /// As long as this lease, which must exist.
+    Lease(LeaseId),
+}
+
+impl From<Option<Millis>> for Lifetime {
+    /// A time to live, or none.
+    fn from(ttl: Option<Millis>) -> Self {
+        ttl.map_or(Self::Forever, Self::Ttl)
+    }
+}
+
+/// What must hold of the stored record for a write to happen. Judged at apply, on the state
+/// that the write changes. A key that has expired is absent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present,
+    /// Its value is this one: same format, same bytes (D-DATA-13).
+    ValueIs(Value),
+    /// Its last write was at this revision.
+    ModRevisionIs(Revision),
+    /// It was written this often since its creation.
+    VersionIs(u64),
 }

@@ -43,7 +43,7 @@ pub mod value;
 pub mod view;
 
 pub use batch::{Batch, Group};
-pub use command::Command;
+pub use command::{Command, Condition, Lifetime, PutItem, TouchItem};
 pub use document::Document;
 pub use ids::{LeaseId, LogIndex, Millis, NodeId, Revision, SessionId, Term, Timestamp};
 pub use key::{InvalidKey, Key, KeyRange};

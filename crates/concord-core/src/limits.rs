@@ -15,6 +15,9 @@ pub const VALUE_BYTES_MAX: u64 = 64 << 20;
 /// The longest encoded request.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 
+/// Items of one put, delete or touch of many.
+pub const BATCH_ITEMS_MAX: usize = 500;
+
 /// The longest time to live: a hundred years.
 pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 

@@ -113,6 +113,21 @@ impl<'a> RecordRef<'a> {
         }
     }
 
+    /// A record that is about to be stored.
+    pub(crate) const fn staged(key: &'a [u8], header: Header, value: &'a [u8]) -> Self {
+        Self {
+            key,
+            header,
+            value,
+            alone: None,
+        }
+    }
+
+    /// What is known about its writes.
+    pub(crate) const fn header(&self) -> Header {
+        self.header
+    }
+
     header_accessors!();
 
     /// The key.

@@ -1,7 +1,11 @@
 //! Answers to commands. A refusal is an answer: it is replicated, remembered and compared
 //! like any other.
 
-use crate::ids::{Revision, Timestamp};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::ids::{LeaseId, Revision, Timestamp};
 use crate::key::InvalidKey;
 use crate::record::Record;
 use crate::value::InvalidValue;
@@ -29,7 +33,7 @@ pub enum Reply {
     Touched {
         /// The revision of the write, or the current one if the deadline was the same already.
         revision: Revision,
-        /// When the key expires now; `None`: never.
+        /// When the key expires now; `None`: never, or with its lease.
         expires_at: Option<Timestamp>,
     },
     /// The number is changed.
@@ -49,8 +53,39 @@ pub enum Reply {
         /// The current revision.
         revision: Revision,
     },
+    /// All items are stored.
+    WrittenMany {
+        /// The revision of the writes, or the current one if there were no items.
+        revision: Revision,
+    },
+    /// All keys are absent now.
+    DeletedMany {
+        /// The revision of the removals, or the current one if there was nothing to remove.
+        revision: Revision,
+        /// For each key in order: whether there was something to remove.
+        existed: Vec<bool>,
+    },
+    /// All keys that exist have their new lifetime.
+    TouchedMany {
+        /// The revision of the writes, or the current one if nothing changed.
+        revision: Revision,
+        /// For each item in order: what became of its key.
+        outcomes: Vec<TouchOutcome>,
+    },
     /// Refused: the request changed nothing (I3).
     Rejected(Rejection),
+}
+
+/// What a touch of many did to one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TouchOutcome {
+    /// The key is absent.
+    NotFound,
+    /// The key has its new lifetime.
+    Touched {
+        /// When it expires now; `None`: never, or with its lease.
+        expires_at: Option<Timestamp>,
+    },
 }
 
 impl Reply {
@@ -67,7 +102,10 @@ impl Reply {
             | Self::Touched { .. }
             | Self::Incremented { .. }
             | Self::Compacted { .. }
-            | Self::Configured { .. } => Ok(self),
+            | Self::Configured { .. }
+            | Self::WrittenMany { .. }
+            | Self::DeletedMany { .. }
+            | Self::TouchedMany { .. } => Ok(self),
         }
     }
 }
@@ -131,10 +169,80 @@ pub enum Rejection {
         /// The kind, 0 if the version itself is unknown.
         code: u8,
     },
+    /// The condition does not hold. Nothing was written.
+    #[error("condition does not hold")]
+    ConditionFailed {
+        /// The record that was judged; `None`: there is none.
+        current: Option<Box<Record>>,
+    },
+    /// More in one request than it may have. Nothing was written.
+    #[error("request has {count} {unit}, limit is {limit}")]
+    BatchTooLarge {
+        /// What there is too much of.
+        unit: BatchUnit,
+        /// How much there is.
+        count: u64,
+        /// How much there may be.
+        limit: u64,
+    },
+    /// A part of the request is refused, and with it the whole. Nothing was written.
+    #[error("{part} {index}: {cause}")]
+    InPart {
+        /// Of which list.
+        part: RequestPart,
+        /// Its place in the list, from 0.
+        index: u64,
+        /// Why.
+        cause: Box<Self>,
+    },
+    /// There is no such lease, or it has ended. Nothing was written.
+    #[error("lease {lease} not found")]
+    LeaseNotFound {
+        /// The one asked for.
+        lease: LeaseId,
+    },
     /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
     /// attempt may have. The caller must look before it tries again under a new session.
     #[error("session is unknown or its reply is forgotten, outcome unknown")]
     SessionExpired,
+}
+
+/// What a request can have too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BatchUnit {
+    /// Items of a put, delete or touch of many.
+    Items,
+}
+
+impl fmt::Display for BatchUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Items => "items",
+        })
+    }
+}
+
+/// The lists that a request can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RequestPart {
+    /// Items of a put, delete or touch of many.
+    Item,
+}
+
+impl RequestPart {
+    /// Its name in every interface.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Item => "item",
+        }
+    }
+}
+
+impl fmt::Display for RequestPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Why a value is not what an operation needs.
@@ -190,6 +298,19 @@ impl Rejection {
             Self::FutureRevision { .. } => "future_revision",
             Self::Unsupported { .. } => "unsupported",
             Self::SessionExpired => "outcome_unknown",
+            Self::ConditionFailed { .. } => "condition_failed",
+            Self::BatchTooLarge { .. } => "batch_too_large",
+            Self::LeaseNotFound { .. } => "lease_not_found",
+            Self::InPart { cause, .. } => cause.name(),
+        }
+    }
+
+    /// The refusal of a part of a request.
+    pub(crate) fn in_part(self, part: RequestPart, index: usize) -> Self {
+        Self::InPart {
+            part,
+            index: u64::try_from(index).unwrap_or(u64::MAX),
+            cause: Box::new(self),
         }
     }
 }

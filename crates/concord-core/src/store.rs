@@ -8,11 +8,14 @@
 //!                       mutate, the one primitive ──> live, history, changes, usage, expiry queue
 //! ```
 //!
-//! Each request is judged first and changes things last: a refusal leaves no trace but its
+//! A request that may change several keys is drafted first, and the draft committed at one
+//! revision. Each request is judged first and changes things last: a refusal leaves no trace but its
 //! reply, which the session remembers (I3). Work per batch is bounded by the batch and the
 //! constants in [`limits`](crate::limits); nothing here grows with the number of keys.
 
+mod bulk;
 mod compact;
+mod draft;
 mod expiry;
 mod kv;
 mod mutate;
@@ -96,14 +99,22 @@ impl Store {
             Command::Put {
                 key,
                 value,
-                ttl,
+                lifetime,
+                condition,
                 return_previous,
-            } => self.put(&key, &value, ttl, return_previous),
-            Command::Delete { key, return_previous } => Ok(self.delete(&key, return_previous)),
-            Command::Touch { key, ttl } => self.touch(&key, ttl),
+            } => self.put(&key, &value, lifetime, condition.as_ref(), return_previous),
+            Command::Delete {
+                key,
+                condition,
+                return_previous,
+            } => self.delete(&key, condition.as_ref(), return_previous),
+            Command::Touch { key, lifetime } => self.touch(&key, lifetime),
             Command::Increment { key, delta, ttl } => self.increment(&key, delta, ttl),
             Command::Compact { revision } => self.compact(revision),
             Command::Configure(settings) => self.configure(settings),
+            Command::PutMany { items } => self.put_many(&items),
+            Command::DeleteMany { keys } => Ok(self.delete_many(&keys)),
+            Command::TouchMany { items } => self.touch_many(&items),
         }
     }
 

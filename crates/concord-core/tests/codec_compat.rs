@@ -3,3 +3,9 @@
 #[cfg(test)]
 #[path = "codec/compat.rs"]
 mod compat;
+#[cfg(test)]
+#[path = "codec/data_plane.rs"]
+mod data_plane;
+#[cfg(test)]
+#[path = "codec/golden.rs"]
+mod golden;

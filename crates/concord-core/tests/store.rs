@@ -24,3 +24,6 @@ mod support;
 #[cfg(test)]
 #[path = "store/traps.rs"]
 mod traps;
+#[cfg(test)]
+#[path = "store/writes.rs"]
+mod writes;

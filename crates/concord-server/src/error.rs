@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use concord_core::ids::Revision;
+use concord_core::record::Record;
 
 /// The name of an error. Stable, unlike the message text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// What was named does not exist. Nothing was written.
     NotFound,
+    /// There is no such lease, or it has ended. Nothing was written.
+    LeaseNotFound,
     /// A condition of the request does not hold. Nothing was written.
     ConditionFailed,
     /// What was to be made exists, or contradicts what does. Nothing was written.
@@ -66,6 +69,7 @@ impl ErrorKind {
             Self::BatchTooLarge => "batch_too_large",
             Self::InvalidRequest => "invalid_request",
             Self::NotFound => "not_found",
+            Self::LeaseNotFound => "lease_not_found",
             Self::ConditionFailed => "condition_failed",
             Self::AlreadyExists => "already_exists",
             Self::Compacted => "compacted",
@@ -106,6 +110,7 @@ impl ErrorKind {
             | Self::BatchTooLarge
             | Self::InvalidRequest => "correct the request; as it is it will fail again",
             Self::NotFound => "check the name; the key may have been deleted or have expired",
+            Self::LeaseNotFound => "grant a new lease and write what hung on the old one again",
             Self::ConditionFailed => "read the current state and decide again",
             Self::AlreadyExists => "look at what exists; use another name or remove it first",
             Self::Compacted => "read at the oldest readable revision or a later one",
@@ -150,6 +155,7 @@ struct Parts {
     kind: ErrorKind,
     message: String,
     details: Vec<(&'static str, Detail)>,
+    current: Option<Record>,
 }
 
 impl Error {
@@ -158,11 +164,22 @@ impl Error {
             kind,
             message: message.into(),
             details: Vec::new(),
+            current: None,
         }))
     }
 
     pub(crate) fn with(mut self, name: &'static str, detail: impl Into<Detail>) -> Self {
         self.0.details.push((name, detail.into()));
+        self
+    }
+
+    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.0.message = message.into();
+        self
+    }
+
+    pub(crate) fn with_current(mut self, current: Option<Record>) -> Self {
+        self.0.current = current;
         self
     }
 
@@ -206,6 +223,11 @@ impl Error {
     /// The oldest revision that can be read, where the error says so.
     pub fn compact_revision(&self) -> Option<Revision> {
         self.number(COMPACT_REVISION).map(Revision::new)
+    }
+
+    /// The record that a condition was judged by; `None` if there was none, or no condition.
+    pub fn current_record(&self) -> Option<&Record> {
+        self.0.current.as_ref()
     }
 
     /// The current revision, where the error says so.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use concord_auth::{AdminAction, Authorized, Denied, Principal, ReadAction, Request, authorize};
 use concord_core::command::Command;
 use concord_core::ids::{NodeId, Revision};
-use concord_core::reply::{Rejection, Reply};
+use concord_core::reply::{BatchUnit, Rejection, Reply, RequestPart};
+use concord_core::value::Value;
 use concord_core::view::{ReadView, ViewError};
 use concord_core::{Store, limits as core_limits};
 use concord_query::InvalidCursor;
@@ -97,17 +98,43 @@ impl Service {
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let command = command.into_request();
-        self.check_value(&command)?;
+        self.check_values(&command)?;
         let deadline = Instant::now() + timeout;
         let reply = self.node.propose(command.to_bytes(), deadline).await?;
         Ok(reply.into_result()?)
     }
 
     /// Refuses here what apply would refuse after it has cost the log its space.
-    fn check_value(&self, command: &Command) -> Result<(), Error> {
-        let Command::Put { value, .. } = command else {
-            return Ok(());
-        };
+    fn check_values(&self, command: &Command) -> Result<(), Error> {
+        match command {
+            Command::Put { value, .. } => self.check_value(value),
+            Command::PutMany { items } => {
+                if items.len() > core_limits::BATCH_ITEMS_MAX {
+                    return Err(batch_too_large(items.len()));
+                }
+                for (index, item) in items.iter().enumerate() {
+                    self.check_value(&item.value)
+                        .map_err(|error| error.with(RequestPart::Item.name(), number(index)))?;
+                }
+                Ok(())
+            }
+            Command::DeleteMany { keys } if keys.len() > core_limits::BATCH_ITEMS_MAX => {
+                Err(batch_too_large(keys.len()))
+            }
+            Command::TouchMany { items } if items.len() > core_limits::BATCH_ITEMS_MAX => {
+                Err(batch_too_large(items.len()))
+            }
+            Command::DeleteMany { .. }
+            | Command::TouchMany { .. }
+            | Command::Delete { .. }
+            | Command::Touch { .. }
+            | Command::Increment { .. }
+            | Command::Compact { .. }
+            | Command::Configure(_) => Ok(()),
+        }
+    }
+
+    fn check_value(&self, value: &Value) -> Result<(), Error> {
         let size_bytes = value.bytes().len();
         if size_bytes <= self.value_bytes_max {
             return Ok(());
@@ -124,6 +151,15 @@ impl Service {
     pub(crate) fn administer(&self, _: &Authorized<AdminAction>) -> &Node<Store> {
         &self.node
     }
+}
+
+/// The refusal that apply would give.
+fn batch_too_large(count: usize) -> Error {
+    Error::from(Rejection::BatchTooLarge {
+        unit: BatchUnit::Items,
+        count: number(count),
+        limit: number(core_limits::BATCH_ITEMS_MAX),
+    })
 }
 
 fn number(count: usize) -> u64 {
@@ -172,6 +208,19 @@ impl From<Rejection> for Error {
             }
             Rejection::Unsupported { .. } => Self::new(ErrorKind::Unsupported, message),
             Rejection::SessionExpired => Self::new(ErrorKind::OutcomeUnknown, message),
+            Rejection::ConditionFailed { current } => {
+                Self::new(ErrorKind::ConditionFailed, message).with_current(current.map(|current| *current))
+            }
+            Rejection::BatchTooLarge { count, limit, .. } => Self::new(ErrorKind::BatchTooLarge, message)
+                .with("count", count)
+                .with("limit", limit),
+            Rejection::LeaseNotFound { lease } => {
+                Self::new(ErrorKind::LeaseNotFound, message).with("lease", lease.get())
+            }
+            // The outer message says where, the inner error what.
+            Rejection::InPart { part, index, cause } => {
+                Self::from(*cause).with(part.name(), index).with_message(message)
+            }
         }
     }
 }

@@ -1,15 +1,19 @@
 //! Requests: [`Command`] in the form that the log keeps for good.
 
+mod bulk;
+mod condition;
+
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
 use super::reader::Reader;
 use super::{DecodeError, writer};
-use crate::command::Command;
-use crate::ids::{Millis, Revision};
+use crate::command::{Command, Condition, Lifetime};
+use crate::ids::{LeaseId, Millis, Revision};
 use crate::key::{InvalidKey, Key};
-use crate::reply::{InvalidRequestReason, Rejection};
+use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::settings::{Compaction, Settings};
 use crate::value::{InvalidValue, Value, ValueFormat};
 
@@ -21,11 +25,17 @@ const TOUCH: u8 = 3;
 const INCREMENT: u8 = 4;
 const COMPACT: u8 = 5;
 const CONFIGURE: u8 = 6;
+const PUT_MANY: u8 = 7;
+const DELETE_MANY: u8 = 8;
+const TOUCH_MANY: u8 = 9;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
 const FORMAT_MASK: u8 = 0b11;
 const HAS_TTL: u8 = 0x04;
 const RETURN_PREVIOUS: u8 = 0x08;
+const HAS_CONDITION: u8 = 0x10;
+const HAS_LEASE: u8 = 0x20;
+const LIFETIME: u8 = HAS_TTL | HAS_LEASE;
 
 /// Why bytes are not a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +57,37 @@ pub enum CommandError {
     /// The value is not of its format.
     #[error("{0}")]
     InvalidValue(#[from] InvalidValue),
+    /// There is more in the request than it may have.
+    #[error("request has {count} {unit}, limit is {limit}")]
+    TooLarge {
+        /// What there is too much of.
+        unit: BatchUnit,
+        /// How much there is.
+        count: u64,
+        /// How much there may be.
+        limit: u64,
+    },
+    /// A part of the request is wrong.
+    #[error("{part} {index}: {cause}")]
+    InPart {
+        /// Of which list.
+        part: RequestPart,
+        /// Its place in the list, from 0.
+        index: usize,
+        /// What is wrong with it.
+        cause: Box<Self>,
+    },
+}
+
+impl CommandError {
+    fn too_large(unit: BatchUnit, count: usize, limit: usize) -> Self {
+        let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Self::TooLarge {
+            unit,
+            count: number(count),
+            limit: number(limit),
+        }
+    }
 }
 
 impl From<CommandError> for Rejection {
@@ -58,6 +99,8 @@ impl From<CommandError> for Rejection {
             CommandError::Unsupported { version, code } => Self::Unsupported { version, code },
             CommandError::InvalidKey(error) => Self::InvalidKey(error),
             CommandError::InvalidValue(error) => error.into(),
+            CommandError::TooLarge { unit, count, limit } => Self::BatchTooLarge { unit, count, limit },
+            CommandError::InPart { part, index, cause } => Self::from(*cause).in_part(part, index),
         }
     }
 }
@@ -77,7 +120,8 @@ impl Command {
             Self::Put {
                 key,
                 value,
-                ttl,
+                lifetime,
+                condition,
                 return_previous,
             } => {
                 out.reserve(
@@ -86,22 +130,21 @@ impl Command {
                         .saturating_add(value.bytes().len())
                         .saturating_add(16),
                 );
-                let flags = value.format().code() | if *return_previous { RETURN_PREVIOUS } else { 0 };
-                head(PUT, flags, key, *ttl, out);
+                let flags = value.format().code() | previous_flag(*return_previous);
+                head(PUT, flags, key, *lifetime, condition.as_ref(), out);
                 out.extend_from_slice(value.bytes());
             }
-            Self::Delete { key, return_previous } => {
-                head(
-                    DELETE,
-                    if *return_previous { RETURN_PREVIOUS } else { 0 },
-                    key,
-                    None,
-                    out,
-                );
+            Self::Delete {
+                key,
+                condition,
+                return_previous,
+            } => {
+                let flags = previous_flag(*return_previous);
+                head(DELETE, flags, key, Lifetime::Forever, condition.as_ref(), out);
             }
-            Self::Touch { key, ttl } => head(TOUCH, 0, key, *ttl, out),
+            Self::Touch { key, lifetime } => head(TOUCH, 0, key, *lifetime, None, out),
             Self::Increment { key, delta, ttl } => {
-                head(INCREMENT, 0, key, *ttl, out);
+                head(INCREMENT, 0, key, (*ttl).into(), None, out);
                 writer::signed(*delta, out);
             }
             Self::Compact { revision } => {
@@ -112,6 +155,9 @@ impl Command {
                 out.extend_from_slice(&[VERSION, CONFIGURE]);
                 settings.encode(out);
             }
+            Self::PutMany { items } => bulk::encode_puts(items, out),
+            Self::DeleteMany { keys } => bulk::encode_deletes(keys, out),
+            Self::TouchMany { items } => bulk::encode_touches(items, out),
         }
     }
 
@@ -131,31 +177,39 @@ impl Command {
         let command = match code {
             PUT => put(&mut reader, bytes)?,
             DELETE => {
-                let head = Head::decode(&mut reader, bytes, RETURN_PREVIOUS)?;
+                let head = Head::decode(&mut reader, bytes, RETURN_PREVIOUS | HAS_CONDITION)?;
                 Self::Delete {
                     return_previous: head.flags & RETURN_PREVIOUS != 0,
                     key: head.key,
+                    condition: head.condition,
                 }
             }
             TOUCH => {
-                let head = Head::decode(&mut reader, bytes, HAS_TTL)?;
+                let head = Head::decode(&mut reader, bytes, LIFETIME)?;
                 Self::Touch {
                     key: head.key,
-                    ttl: head.ttl,
+                    lifetime: head.lifetime,
                 }
             }
             INCREMENT => {
                 let head = Head::decode(&mut reader, bytes, HAS_TTL)?;
+                let ttl = match head.lifetime {
+                    Lifetime::Ttl(ttl) => Some(ttl),
+                    Lifetime::Forever | Lifetime::Lease(_) => None,
+                };
                 Self::Increment {
                     key: head.key,
                     delta: reader.signed()?,
-                    ttl: head.ttl,
+                    ttl,
                 }
             }
             COMPACT => Self::Compact {
                 revision: Revision::new(reader.number()?),
             },
             CONFIGURE => Self::Configure(Settings::decode(&mut reader)?),
+            PUT_MANY => bulk::decode_puts(&mut reader, bytes)?,
+            DELETE_MANY => bulk::decode_deletes(&mut reader, bytes)?,
+            TOUCH_MANY => bulk::decode_touches(&mut reader, bytes)?,
             // D-RAFT-5: what is not known is refused, never taken for a success.
             code => return Err(CommandError::Unsupported { version, code }),
         };
@@ -164,46 +218,102 @@ impl Command {
     }
 }
 
-fn head(code: u8, flags: u8, key: &Key, ttl: Option<Millis>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[VERSION, code, flags | if ttl.is_some() { HAS_TTL } else { 0 }]);
+const fn previous_flag(return_previous: bool) -> u8 {
+    if return_previous { RETURN_PREVIOUS } else { 0 }
+}
+
+fn head(
+    code: u8,
+    flags: u8,
+    key: &Key,
+    lifetime: Lifetime,
+    condition: Option<&Condition>,
+    out: &mut Vec<u8>,
+) {
+    let condition_flag = if condition.is_some() { HAS_CONDITION } else { 0 };
+    out.extend_from_slice(&[VERSION, code, flags | condition_flag | lifetime_flag(lifetime)]);
     writer::bytes(key.as_bytes(), out);
-    if let Some(ttl) = ttl {
-        writer::number(ttl.get(), out);
+    encode_lifetime(lifetime, out);
+    if let Some(condition) = condition {
+        condition.encode(out);
     }
+}
+
+const fn lifetime_flag(lifetime: Lifetime) -> u8 {
+    match lifetime {
+        Lifetime::Forever => 0,
+        Lifetime::Ttl(_) => HAS_TTL,
+        Lifetime::Lease(_) => HAS_LEASE,
+    }
+}
+
+fn encode_lifetime(lifetime: Lifetime, out: &mut Vec<u8>) {
+    match lifetime {
+        Lifetime::Forever => {}
+        Lifetime::Ttl(ttl) => writer::number(ttl.get(), out),
+        Lifetime::Lease(lease) => writer::number(lease.get(), out),
+    }
+}
+
+fn decode_lifetime(flags: u8, reader: &mut Reader<'_>) -> Result<Lifetime, DecodeError> {
+    Ok(match flags & LIFETIME {
+        0 => Lifetime::Forever,
+        HAS_TTL => Lifetime::Ttl(Millis::new(reader.number()?)),
+        HAS_LEASE => Lifetime::Lease(LeaseId::new(reader.number()?)),
+        // D-V3-7: a key has one lifetime.
+        _ => return Err(reader.error("ttl and lease together")),
+    })
 }
 
 struct Head {
     flags: u8,
     key: Key,
-    ttl: Option<Millis>,
+    lifetime: Lifetime,
+    condition: Option<Condition>,
 }
 
 impl Head {
     fn decode(reader: &mut Reader<'_>, whole: &Bytes, known_flags: u8) -> Result<Self, CommandError> {
-        let flags = reader.u8()?;
-        if flags & !known_flags != 0 {
-            return Err(reader.error("unknown request flags").into());
-        }
+        let flags = decode_flags(reader, known_flags)?;
         let key = Key::new(reader.shared(whole)?)?;
-        let ttl = if flags & HAS_TTL != 0 {
-            Some(Millis::new(reader.number()?))
+        let lifetime = decode_lifetime(flags, reader)?;
+        let condition = if flags & HAS_CONDITION != 0 {
+            Some(Condition::decode(reader, whole)?)
         } else {
             None
         };
-        Ok(Self { flags, key, ttl })
+        Ok(Self {
+            flags,
+            key,
+            lifetime,
+            condition,
+        })
     }
 }
 
+fn decode_flags(reader: &mut Reader<'_>, known_flags: u8) -> Result<u8, DecodeError> {
+    let flags = reader.u8()?;
+    if flags & !known_flags != 0 {
+        return Err(reader.error("unknown request flags"));
+    }
+    Ok(flags)
+}
+
+fn decode_format(flags: u8, reader: &Reader<'_>) -> Result<ValueFormat, DecodeError> {
+    ValueFormat::from_code(flags & FORMAT_MASK).ok_or_else(|| reader.error("unknown value format"))
+}
+
 fn put(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, CommandError> {
-    let head = Head::decode(reader, whole, FORMAT_MASK | HAS_TTL | RETURN_PREVIOUS)?;
-    let format = ValueFormat::from_code(head.flags & FORMAT_MASK)
-        .ok_or_else(|| CommandError::from(reader.error("unknown value format")))?;
+    let known_flags = FORMAT_MASK | LIFETIME | RETURN_PREVIOUS | HAS_CONDITION;
+    let head = Head::decode(reader, whole, known_flags)?;
+    let format = decode_format(head.flags, reader)?;
     let value = Value::new(format, whole.slice_ref(reader.rest()))?;
     let return_previous = head.flags & RETURN_PREVIOUS != 0;
     Ok(Command::Put {
         key: head.key,
         value,
-        ttl: head.ttl,
+        lifetime: head.lifetime,
+        condition: head.condition,
         return_previous,
     })
 }
@@ -292,10 +402,24 @@ mod tests {
     fn flags_that_a_kind_lacks_are_refused() {
         let touch = Command::Touch {
             key: key(),
-            ttl: None,
+            lifetime: Lifetime::Forever,
         };
-        let mut bytes = touch.to_bytes().to_vec();
-        bytes[2] |= RETURN_PREVIOUS;
+        for flag in [RETURN_PREVIOUS, HAS_CONDITION, 1] {
+            let mut bytes = touch.to_bytes().to_vec();
+            bytes[2] |= flag;
+            assert!(matches!(
+                Command::decode(&Bytes::from(bytes)),
+                Err(CommandError::Malformed(_))
+            ));
+        }
+    }
+
+    /// D-V3-7: no request can ask for both.
+    #[test]
+    fn a_ttl_and_a_lease_together_are_refused() {
+        let mut bytes = vec![1, PUT, HAS_TTL, 1, b'k', 9, b'v'];
+        assert!(Command::decode(&Bytes::from(bytes.clone())).is_ok());
+        bytes[2] |= HAS_LEASE;
         assert!(matches!(
             Command::decode(&Bytes::from(bytes)),
             Err(CommandError::Malformed(_))

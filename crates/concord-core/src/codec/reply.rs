@@ -1,5 +1,7 @@
 //! Replies: for proposers on other nodes, and for the retries of a session.
 
+mod rejection;
+
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -7,9 +9,9 @@ use bytes::Bytes;
 use super::reader::Reader;
 use super::{DecodeError, writer};
 use crate::ids::{LeaseId, Revision, Timestamp};
-use crate::key::{InvalidKey, Key};
+use crate::key::Key;
 use crate::record::Record;
-use crate::reply::{InvalidRequestReason, InvalidValueReason, Rejection, Reply};
+use crate::reply::{Rejection, Reply, TouchOutcome};
 use crate::value::{Value, ValueFormat};
 
 const VERSION: u8 = 1;
@@ -21,18 +23,9 @@ const INCREMENTED: u8 = 4;
 const COMPACTED: u8 = 5;
 const CONFIGURED: u8 = 6;
 const REJECTED: u8 = 7;
-
-// Kinds of refusal, behind REJECTED.
-const INVALID_KEY: u8 = 1;
-const INVALID_TTL: u8 = 2;
-const INVALID_VALUE: u8 = 3;
-const VALUE_TOO_LARGE: u8 = 4;
-const INVALID_REQUEST: u8 = 5;
-const NOT_FOUND: u8 = 6;
-const COMPACTED_ALREADY: u8 = 7;
-const FUTURE_REVISION: u8 = 8;
-const UNSUPPORTED: u8 = 9;
-const SESSION_EXPIRED: u8 = 10;
+const WRITTEN_MANY: u8 = 8;
+const DELETED_MANY: u8 = 9;
+const TOUCHED_MANY: u8 = 10;
 
 impl Reply {
     /// Appends the reply in its wire form.
@@ -74,7 +67,25 @@ impl Reply {
             }
             Self::Rejected(rejection) => {
                 out.push(REJECTED);
-                encode_rejection(rejection, out);
+                rejection.encode(out);
+            }
+            Self::WrittenMany { revision } => {
+                out.push(WRITTEN_MANY);
+                writer::number(revision.get(), out);
+            }
+            Self::DeletedMany { revision, existed } => {
+                out.push(DELETED_MANY);
+                writer::number(revision.get(), out);
+                writer::count(existed.len(), out);
+                out.extend(existed.iter().copied().map(u8::from));
+            }
+            Self::TouchedMany { revision, outcomes } => {
+                out.push(TOUCHED_MANY);
+                writer::number(revision.get(), out);
+                writer::count(outcomes.len(), out);
+                for outcome in outcomes {
+                    encode_touch(*outcome, out);
+                }
             }
         }
     }
@@ -116,7 +127,18 @@ impl Reply {
             CONFIGURED => Self::Configured {
                 revision: Revision::new(reader.number()?),
             },
-            REJECTED => Self::Rejected(decode_rejection(&mut reader)?),
+            REJECTED => Self::Rejected(Rejection::decode(&mut reader, bytes)?),
+            WRITTEN_MANY => Self::WrittenMany {
+                revision: Revision::new(reader.number()?),
+            },
+            DELETED_MANY => Self::DeletedMany {
+                revision: Revision::new(reader.number()?),
+                existed: list(&mut reader, truth)?,
+            },
+            TOUCHED_MANY => Self::TouchedMany {
+                revision: Revision::new(reader.number()?),
+                outcomes: list(&mut reader, decode_touch)?,
+            },
             _ => return Err(reader.error("unknown kind of reply")),
         };
         reader.end()?;
@@ -130,6 +152,43 @@ fn truth(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
         1 => Ok(true),
         _ => Err(reader.error("malformed truth value")),
     }
+}
+
+/// A list whose items take at least one byte each.
+fn list<'a, T>(
+    reader: &mut Reader<'a>,
+    mut item: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    let count = reader.count(1)?;
+    let mut items = Vec::with_capacity(count);
+    for _ in 0..count {
+        items.push(item(reader)?);
+    }
+    Ok(items)
+}
+
+/// 0: not found; 1: lives on; 2 and a deadline.
+fn encode_touch(outcome: TouchOutcome, out: &mut Vec<u8>) {
+    match outcome {
+        TouchOutcome::NotFound => out.push(0),
+        TouchOutcome::Touched { expires_at: None } => out.push(1),
+        TouchOutcome::Touched {
+            expires_at: Some(deadline),
+        } => {
+            out.push(2);
+            writer::number(deadline.get(), out);
+        }
+    }
+}
+
+fn decode_touch(reader: &mut Reader<'_>) -> Result<TouchOutcome, DecodeError> {
+    let expires_at = match reader.u8()? {
+        0 => return Ok(TouchOutcome::NotFound),
+        1 => None,
+        2 => Some(Timestamp::new(reader.number()?)),
+        _ => return Err(reader.error("unknown outcome of a touch")),
+    };
+    Ok(TouchOutcome::Touched { expires_at })
 }
 
 fn optional_record(record: Option<&Record>, out: &mut Vec<u8>) {
@@ -165,122 +224,4 @@ fn decode_optional_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Opti
         expires_at: reader.optional()?.map(Timestamp::new),
         lease: reader.optional()?.map(LeaseId::new),
     }))
-}
-
-fn encode_rejection(rejection: &Rejection, out: &mut Vec<u8>) {
-    match rejection {
-        Rejection::InvalidKey(InvalidKey::Empty) => {
-            out.push(INVALID_KEY);
-            writer::number(0, out);
-        }
-        Rejection::InvalidKey(InvalidKey::TooLong { size_bytes }) => {
-            out.push(INVALID_KEY);
-            writer::count(*size_bytes, out);
-        }
-        Rejection::InvalidTtl { ttl_ms } => {
-            out.push(INVALID_TTL);
-            writer::number(*ttl_ms, out);
-        }
-        Rejection::InvalidValue { reason } => out.extend_from_slice(&[INVALID_VALUE, reason.code()]),
-        Rejection::ValueTooLarge {
-            size_bytes,
-            limit_bytes,
-        } => {
-            out.push(VALUE_TOO_LARGE);
-            writer::number(*size_bytes, out);
-            writer::number(*limit_bytes, out);
-        }
-        Rejection::InvalidRequest { reason } => out.extend_from_slice(&[INVALID_REQUEST, reason.code()]),
-        Rejection::NotFound => out.push(NOT_FOUND),
-        Rejection::Compacted { compact_revision } => {
-            out.push(COMPACTED_ALREADY);
-            writer::number(compact_revision.get(), out);
-        }
-        Rejection::FutureRevision { revision } => {
-            out.push(FUTURE_REVISION);
-            writer::number(revision.get(), out);
-        }
-        Rejection::Unsupported { version, code } => out.extend_from_slice(&[UNSUPPORTED, *version, *code]),
-        Rejection::SessionExpired => out.push(SESSION_EXPIRED),
-    }
-}
-
-fn decode_rejection(reader: &mut Reader<'_>) -> Result<Rejection, DecodeError> {
-    Ok(match reader.u8()? {
-        INVALID_KEY => Rejection::InvalidKey(match usize::try_from(reader.number()?) {
-            Ok(0) => InvalidKey::Empty,
-            Ok(size_bytes) => InvalidKey::TooLong { size_bytes },
-            Err(_) => return Err(reader.error("key length beyond this machine")),
-        }),
-        INVALID_TTL => Rejection::InvalidTtl {
-            ttl_ms: reader.number()?,
-        },
-        INVALID_VALUE => {
-            let reason = InvalidValueReason::from_code(reader.u8()?);
-            Rejection::InvalidValue {
-                reason: reason.ok_or_else(|| reader.error("unknown reason"))?,
-            }
-        }
-        VALUE_TOO_LARGE => Rejection::ValueTooLarge {
-            size_bytes: reader.number()?,
-            limit_bytes: reader.number()?,
-        },
-        INVALID_REQUEST => {
-            let reason = InvalidRequestReason::from_code(reader.u8()?);
-            Rejection::InvalidRequest {
-                reason: reason.ok_or_else(|| reader.error("unknown reason"))?,
-            }
-        }
-        NOT_FOUND => Rejection::NotFound,
-        COMPACTED_ALREADY => Rejection::Compacted {
-            compact_revision: Revision::new(reader.number()?),
-        },
-        FUTURE_REVISION => Rejection::FutureRevision {
-            revision: Revision::new(reader.number()?),
-        },
-        UNSUPPORTED => Rejection::Unsupported {
-            version: reader.u8()?,
-            code: reader.u8()?,
-        },
-        SESSION_EXPIRED => Rejection::SessionExpired,
-        _ => return Err(reader.error("unknown kind of refusal")),
-    })
-}
-
-impl InvalidValueReason {
-    const fn code(self) -> u8 {
-        match self {
-            Self::NotUtf8 => 1,
-            Self::NotCanonical => 2,
-            Self::NotAnInteger => 3,
-            Self::Overflow => 4,
-        }
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::NotUtf8),
-            2 => Some(Self::NotCanonical),
-            3 => Some(Self::NotAnInteger),
-            4 => Some(Self::Overflow),
-            _ => None,
-        }
-    }
-}
-
-impl InvalidRequestReason {
-    const fn code(self) -> u8 {
-        match self {
-            Self::Malformed => 1,
-            Self::SettingOutOfRange => 2,
-        }
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::Malformed),
-            2 => Some(Self::SettingOutOfRange),
-            _ => None,
-        }
-    }
 }

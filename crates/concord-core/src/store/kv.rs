@@ -1,11 +1,13 @@
 //! Put, delete, touch and increment: judged first, changed last (I3).
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 
 use super::Store;
 use super::mutate::{Mutation, bytes};
+use crate::command::{Condition, Lifetime};
 use crate::document;
-use crate::ids::{Millis, Revision, Timestamp};
+use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
 use crate::limits::TTL_MS_MAX;
 use crate::record::RecordRef;
@@ -20,14 +22,16 @@ impl Store {
         &mut self,
         key: &Key,
         value: &Value,
-        ttl: Option<Millis>,
+        lifetime: Lifetime,
+        condition: Option<&Condition>,
         return_previous: bool,
     ) -> Result<Reply, Rejection> {
         self.check_value_size(value.bytes().len())?;
-        // A put without ttl clears it.
-        let expires_at = self.deadline(ttl)?;
+        // A put replaces the lifetime as well: without a ttl there is none any more.
+        let (expires_at, lease) = self.lifetime(lifetime)?;
 
         let current = self.live(key);
+        check_condition(condition, current.as_ref().map(|(record, _)| record))?;
         let lineage = Lineage::of(current.as_ref());
         let previous = current
             .filter(|_| return_previous)
@@ -39,7 +43,7 @@ impl Store {
             mod_revision: revision,
             version: lineage.version.saturating_add(1),
             expires_at,
-            lease: None,
+            lease,
         };
         self.mutate(
             key.as_bytes(),
@@ -52,14 +56,21 @@ impl Store {
         Ok(Reply::Written { revision, previous })
     }
 
-    pub(super) fn delete(&mut self, key: &Key, return_previous: bool) -> Reply {
-        let Some((current, _)) = self.live(key) else {
+    pub(super) fn delete(
+        &mut self,
+        key: &Key,
+        condition: Option<&Condition>,
+        return_previous: bool,
+    ) -> Result<Reply, Rejection> {
+        let current = self.live(key).map(|(record, _)| record);
+        check_condition(condition, current.as_ref())?;
+        let Some(current) = current else {
             // A delete of nothing succeeds and is no revision.
-            return Reply::Deleted {
+            return Ok(Reply::Deleted {
                 revision: self.state.revision,
                 existed: false,
                 previous: None,
-            };
+            });
         };
         let previous = return_previous.then(|| current.to_record());
         let revision = self.open_revision();
@@ -69,25 +80,24 @@ impl Store {
                 kind: ChangeKind::Delete,
             },
         );
-        Reply::Deleted {
+        Ok(Reply::Deleted {
             revision,
             existed: true,
             previous,
-        }
+        })
     }
 
-    pub(super) fn touch(&mut self, key: &Key, ttl: Option<Millis>) -> Result<Reply, Rejection> {
-        check_ttl(ttl)?;
-        let wanted = ttl.map(|ttl| self.state.now.plus(ttl));
+    pub(super) fn touch(&mut self, key: &Key, lifetime: Lifetime) -> Result<Reply, Rejection> {
+        let wanted = self.wanted(lifetime)?;
         let (current, link) = self.live(key).ok_or(Rejection::NotFound)?;
-        if current.expires_at() == wanted {
+        if (current.expires_at(), current.lease()) == wanted {
             // Nothing would change, so it is no revision.
             return Ok(Reply::Touched {
                 revision: self.state.revision,
-                expires_at: wanted,
+                expires_at: wanted.0,
             });
         }
-        let expires_at = wanted.map(|wanted| self.expiry.place(wanted));
+        let (expires_at, lease) = self.placed(wanted);
         let value = current.value().to_vec();
         let header = Header {
             format: current.format(),
@@ -95,7 +105,7 @@ impl Store {
             mod_revision: self.state.revision.next(),
             version: current.version().saturating_add(1),
             expires_at,
-            lease: current.lease(),
+            lease,
         };
         let revision = self.open_revision();
         self.mutate(
@@ -115,7 +125,10 @@ impl Store {
         delta: i64,
         ttl: Option<Millis>,
     ) -> Result<Reply, Rejection> {
-        let deadline = self.deadline(ttl)?;
+        let new_lifetime = match ttl {
+            Some(ttl) => Some(self.lifetime(Lifetime::Ttl(ttl))?),
+            None => None,
+        };
         let current = self.live(key);
         let (format, number) = match &current {
             Some((record, _)) => (record.format(), stored_number(record)?),
@@ -132,9 +145,10 @@ impl Store {
         self.check_value_size(value.len())?;
 
         let lineage = Lineage::of(current.as_ref());
-        // Without a ttl the deadline stays as it is: a counter that is counted does not live on.
-        let expires_at = deadline.or(current.and_then(|(record, _)| record.expires_at()));
-        let lease = current.and_then(|(record, _)| record.lease());
+        // Without a ttl the lifetime stays as it is: a counter that is counted does not live on.
+        let (expires_at, lease) = new_lifetime.unwrap_or_else(|| {
+            current.map_or((None, None), |(record, _)| (record.expires_at(), record.lease()))
+        });
         let revision = self.open_revision();
         let header = Header {
             format,
@@ -166,13 +180,13 @@ impl Store {
     }
 
     /// The record of a key, and how it links to the versions before.
-    fn live<'a>(&'a self, key: &'a Key) -> Option<(RecordRef<'a>, Link)> {
+    pub(super) fn live<'a>(&'a self, key: &'a Key) -> Option<(RecordRef<'a>, Link)> {
         // I17: expired keys were removed when the clock moved; what is here exists.
         let cell = self.state.live.get(key.as_bytes())?;
         RecordRef::with_link(key.as_bytes(), VersionCell::alone(cell))
     }
 
-    fn check_value_size(&self, len: usize) -> Result<(), Rejection> {
+    pub(super) fn check_value_size(&self, len: usize) -> Result<(), Rejection> {
         let (size_bytes, limit_bytes) = (bytes(len), self.state.settings.value_bytes_max);
         if size_bytes > limit_bytes {
             Err(Rejection::ValueTooLarge {
@@ -184,17 +198,63 @@ impl Store {
         }
     }
 
-    /// The deadline that a time to live means from now on.
-    fn deadline(&self, ttl: Option<Millis>) -> Result<Option<Timestamp>, Rejection> {
-        check_ttl(ttl)?;
-        Ok(ttl.map(|ttl| self.expiry.place(self.state.now.plus(ttl))))
+    /// What a lifetime means from now on.
+    pub(super) fn lifetime(&self, lifetime: Lifetime) -> Result<Ends, Rejection> {
+        Ok(self.placed(self.wanted(lifetime)?))
+    }
+
+    /// What a lifetime asks for.
+    pub(super) fn wanted(&self, lifetime: Lifetime) -> Result<Ends, Rejection> {
+        match lifetime {
+            Lifetime::Forever => Ok((None, None)),
+            Lifetime::Ttl(ttl) => {
+                check_ttl(ttl)?;
+                Ok((Some(self.state.now.plus(ttl)), None))
+            }
+            Lifetime::Lease(lease) => Err(Rejection::LeaseNotFound { lease }),
+        }
+    }
+
+    /// What it gets: a deadline with room.
+    pub(super) fn placed(&self, (wanted, lease): Ends) -> Ends {
+        (wanted.map(|wanted| self.expiry.place(wanted)), lease)
     }
 }
 
-fn check_ttl(ttl: Option<Millis>) -> Result<(), Rejection> {
-    match ttl.map(Millis::get) {
-        None | Some(1..=TTL_MS_MAX) => Ok(()),
-        Some(ttl_ms) => Err(Rejection::InvalidTtl { ttl_ms }),
+/// When a key ends: at a deadline or with a lease.
+pub(super) type Ends = (Option<Timestamp>, Option<LeaseId>);
+
+/// Whether a condition holds of what is stored.
+pub(super) fn check_condition(
+    condition: Option<&Condition>,
+    current: Option<&RecordRef<'_>>,
+) -> Result<(), Rejection> {
+    let Some(condition) = condition else {
+        return Ok(());
+    };
+    let holds = match (condition, current) {
+        (Condition::Absent, current) => current.is_none(),
+        (_, None) => false,
+        (Condition::Present, Some(_)) => true,
+        (Condition::ValueIs(value), Some(current)) => {
+            (value.format(), value.bytes().as_ref()) == (current.format(), current.value())
+        }
+        (Condition::ModRevisionIs(revision), Some(current)) => *revision == current.mod_revision(),
+        (Condition::VersionIs(version), Some(current)) => *version == current.version(),
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(Rejection::ConditionFailed {
+            current: current.map(|current| Box::new(current.to_record())),
+        })
+    }
+}
+
+fn check_ttl(ttl: Millis) -> Result<(), Rejection> {
+    match ttl.get() {
+        1..=TTL_MS_MAX => Ok(()),
+        ttl_ms => Err(Rejection::InvalidTtl { ttl_ms }),
     }
 }
 

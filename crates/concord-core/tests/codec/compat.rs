@@ -4,14 +4,15 @@
 //! `cargo xtask golden --update` writes the file anew while a format is not released yet.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use concord_core::reply::{InvalidRequestReason, InvalidValueReason};
 use concord_core::*;
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/codec-v1.hex");
+use crate::golden;
+
+const FILE: &str = "codec-v1.hex";
 
 fn key(text: &str) -> Key {
     Key::try_from(text).unwrap()
@@ -35,7 +36,8 @@ fn commands() -> Vec<(&'static str, Command)> {
             Command::Put {
                 key: key("k"),
                 value: Value::text("v"),
-                ttl,
+                lifetime: ttl.into(),
+                condition: None,
                 return_previous: true,
             },
         ),
@@ -44,7 +46,8 @@ fn commands() -> Vec<(&'static str, Command)> {
             Command::Put {
                 key: key("k"),
                 value: document,
-                ttl: None,
+                lifetime: Lifetime::Forever,
+                condition: None,
                 return_previous: false,
             },
         ),
@@ -53,7 +56,8 @@ fn commands() -> Vec<(&'static str, Command)> {
             Command::Put {
                 key: Key::copy_of(&[0, 255]).unwrap(),
                 value: Value::binary(&b"\0\xff"[..]),
-                ttl: None,
+                lifetime: Lifetime::Forever,
+                condition: None,
                 return_previous: false,
             },
         ),
@@ -61,15 +65,22 @@ fn commands() -> Vec<(&'static str, Command)> {
             "delete",
             Command::Delete {
                 key: key("k"),
+                condition: None,
                 return_previous: true,
             },
         ),
-        ("touch", Command::Touch { key: key("k"), ttl }),
+        (
+            "touch",
+            Command::Touch {
+                key: key("k"),
+                lifetime: ttl.into(),
+            },
+        ),
         (
             "touch for ever",
             Command::Touch {
                 key: key("k"),
-                ttl: None,
+                lifetime: Lifetime::Forever,
             },
         ),
         (
@@ -252,11 +263,13 @@ fn store() -> Store {
     let put = |name, text: &str, ttl: Option<u64>| Command::Put {
         key: key(name),
         value: Value::text(text),
-        ttl: ttl.map(Millis::new),
+        lifetime: (ttl.map(Millis::new)).into(),
+        condition: None,
         return_previous: true,
     };
     let delete = Command::Delete {
         key: key("b"),
+        condition: None,
         return_previous: false,
     };
     let groups = [
@@ -338,30 +351,8 @@ fn written() -> BTreeMap<String, Vec<u8>> {
 /// Everything by name, as it is committed.
 fn committed() -> &'static BTreeMap<String, Vec<u8>> {
     static COMMITTED: OnceLock<BTreeMap<String, Vec<u8>>> = OnceLock::new();
-    COMMITTED.get_or_init(read_committed)
-}
-
-fn read_committed() -> BTreeMap<String, Vec<u8>> {
-    if std::env::var_os("CONCORD_GOLDEN_UPDATE").is_some() {
-        let mut file = String::from("# Requests, replies, batches and snapshots of version 1.\n");
-        for (name, bytes) in written() {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(file, "{name}: {hex}").unwrap();
-        }
-        std::fs::write(FILE, file).unwrap();
-    }
-    let file = std::fs::read_to_string(FILE).unwrap();
-    let lines = file
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split_once(": ").unwrap());
-    let bytes = |hex: &str| -> Vec<u8> {
-        let pairs = hex.as_bytes().chunks(2);
-        pairs
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-            .collect()
-    };
-    lines.map(|(name, hex)| (name.to_string(), bytes(hex))).collect()
+    let title = "# Requests, replies, batches and snapshots of version 1.";
+    COMMITTED.get_or_init(|| golden::committed(FILE, title, written))
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use concord_core::document::{Finite, Integer};
+use concord_core::reply::{BatchUnit, RequestPart, TouchOutcome};
 use concord_core::*;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -40,16 +41,71 @@ fn arb_ttl() -> impl Strategy<Value = Option<Millis>> {
     prop::option::of(any::<u64>().prop_map(Millis::new))
 }
 
-fn arb_command() -> impl Strategy<Value = Command> {
-    let put =
-        (arb_key(), arb_value(), arb_ttl(), any::<bool>()).prop_map(|(key, value, ttl, return_previous)| {
-            Command::Put {
+fn arb_lifetime() -> impl Strategy<Value = Lifetime> {
+    prop_oneof![
+        arb_ttl().prop_map(Lifetime::from),
+        any::<u64>().prop_map(|lease| Lifetime::Lease(LeaseId::new(lease))),
+    ]
+}
+
+fn arb_condition() -> impl Strategy<Value = Option<Condition>> {
+    prop::option::of(prop_oneof![
+        Just(Condition::Absent),
+        Just(Condition::Present),
+        arb_value().prop_map(Condition::ValueIs),
+        any::<u64>().prop_map(|revision| Condition::ModRevisionIs(Revision::new(revision))),
+        any::<u64>().prop_map(Condition::VersionIs),
+    ])
+}
+
+fn arb_write() -> impl Strategy<Value = Command> {
+    let put = (
+        arb_key(),
+        arb_value(),
+        arb_lifetime(),
+        arb_condition(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(key, value, lifetime, condition, return_previous)| Command::Put {
                 key,
                 value,
-                ttl,
+                lifetime,
+                condition,
                 return_previous,
-            }
-        });
+            },
+        );
+    let delete = (arb_key(), arb_condition(), any::<bool>()).prop_map(|(key, condition, return_previous)| {
+        Command::Delete {
+            key,
+            condition,
+            return_previous,
+        }
+    });
+    let touch = (arb_key(), arb_lifetime()).prop_map(|(key, lifetime)| Command::Touch { key, lifetime });
+    let increment = (arb_key(), any::<i64>(), arb_ttl()).prop_map(|(key, delta, ttl)| Command::Increment {
+        key,
+        delta,
+        ttl,
+    });
+    prop_oneof![put, delete, touch, increment]
+}
+
+fn arb_many() -> impl Strategy<Value = Command> {
+    let put = (arb_key(), arb_value(), arb_lifetime()).prop_map(|(key, value, lifetime)| PutItem {
+        key,
+        value,
+        lifetime,
+    });
+    let touch = (arb_key(), arb_lifetime()).prop_map(|(key, lifetime)| TouchItem { key, lifetime });
+    prop_oneof![
+        vec(put, 0..6).prop_map(|items| Command::PutMany { items }),
+        vec(arb_key(), 0..6).prop_map(|keys| Command::DeleteMany { keys }),
+        vec(touch, 0..6).prop_map(|items| Command::TouchMany { items }),
+    ]
+}
+
+fn arb_command() -> impl Strategy<Value = Command> {
     let compaction = (
         arb_ttl(),
         prop::option::of(any::<u64>()),
@@ -61,19 +117,12 @@ fn arb_command() -> impl Strategy<Value = Command> {
             keep_bytes,
         });
     prop_oneof![
-        put,
-        (arb_key(), any::<bool>())
-            .prop_map(|(key, return_previous)| Command::Delete { key, return_previous }),
-        (arb_key(), arb_ttl()).prop_map(|(key, ttl)| Command::Touch { key, ttl }),
-        (arb_key(), any::<i64>(), arb_ttl()).prop_map(|(key, delta, ttl)| Command::Increment {
-            key,
-            delta,
-            ttl
-        }),
-        any::<u64>().prop_map(|revision| Command::Compact {
+        4 => arb_write(),
+        3 => arb_many(),
+        1 => any::<u64>().prop_map(|revision| Command::Compact {
             revision: Revision::new(revision)
         }),
-        (any::<u64>(), compaction).prop_map(|(value_bytes_max, compaction)| Command::Configure(Settings {
+        1 => (any::<u64>(), compaction).prop_map(|(value_bytes_max, compaction)| Command::Configure(Settings {
             value_bytes_max,
             compaction
         })),
@@ -104,15 +153,56 @@ fn arb_reply() -> impl Strategy<Value = Reply> {
     let record = prop::option::of(record).boxed();
     prop_oneof![
         (revision(), record.clone()).prop_map(|(revision, previous)| Reply::Written { revision, previous }),
-        (revision(), any::<bool>(), record).prop_map(|(revision, existed, previous)| Reply::Deleted {
-            revision,
-            existed,
-            previous
+        (revision(), any::<bool>(), record.clone()).prop_map(|(revision, existed, previous)| {
+            Reply::Deleted {
+                revision,
+                existed,
+                previous,
+            }
         }),
         (revision(), any::<i64>()).prop_map(|(revision, value)| Reply::Incremented { revision, value }),
-        any::<u64>().prop_map(|ttl_ms| Reply::Rejected(Rejection::InvalidTtl { ttl_ms })),
-        revision().prop_map(|revision| Reply::Rejected(Rejection::FutureRevision { revision })),
+        revision().prop_map(|revision| Reply::WrittenMany { revision }),
+        (revision(), vec(any::<bool>(), 0..6))
+            .prop_map(|(revision, existed)| Reply::DeletedMany { revision, existed }),
+        (revision(), vec(arb_touch_outcome(), 0..6))
+            .prop_map(|(revision, outcomes)| Reply::TouchedMany { revision, outcomes }),
+        arb_rejection(record.clone()).prop_map(Reply::Rejected),
     ]
+}
+
+fn arb_touch_outcome() -> impl Strategy<Value = TouchOutcome> {
+    prop_oneof![
+        Just(TouchOutcome::NotFound),
+        prop::option::of(any::<u64>().prop_map(Timestamp::new))
+            .prop_map(|expires_at| TouchOutcome::Touched { expires_at }),
+    ]
+}
+
+fn arb_rejection(record: BoxedStrategy<Option<Record>>) -> impl Strategy<Value = Rejection> {
+    let leaf = prop_oneof![
+        any::<u64>().prop_map(|ttl_ms| Rejection::InvalidTtl { ttl_ms }),
+        any::<u64>().prop_map(|revision| Rejection::FutureRevision {
+            revision: Revision::new(revision)
+        }),
+        record.prop_map(|current| Rejection::ConditionFailed {
+            current: current.map(Box::new)
+        }),
+        (any::<u64>(), any::<u64>()).prop_map(|(count, limit)| Rejection::BatchTooLarge {
+            unit: BatchUnit::Items,
+            count,
+            limit
+        }),
+        any::<u64>().prop_map(|lease| Rejection::LeaseNotFound {
+            lease: LeaseId::new(lease)
+        }),
+    ];
+    leaf.prop_recursive(4, 4, 1, |inner| {
+        (any::<u64>(), inner).prop_map(|(index, cause)| Rejection::InPart {
+            part: RequestPart::Item,
+            index,
+            cause: Box::new(cause),
+        })
+    })
 }
 
 /// What decodes encodes to the same bytes: there is one form of everything.

@@ -144,7 +144,8 @@ fn history_is_compacted_by_bytes() {
         log.run(Command::Put {
             key: key("k"),
             value,
-            ttl: None,
+            lifetime: Lifetime::Forever,
+            condition: None,
             return_previous: false,
         });
         assert!(log.view().statistics().history_bytes <= 100_000);

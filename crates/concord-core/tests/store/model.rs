@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use concord_core::reply::{InvalidValueReason, TouchOutcome};
 use concord_core::*;
 
 pub(crate) type Records = BTreeMap<Vec<u8>, Record>;
@@ -94,132 +95,128 @@ impl Model {
         previous
     }
 
-    fn write(&mut self, key: &Key, value: Value, expires_at: Option<Timestamp>) -> Option<Record> {
+    /// A copy of the records for a request to work on.
+    fn work(&self) -> Work {
+        Work {
+            now: self.now,
+            revision: Revision::new(self.revision + 1),
+            records: self.live.clone(),
+            written: Vec::new(),
+        }
+    }
+
+    /// The outcome of a request takes hold, at one revision if it changed anything.
+    fn commit(&mut self, work: Work) -> Revision {
+        let is_change = |key: &Vec<u8>| self.live.contains_key(key) || work.records.contains_key(key);
+        let changed: Vec<_> = work
+            .written
+            .iter()
+            .filter(|key| is_change(key))
+            .cloned()
+            .collect();
+        if changed.is_empty() {
+            return self.at();
+        }
         self.revision += 1;
-        let mod_revision = Revision::new(self.revision);
-        let old = self.live.get(key.as_bytes());
-        let record = Record {
-            key: key.clone(),
-            value,
-            create_revision: old.map_or(mod_revision, |old| old.create_revision),
-            mod_revision,
-            version: old.map_or(1, |old| old.version + 1),
-            expires_at,
-            lease: None,
-        };
-        let previous = self.set(key.as_bytes(), Some(record), ChangeKind::Put);
+        for key in changed {
+            let record = work.records.get(&key).cloned();
+            let kind = record.as_ref().map_or(ChangeKind::Delete, |_| ChangeKind::Put);
+            self.set(&key, record, kind);
+        }
         self.states.push(self.live.clone());
-        previous
+        self.at()
     }
 
     pub(crate) fn apply(&mut self, command: &Command) -> Reply {
-        let deadline = |ttl: &Option<Millis>| ttl.map(|ttl| Timestamp::new(self.now + ttl.get()));
-        if let Command::Put { ttl, .. } | Command::Touch { ttl, .. } | Command::Increment { ttl, .. } =
-            command
-            && ttl.is_some_and(|ttl| ttl.get() == 0)
-        {
-            return Reply::Rejected(Rejection::InvalidTtl { ttl_ms: 0 });
-        }
+        self.judge(command).unwrap_or_else(Reply::Rejected)
+    }
+
+    fn judge(&mut self, command: &Command) -> Result<Reply, Rejection> {
+        let mut work = self.work();
         match command {
             Command::Put {
                 key,
                 value,
-                ttl,
+                lifetime,
+                condition,
                 return_previous,
             } => {
-                let expires_at = deadline(ttl);
-                let previous = self.write(key, value.clone(), expires_at);
-                Reply::Written {
-                    revision: self.at(),
+                let ends = work.ends(*lifetime)?;
+                work.check(key, condition.as_ref())?;
+                let previous = work.put(key, value.clone(), ends).filter(|_| *return_previous);
+                let revision = self.commit(work);
+                Ok(Reply::Written { revision, previous })
+            }
+            Command::Delete {
+                key,
+                condition,
+                return_previous,
+            } => {
+                work.check(key, condition.as_ref())?;
+                let previous = work.delete(key);
+                let revision = self.commit(work);
+                Ok(Reply::Deleted {
+                    revision,
+                    existed: previous.is_some(),
                     previous: previous.filter(|_| *return_previous),
-                }
+                })
             }
-            Command::Delete { key, return_previous } => {
-                if !self.live.contains_key(key.as_bytes()) {
-                    return Reply::Deleted {
-                        revision: self.at(),
-                        existed: false,
-                        previous: None,
-                    };
+            Command::Touch { key, lifetime } => match work.touch(key, *lifetime)? {
+                TouchOutcome::NotFound => Err(Rejection::NotFound),
+                TouchOutcome::Touched { expires_at } => {
+                    let revision = self.commit(work);
+                    Ok(Reply::Touched { revision, expires_at })
                 }
-                self.revision += 1;
-                let previous = self.set(key.as_bytes(), None, ChangeKind::Delete);
-                self.states.push(self.live.clone());
-                let previous = previous.filter(|_| *return_previous);
-                Reply::Deleted {
-                    revision: self.at(),
-                    existed: true,
-                    previous,
-                }
-            }
-            Command::Touch { key, ttl } => {
-                let expires_at = deadline(ttl);
-                let Some(record) = self.live.get(key.as_bytes()).cloned() else {
-                    return Reply::Rejected(Rejection::NotFound);
-                };
-                if record.expires_at != expires_at {
-                    self.write(key, record.value, expires_at);
-                }
-                Reply::Touched {
-                    revision: self.at(),
-                    expires_at,
-                }
-            }
+            },
             Command::Increment { key, delta, ttl } => {
-                let expires_at = deadline(ttl);
-                self.increment(key, *delta, expires_at)
+                let value = work.increment(key, *delta, *ttl)?;
+                let revision = self.commit(work);
+                Ok(Reply::Incremented { revision, value })
             }
             Command::Compact { revision } => self.compact(*revision),
             Command::Configure(settings) => {
                 self.keep_revisions = settings.compaction.keep_revisions;
-                Reply::Configured { revision: self.at() }
+                Ok(Reply::Configured { revision: self.at() })
             }
+            Command::PutMany { items } => self.put_many(items, work),
+            Command::DeleteMany { keys } => {
+                let existed = keys.iter().map(|key| work.delete(key).is_some()).collect();
+                let revision = self.commit(work);
+                Ok(Reply::DeletedMany { revision, existed })
+            }
+            Command::TouchMany { items } => self.touch_many(items, work),
         }
     }
 
-    fn compact(&mut self, revision: Revision) -> Reply {
+    fn put_many(&mut self, items: &[PutItem], mut work: Work) -> Result<Reply, Rejection> {
+        for (index, item) in items.iter().enumerate() {
+            let ends = work.ends(item.lifetime).map_err(|cause| in_item(index, cause))?;
+            work.put(&item.key, item.value.clone(), ends);
+        }
+        let revision = self.commit(work);
+        Ok(Reply::WrittenMany { revision })
+    }
+
+    fn touch_many(&mut self, items: &[TouchItem], mut work: Work) -> Result<Reply, Rejection> {
+        let touched = |(index, item): (usize, &TouchItem)| {
+            work.touch(&item.key, item.lifetime)
+                .map_err(|cause| in_item(index, cause))
+        };
+        let outcomes = items.iter().enumerate().map(touched).collect::<Result<_, _>>()?;
+        let revision = self.commit(work);
+        Ok(Reply::TouchedMany { revision, outcomes })
+    }
+
+    fn compact(&mut self, revision: Revision) -> Result<Reply, Rejection> {
         if revision.get() <= self.compact_revision {
             let compact_revision = Revision::new(self.compact_revision);
-            return Reply::Rejected(Rejection::Compacted { compact_revision });
+            return Err(Rejection::Compacted { compact_revision });
         }
         if revision.get() > self.revision {
-            return Reply::Rejected(Rejection::FutureRevision { revision: self.at() });
+            return Err(Rejection::FutureRevision { revision: self.at() });
         }
         self.compact_revision = revision.get();
-        Reply::Compacted { revision }
-    }
-
-    fn increment(&mut self, key: &Key, delta: i64, expires_at: Option<Timestamp>) -> Reply {
-        let refused = |reason| Reply::Rejected(Rejection::InvalidValue { reason });
-        let old = self.live.get(key.as_bytes()).cloned();
-        let number = match &old {
-            None => Some(0),
-            Some(old) => match (old.value.as_text(), old.value.to_document()) {
-                (Some(text), _) => text.parse::<i64>().ok(),
-                (_, Some(Document::Integer(integer))) => integer.as_i64(),
-                (_, _) => None,
-            },
-        };
-        let Some(number) = number else {
-            return refused(reply::InvalidValueReason::NotAnInteger);
-        };
-        let Some(sum) = number.checked_add(delta) else {
-            return refused(reply::InvalidValueReason::Overflow);
-        };
-        let is_text = old
-            .as_ref()
-            .is_some_and(|old| old.value.format() == ValueFormat::Text);
-        let value = if is_text {
-            Value::text(sum.to_string())
-        } else {
-            Value::document(&Document::integer(sum)).unwrap()
-        };
-        let expires_at = expires_at.or(old.and_then(|old| old.expires_at));
-        self.write(key, value, expires_at);
-        Reply::Incremented {
-            revision: self.at(),
-            value: sum,
-        }
+        Ok(Reply::Compacted { revision })
     }
 
     pub(crate) fn at(&self) -> Revision {
@@ -260,5 +257,130 @@ impl Model {
             });
         }
         versions
+    }
+}
+
+fn in_item(index: usize, cause: Rejection) -> Rejection {
+    Rejection::InPart {
+        part: reply::RequestPart::Item,
+        index: index as u64,
+        cause: Box::new(cause),
+    }
+}
+
+/// When a key ends: at a deadline or with a lease.
+type Ends = (Option<Timestamp>, Option<LeaseId>);
+
+/// The records as a request sees them while it works: changed at once, kept or thrown away.
+struct Work {
+    now: u64,
+    /// The revision that the request gets if it changes something.
+    revision: Revision,
+    records: Records,
+    /// Keys in the order in which they were first written.
+    written: Vec<Vec<u8>>,
+}
+
+impl Work {
+    fn ends(&self, lifetime: Lifetime) -> Result<Ends, Rejection> {
+        match lifetime {
+            Lifetime::Forever => Ok((None, None)),
+            Lifetime::Ttl(ttl) if ttl.get() == 0 => Err(Rejection::InvalidTtl { ttl_ms: 0 }),
+            Lifetime::Ttl(ttl) => Ok((Some(Timestamp::new(self.now + ttl.get())), None)),
+            Lifetime::Lease(lease) => Err(Rejection::LeaseNotFound { lease }),
+        }
+    }
+
+    fn check(&self, key: &Key, condition: Option<&Condition>) -> Result<(), Rejection> {
+        let current = self.records.get(key.as_bytes());
+        let holds = match condition {
+            None => true,
+            Some(Condition::Absent) => current.is_none(),
+            Some(Condition::Present) => current.is_some(),
+            Some(Condition::ValueIs(value)) => current.is_some_and(|current| current.value == *value),
+            Some(Condition::ModRevisionIs(revision)) => {
+                current.is_some_and(|current| current.mod_revision == *revision)
+            }
+            Some(Condition::VersionIs(version)) => current.is_some_and(|current| current.version == *version),
+        };
+        let current = current.cloned().map(Box::new);
+        if holds {
+            Ok(())
+        } else {
+            Err(Rejection::ConditionFailed { current })
+        }
+    }
+
+    fn note(&mut self, key: &Key) {
+        let key = key.as_bytes().to_vec();
+        if !self.written.contains(&key) {
+            self.written.push(key);
+        }
+    }
+
+    fn put(&mut self, key: &Key, value: Value, (expires_at, lease): Ends) -> Option<Record> {
+        self.note(key);
+        let old = self.records.get(key.as_bytes());
+        let version = match old {
+            None => 1,
+            Some(old) if old.mod_revision == self.revision => old.version,
+            Some(old) => old.version + 1,
+        };
+        let record = Record {
+            key: key.clone(),
+            value,
+            create_revision: old.map_or(self.revision, |old| old.create_revision),
+            mod_revision: self.revision,
+            version,
+            expires_at,
+            lease,
+        };
+        self.records.insert(key.as_bytes().to_vec(), record)
+    }
+
+    fn delete(&mut self, key: &Key) -> Option<Record> {
+        let old = self.records.remove(key.as_bytes())?;
+        self.note(key);
+        Some(old)
+    }
+
+    fn touch(&mut self, key: &Key, lifetime: Lifetime) -> Result<TouchOutcome, Rejection> {
+        let ends = self.ends(lifetime)?;
+        let Some(old) = self.records.get(key.as_bytes()).cloned() else {
+            return Ok(TouchOutcome::NotFound);
+        };
+        if (old.expires_at, old.lease) != ends {
+            self.put(key, old.value, ends);
+        }
+        Ok(TouchOutcome::Touched { expires_at: ends.0 })
+    }
+
+    fn increment(&mut self, key: &Key, delta: i64, ttl: Option<Millis>) -> Result<i64, Rejection> {
+        let refused = |reason| Rejection::InvalidValue { reason };
+        let ends = ttl.map(|ttl| self.ends(Lifetime::Ttl(ttl))).transpose()?;
+        let old = self.records.get(key.as_bytes()).cloned();
+        let number = match &old {
+            None => Some(0),
+            Some(old) => match (old.value.as_text(), old.value.to_document()) {
+                (Some(text), _) => text.parse::<i64>().ok(),
+                (_, Some(Document::Integer(integer))) => integer.as_i64(),
+                (_, _) => None,
+            },
+        };
+        let number = number.ok_or(refused(InvalidValueReason::NotAnInteger))?;
+        let sum = number
+            .checked_add(delta)
+            .ok_or(refused(InvalidValueReason::Overflow))?;
+        let is_text = old
+            .as_ref()
+            .is_some_and(|old| old.value.format() == ValueFormat::Text);
+        let value = if is_text {
+            Value::text(sum.to_string())
+        } else {
+            Value::document(&Document::integer(sum)).unwrap()
+        };
+        let kept = old.map_or((None, None), |old| (old.expires_at, old.lease));
+        self.put(key, value, ends.unwrap_or(kept));
+        Ok(sum)
     }
 }

@@ -75,7 +75,8 @@ fn previous_records_are_returned_when_asked_for() {
     let put = Command::Put {
         key: key("a"),
         value: Value::text("2"),
-        ttl: None,
+        lifetime: Lifetime::Forever,
+        condition: None,
         return_previous: true,
     };
     let Reply::Written {
@@ -88,6 +89,7 @@ fn previous_records_are_returned_when_asked_for() {
     assert_eq!((previous.value.as_text(), previous.version), (Some("1"), 1));
     let delete = Command::Delete {
         key: key("a"),
+        condition: None,
         return_previous: true,
     };
     let Reply::Deleted {
@@ -174,7 +176,7 @@ fn a_put_without_ttl_clears_it_and_touch_resets_it() {
     assert_eq!(log.view().get(b"a").unwrap().expires_at(), None);
     let touched = log.run(Command::Touch {
         key: key("a"),
-        ttl: Some(Millis::new(50)),
+        lifetime: Lifetime::Ttl(Millis::new(50)),
     });
     assert_eq!(
         touched,
@@ -193,7 +195,7 @@ fn a_touch_that_changes_nothing_is_no_revision() {
     log.put_ttl("a", "1", 100);
     let touched = log.run(Command::Touch {
         key: key("a"),
-        ttl: Some(Millis::new(100)),
+        lifetime: Lifetime::Ttl(Millis::new(100)),
     });
     assert_eq!(
         touched,
@@ -204,7 +206,7 @@ fn a_touch_that_changes_nothing_is_no_revision() {
     );
     let absent = log.run(Command::Touch {
         key: key("b"),
-        ttl: None,
+        lifetime: Lifetime::Forever,
     });
     assert_eq!(absent, Reply::Rejected(Rejection::NotFound));
 }
@@ -393,7 +395,8 @@ fn pages_are_bounded_in_bytes() {
         log.run(Command::Put {
             key: key(&format!("k{n}")),
             value,
-            ttl: None,
+            lifetime: Lifetime::Forever,
+            condition: None,
             return_previous: false,
         });
     }
@@ -446,7 +449,8 @@ fn large_values_are_shared() {
     log.run(Command::Put {
         key: key("a"),
         value,
-        ttl: None,
+        lifetime: Lifetime::Forever,
+        condition: None,
         return_previous: false,
     });
     let view = log.view();

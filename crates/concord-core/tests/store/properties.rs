@@ -55,19 +55,67 @@ fn arb_ttl() -> impl Strategy<Value = Option<Millis>> {
     prop_oneof![3 => Just(None), 3 => (1_u64..30).prop_map(|ms| Some(Millis::new(ms))), 1 => Just(Some(Millis::new(0)))]
 }
 
+fn arb_lifetime() -> impl Strategy<Value = Lifetime> {
+    prop_oneof![
+        8 => arb_ttl().prop_map(Lifetime::from),
+        1 => (0_u64..3).prop_map(|lease| Lifetime::Lease(LeaseId::new(lease))),
+    ]
+}
+
+fn arb_condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        Just(Condition::Absent),
+        Just(Condition::Present),
+        arb_value().prop_map(Condition::ValueIs),
+        (0_u64..40).prop_map(|revision| Condition::ModRevisionIs(Revision::new(revision))),
+        (0_u64..4).prop_map(Condition::VersionIs),
+    ]
+}
+
+fn arb_conditional() -> impl Strategy<Value = Option<Condition>> {
+    prop_oneof![2 => Just(None), 1 => arb_condition().prop_map(Some)]
+}
+
+fn arb_many() -> impl Strategy<Value = Command> {
+    let put = (arb_key(), arb_value(), arb_lifetime()).prop_map(|(key, value, lifetime)| PutItem {
+        key,
+        value,
+        lifetime,
+    });
+    let touch = (arb_key(), arb_lifetime()).prop_map(|(key, lifetime)| TouchItem { key, lifetime });
+    prop_oneof![
+        2 => vec(put, 0..5).prop_map(|items| Command::PutMany { items }),
+        1 => vec(arb_key(), 0..5).prop_map(|keys| Command::DeleteMany { keys }),
+        1 => vec(touch, 0..5).prop_map(|items| Command::TouchMany { items }),
+    ]
+}
+
 fn arb_command() -> impl Strategy<Value = Command> {
-    let put =
-        (arb_key(), arb_value(), arb_ttl(), any::<bool>()).prop_map(|(key, value, ttl, return_previous)| {
-            Command::Put {
+    let put = (
+        arb_key(),
+        arb_value(),
+        arb_lifetime(),
+        arb_conditional(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(key, value, lifetime, condition, return_previous)| Command::Put {
                 key,
                 value,
-                ttl,
+                lifetime,
+                condition,
+                return_previous,
+            },
+        );
+    let delete =
+        (arb_key(), arb_conditional(), any::<bool>()).prop_map(|(key, condition, return_previous)| {
+            Command::Delete {
+                key,
+                condition,
                 return_previous,
             }
         });
-    let delete = (arb_key(), any::<bool>())
-        .prop_map(|(key, return_previous)| Command::Delete { key, return_previous });
-    let touch = (arb_key(), arb_ttl()).prop_map(|(key, ttl)| Command::Touch { key, ttl });
+    let touch = (arb_key(), arb_lifetime()).prop_map(|(key, lifetime)| Command::Touch { key, lifetime });
     let delta = prop_oneof![-2_i64..3, Just(i64::MIN), Just(i64::MAX)];
     let increment =
         (arb_key(), delta, arb_ttl()).prop_map(|(key, delta, ttl)| Command::Increment { key, delta, ttl });
@@ -75,7 +123,9 @@ fn arb_command() -> impl Strategy<Value = Command> {
         revision: Revision::new(revision),
     });
     let configure = prop_oneof![Just(None), (1_u64..25).prop_map(Some)].prop_map(configure);
-    prop_oneof![8 => put, 4 => delete, 3 => touch, 3 => increment, 1 => compact, 1 => configure]
+    prop_oneof![
+        8 => put, 4 => delete, 3 => touch, 3 => increment, 1 => compact, 1 => configure, 5 => arb_many()
+    ]
 }
 
 /// Settings under which only the number of revisions compacts, as the model can tell.

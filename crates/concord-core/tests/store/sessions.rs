@@ -51,7 +51,7 @@ fn a_refused_request_stays_refused() {
     let mut log = Log::new();
     let touch = Command::Touch {
         key: key("n"),
-        ttl: None,
+        lifetime: Lifetime::Forever,
     };
     assert_eq!(
         log.groups(vec![group(1, 1, std::slice::from_ref(&touch))]),
@@ -181,7 +181,8 @@ fn replies_are_bounded_in_bytes() {
     let put = |n: u8| Command::Put {
         key: key("big"),
         value: Value::binary(vec![n; 3 << 20]),
-        ttl: None,
+        lifetime: Lifetime::Forever,
+        condition: None,
         return_previous: true,
     };
     for n in 1..=5 {

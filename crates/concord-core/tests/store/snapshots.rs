@@ -14,7 +14,8 @@ fn varied() -> Log {
         log.run(Command::Put {
             key: key(&format!("ns{}:{n}", n % 5)),
             value,
-            ttl,
+            lifetime: ttl.into(),
+            condition: None,
             return_previous: n % 7 == 0,
         });
         log.clock += 5;

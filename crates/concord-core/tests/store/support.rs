@@ -24,7 +24,8 @@ pub(crate) fn put_command(key: &str, value: &str) -> Command {
     Command::Put {
         key: self::key(key),
         value: Value::text(value),
-        ttl: None,
+        lifetime: Lifetime::Forever,
+        condition: None,
         return_previous: false,
     }
 }
@@ -122,7 +123,8 @@ impl Log {
         self.run(Command::Put {
             key: self::key(key),
             value: Value::text(value),
-            ttl,
+            lifetime: ttl.into(),
+            condition: None,
             return_previous: false,
         })
     }
@@ -130,6 +132,7 @@ impl Log {
     pub(crate) fn delete(&mut self, key: &str) -> Reply {
         self.run(Command::Delete {
             key: self::key(key),
+            condition: None,
             return_previous: false,
         })
     }

@@ -16,7 +16,7 @@ fn replays_reach_the_same_state() {
             log.put_ttl(&format!("k{}", n % 20), "v", 1 + n % 30);
             log.run(Command::Touch {
                 key: key(&format!("k{}", n % 13)),
-                ttl: Some(Millis::new(10)),
+                lifetime: Lifetime::Ttl(Millis::new(10)),
             });
         }
         snapshot(&log.view())
@@ -96,7 +96,7 @@ fn every_mutation_keeps_the_derived_state() {
     log.put_ttl("n:a", "22", 100);
     log.run(Command::Touch {
         key: key("n:a"),
-        ttl: Some(Millis::new(200)),
+        lifetime: Lifetime::Ttl(Millis::new(200)),
     });
     log.run(Command::Increment {
         key: key("n:a"),
@@ -157,7 +157,7 @@ fn an_expired_key_cannot_be_revived() {
     // The same entry whose stamp makes the key expire: no tick came in between.
     let touched = log.run(Command::Touch {
         key: key("a"),
-        ttl: Some(Millis::new(10)),
+        lifetime: Lifetime::Ttl(Millis::new(10)),
     });
     assert_eq!(touched, Reply::Rejected(Rejection::NotFound));
     let view = log.view();
@@ -230,7 +230,8 @@ fn a_crowd_of_deadlines_expires_over_several_batches() {
         .map(|n| Command::Put {
             key: key(&format!("k{n}")),
             value: Value::text("v"),
-            ttl,
+            lifetime: ttl.into(),
+            condition: None,
             return_previous: false,
         })
         .collect();
@@ -286,7 +287,7 @@ fn every_write_is_a_revision_and_an_event() {
     });
     log.run(Command::Touch {
         key: key("a"),
-        ttl: Some(Millis::new(9)),
+        lifetime: Lifetime::Ttl(Millis::new(9)),
     });
     log.delete("n");
     let view = log.view();
@@ -325,7 +326,8 @@ fn expired_records_leave_no_lineage() {
     log.run(Command::Put {
         key: odd,
         value: Value::text("v"),
-        ttl: None,
+        lifetime: Lifetime::Forever,
+        condition: None,
         return_previous: false,
     });
     let page = log

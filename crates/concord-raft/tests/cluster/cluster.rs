@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_core::command::Command;
+use concord_core::command::{Command, Lifetime};
 use concord_core::ids::{NodeId, Revision, Timestamp};
 use concord_core::key::Key;
 use concord_core::machine::Machine;
@@ -279,7 +279,8 @@ pub(crate) fn put(key: &str, value: &str) -> Bytes {
     let command = Command::Put {
         key: Key::copy_of(key.as_bytes()).unwrap(),
         value: Value::text(value),
-        ttl: None,
+        lifetime: Lifetime::Forever,
+        condition: None,
         return_previous: false,
     };
     let mut bytes = Vec::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use concord_core::machine::Machine;
-use concord_core::{Command, Document, Key, ReadView, Reply, Value, ValueFormat};
+use concord_core::{Command, Document, Key, Lifetime, ReadView, Reply, Value, ValueFormat};
 use concord_raft::node::Node;
 use concord_raft::proposer::ProposeError;
 use concord_raft::read::{ReadConsistency, ReadError};
@@ -238,11 +238,13 @@ fn command_for(question: Question, key: usize) -> Command {
         Question::Put { value } => Command::Put {
             key,
             value: Value::text(value.to_string()),
-            ttl: None,
+            lifetime: Lifetime::Forever,
+            condition: None,
             return_previous: false,
         },
         Question::Delete => Command::Delete {
             key,
+            condition: None,
             return_previous: false,
         },
         Question::Increment { delta } => Command::Increment {
@@ -262,7 +264,12 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         } => (Outcome::Deleted { existed: *existed }, Some(revision.get())),
         Reply::Incremented { revision, value } => (Outcome::Number(*value), Some(revision.get())),
         Reply::Rejected(rejection) => panic!("the workload asks for nothing refusable, but: {rejection}"),
-        Reply::Touched { .. } | Reply::Compacted { .. } | Reply::Configured { .. } => {
+        Reply::Touched { .. }
+        | Reply::Compacted { .. }
+        | Reply::Configured { .. }
+        | Reply::WrittenMany { .. }
+        | Reply::DeletedMany { .. }
+        | Reply::TouchedMany { .. } => {
             panic!("an answer to another question: {reply:?}")
         }
     }

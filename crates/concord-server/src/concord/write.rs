@@ -192,7 +192,8 @@ impl Put<'_> {
         let command = Command::Put {
             key: key?,
             value: value?,
-            ttl: ttl?,
+            lifetime: ttl?.into(),
+            condition: None,
             return_previous,
         };
         let reply = concord.write(command, timeout).await?;
@@ -234,6 +235,7 @@ impl Delete<'_> {
     async fn run(self) -> Result<Deleted, Error> {
         let command = Command::Delete {
             key: self.key?,
+            condition: None,
             return_previous: self.return_previous,
         };
         let reply = self.concord.write(command, self.timeout).await?;
@@ -278,7 +280,7 @@ impl Touch<'_> {
     async fn run(self) -> Result<Touched, Error> {
         let command = Command::Touch {
             key: self.key?,
-            ttl: self.ttl?,
+            lifetime: self.ttl?.into(),
         };
         let reply = self.concord.write(command, self.timeout).await?;
         let Reply::Touched { revision, expires_at } = reply else {

@@ -58,7 +58,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::InvalidRequest
         | ErrorKind::Unsupported => StatusCode::BAD_REQUEST,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
-        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::NotFound | ErrorKind::LeaseNotFound => StatusCode::NOT_FOUND,
         ErrorKind::Timeout | ErrorKind::OutcomeUnknown => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::AlreadyExists | ErrorKind::Compacted | ErrorKind::FutureRevision => StatusCode::CONFLICT,
         ErrorKind::ConditionFailed => StatusCode::PRECONDITION_FAILED,

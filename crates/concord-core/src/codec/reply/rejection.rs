@@ -1,0 +1,225 @@
+//! Refusals, behind the kind of reply that says that one follows.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{decode_optional_record, optional_record};
+use crate::codec::reader::Reader;
+use crate::codec::{DecodeError, writer};
+use crate::ids::{LeaseId, Revision};
+use crate::key::InvalidKey;
+use crate::reply::{BatchUnit, InvalidRequestReason, InvalidValueReason, Rejection, RequestPart};
+
+const INVALID_KEY: u8 = 1;
+const INVALID_TTL: u8 = 2;
+const INVALID_VALUE: u8 = 3;
+const VALUE_TOO_LARGE: u8 = 4;
+const INVALID_REQUEST: u8 = 5;
+const NOT_FOUND: u8 = 6;
+const COMPACTED_ALREADY: u8 = 7;
+const FUTURE_REVISION: u8 = 8;
+const UNSUPPORTED: u8 = 9;
+const SESSION_EXPIRED: u8 = 10;
+const CONDITION_FAILED: u8 = 11;
+const BATCH_TOO_LARGE: u8 = 12;
+const IN_PART: u8 = 13;
+const LEASE_NOT_FOUND: u8 = 14;
+
+/// How deep a refusal can lie in its request.
+const PART_DEPTH_MAX: usize = 8;
+
+impl Rejection {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::InvalidKey(InvalidKey::Empty) => {
+                out.push(INVALID_KEY);
+                writer::number(0, out);
+            }
+            Self::InvalidKey(InvalidKey::TooLong { size_bytes }) => {
+                out.push(INVALID_KEY);
+                writer::count(*size_bytes, out);
+            }
+            Self::InvalidTtl { ttl_ms } => {
+                out.push(INVALID_TTL);
+                writer::number(*ttl_ms, out);
+            }
+            Self::InvalidValue { reason } => out.extend_from_slice(&[INVALID_VALUE, reason.code()]),
+            Self::ValueTooLarge {
+                size_bytes,
+                limit_bytes,
+            } => {
+                out.push(VALUE_TOO_LARGE);
+                writer::number(*size_bytes, out);
+                writer::number(*limit_bytes, out);
+            }
+            Self::InvalidRequest { reason } => out.extend_from_slice(&[INVALID_REQUEST, reason.code()]),
+            Self::NotFound => out.push(NOT_FOUND),
+            Self::Compacted { compact_revision } => {
+                out.push(COMPACTED_ALREADY);
+                writer::number(compact_revision.get(), out);
+            }
+            Self::FutureRevision { revision } => {
+                out.push(FUTURE_REVISION);
+                writer::number(revision.get(), out);
+            }
+            Self::Unsupported { version, code } => out.extend_from_slice(&[UNSUPPORTED, *version, *code]),
+            Self::SessionExpired => out.push(SESSION_EXPIRED),
+            Self::ConditionFailed { current } => {
+                out.push(CONDITION_FAILED);
+                optional_record(current.as_deref(), out);
+            }
+            Self::BatchTooLarge { unit, count, limit } => {
+                out.extend_from_slice(&[BATCH_TOO_LARGE, unit.code()]);
+                writer::number(*count, out);
+                writer::number(*limit, out);
+            }
+            Self::InPart { part, index, cause } => {
+                out.extend_from_slice(&[IN_PART, part.code()]);
+                writer::number(*index, out);
+                cause.encode(out);
+            }
+            Self::LeaseNotFound { lease } => {
+                out.push(LEASE_NOT_FOUND);
+                writer::number(lease.get(), out);
+            }
+        }
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Self, DecodeError> {
+        Self::decode_within(reader, whole, PART_DEPTH_MAX)
+    }
+
+    /// Reads a refusal that lies within `depth_left` parts at most.
+    fn decode_within(reader: &mut Reader<'_>, whole: &Bytes, depth_left: usize) -> Result<Self, DecodeError> {
+        Ok(match reader.u8()? {
+            INVALID_KEY => Self::InvalidKey(match usize::try_from(reader.number()?) {
+                Ok(0) => InvalidKey::Empty,
+                Ok(size_bytes) => InvalidKey::TooLong { size_bytes },
+                Err(_) => return Err(reader.error("key length beyond this machine")),
+            }),
+            INVALID_TTL => Self::InvalidTtl {
+                ttl_ms: reader.number()?,
+            },
+            INVALID_VALUE => {
+                let reason = InvalidValueReason::from_code(reader.u8()?);
+                Self::InvalidValue {
+                    reason: reason.ok_or_else(|| reader.error("unknown reason"))?,
+                }
+            }
+            VALUE_TOO_LARGE => Self::ValueTooLarge {
+                size_bytes: reader.number()?,
+                limit_bytes: reader.number()?,
+            },
+            INVALID_REQUEST => {
+                let reason = InvalidRequestReason::from_code(reader.u8()?);
+                Self::InvalidRequest {
+                    reason: reason.ok_or_else(|| reader.error("unknown reason"))?,
+                }
+            }
+            NOT_FOUND => Self::NotFound,
+            COMPACTED_ALREADY => Self::Compacted {
+                compact_revision: Revision::new(reader.number()?),
+            },
+            FUTURE_REVISION => Self::FutureRevision {
+                revision: Revision::new(reader.number()?),
+            },
+            UNSUPPORTED => Self::Unsupported {
+                version: reader.u8()?,
+                code: reader.u8()?,
+            },
+            SESSION_EXPIRED => Self::SessionExpired,
+            CONDITION_FAILED => Self::ConditionFailed {
+                current: decode_optional_record(reader, whole)?.map(Box::new),
+            },
+            BATCH_TOO_LARGE => Self::BatchTooLarge {
+                unit: BatchUnit::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown unit"))?,
+                count: reader.number()?,
+                limit: reader.number()?,
+            },
+            IN_PART => {
+                let depth_left = depth_left
+                    .checked_sub(1)
+                    .ok_or_else(|| reader.error("refusal is too deep"))?;
+                Self::InPart {
+                    part: RequestPart::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown part"))?,
+                    index: reader.number()?,
+                    cause: Box::new(Self::decode_within(reader, whole, depth_left)?),
+                }
+            }
+            LEASE_NOT_FOUND => Self::LeaseNotFound {
+                lease: LeaseId::new(reader.number()?),
+            },
+            _ => return Err(reader.error("unknown kind of refusal")),
+        })
+    }
+}
+
+impl InvalidValueReason {
+    const fn code(self) -> u8 {
+        match self {
+            Self::NotUtf8 => 1,
+            Self::NotCanonical => 2,
+            Self::NotAnInteger => 3,
+            Self::Overflow => 4,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::NotUtf8),
+            2 => Some(Self::NotCanonical),
+            3 => Some(Self::NotAnInteger),
+            4 => Some(Self::Overflow),
+            _ => None,
+        }
+    }
+}
+
+impl InvalidRequestReason {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Malformed => 1,
+            Self::SettingOutOfRange => 2,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Malformed),
+            2 => Some(Self::SettingOutOfRange),
+            _ => None,
+        }
+    }
+}
+
+impl BatchUnit {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Items => 1,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Items),
+            _ => None,
+        }
+    }
+}
+
+impl RequestPart {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Item => 1,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Item),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A request with several writes, before it is performed: what each key will hold.
+//!
+//! Every condition and limit is judged while the draft is made, against the state as the
+//! draft leaves it. Only a draft without a refusal is committed, so a refusal changes nothing
+//! (I3); and a key changes at most once at a revision, to its final content.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Store;
+use super::kv::Ends;
+use super::mutate::Mutation;
+use crate::command::{Lifetime, PutItem};
+use crate::ids::Revision;
+use crate::key::Key;
+use crate::record::RecordRef;
+use crate::record::cell::Header;
+use crate::reply::{Rejection, TouchOutcome};
+use crate::view::ChangeKind;
+
+/// What the keys of a request will hold.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    /// Keys in the order of their first write.
+    order: Vec<Key>,
+    staged: BTreeMap<Key, Staged>,
+}
+
+/// What a key will hold.
+#[derive(Debug)]
+enum Staged {
+    Record { header: Header, value: Bytes },
+    Absent,
+}
+
+impl Draft {
+    fn stage(&mut self, key: &Key, staged: Staged) {
+        if self.staged.insert(key.clone(), staged).is_none() {
+            self.order.push(key.clone());
+        }
+    }
+}
+
+impl Store {
+    /// The record of a key as the draft leaves it.
+    pub(super) fn drafted<'a>(&'a self, draft: &'a Draft, key: &'a Key) -> Option<RecordRef<'a>> {
+        match draft.staged.get(key) {
+            Some(Staged::Record { header, value }) => Some(RecordRef::staged(key.as_bytes(), *header, value)),
+            Some(Staged::Absent) => None,
+            None => self.live(key).map(|(record, _)| record),
+        }
+    }
+
+    /// Drafts a put.
+    pub(super) fn draft_put(&self, draft: &mut Draft, item: &PutItem) -> Result<(), Rejection> {
+        let PutItem { key, value, lifetime } = item;
+        self.check_value_size(value.bytes().len())?;
+        let (expires_at, lease) = self.lifetime(*lifetime)?;
+        let revision = self.state.revision.next();
+        let header = match self.drafted(draft, key) {
+            // A second write of one request is no further version: they share the revision.
+            Some(current) if current.mod_revision() == revision => current.header(),
+            Some(current) => Header {
+                version: current.version().saturating_add(1),
+                ..current.header()
+            },
+            None => Header {
+                format: value.format(),
+                create_revision: revision,
+                mod_revision: revision,
+                version: 1,
+                expires_at,
+                lease,
+            },
+        };
+        let header = Header {
+            format: value.format(),
+            mod_revision: revision,
+            expires_at,
+            lease,
+            ..header
+        };
+        let value = value.bytes().clone();
+        draft.stage(key, Staged::Record { header, value });
+        Ok(())
+    }
+
+    /// Drafts a delete; says whether there was something to remove.
+    pub(super) fn draft_delete(&self, draft: &mut Draft, key: &Key) -> bool {
+        let existed = self.drafted(draft, key).is_some();
+        if existed {
+            draft.stage(key, Staged::Absent);
+        }
+        existed
+    }
+
+    /// Drafts a touch.
+    pub(super) fn draft_touch(
+        &self,
+        draft: &mut Draft,
+        key: &Key,
+        lifetime: Lifetime,
+    ) -> Result<TouchOutcome, Rejection> {
+        let wanted = self.wanted(lifetime)?;
+        let Some(current) = self.drafted(draft, key) else {
+            return Ok(TouchOutcome::NotFound);
+        };
+        if (current.expires_at(), current.lease()) == wanted {
+            return Ok(TouchOutcome::Touched { expires_at: wanted.0 });
+        }
+        let (expires_at, lease): Ends = self.placed(wanted);
+        let (header, revision) = (current.header(), self.state.revision.next());
+        let is_first = header.mod_revision != revision;
+        let header = Header {
+            mod_revision: revision,
+            version: header.version.saturating_add(u64::from(is_first)),
+            expires_at,
+            lease,
+            ..header
+        };
+        let value = current.to_value().into_bytes();
+        draft.stage(key, Staged::Record { header, value });
+        Ok(TouchOutcome::Touched { expires_at })
+    }
+
+    /// Performs a draft at one revision, or at none if it changes nothing; says which one holds.
+    pub(super) fn commit(&mut self, mut draft: Draft) -> Revision {
+        // What was created and removed again is no change.
+        let state = &self.state;
+        draft.order.retain(|key| match draft.staged.get(key) {
+            Some(Staged::Record { .. }) => true,
+            Some(Staged::Absent) | None => state.live.contains_key(key.as_bytes()),
+        });
+        if draft.order.is_empty() {
+            return self.state.revision;
+        }
+        let revision = self.open_revision();
+        for key in &draft.order {
+            match draft.staged.get(key) {
+                Some(Staged::Record { header, value }) => {
+                    let behind = self.live(key).map(|(_, link)| link);
+                    self.mutate(
+                        key.as_bytes(),
+                        Mutation::Put {
+                            header: *header,
+                            value,
+                            behind,
+                        },
+                    );
+                }
+                Some(Staged::Absent) | None => self.mutate(
+                    key.as_bytes(),
+                    Mutation::Remove {
+                        kind: ChangeKind::Delete,
+                    },
+                ),
+            }
+        }
+        revision
+    }
+}

@@ -1,0 +1,189 @@
+//! Committed bytes of the requests and replies that came with conditions, bulk and what follows.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use concord_core::reply::{BatchUnit, RequestPart, TouchOutcome};
+use concord_core::*;
+
+use crate::golden;
+
+const FILE: &str = "data-plane-v1.hex";
+
+fn key(text: &str) -> Key {
+    Key::try_from(text).unwrap()
+}
+
+fn rev(revision: u64) -> Revision {
+    Revision::new(revision)
+}
+
+fn conditions() -> Vec<(&'static str, Condition)> {
+    vec![
+        ("absent", Condition::Absent),
+        ("present", Condition::Present),
+        ("value", Condition::ValueIs(Value::text("old"))),
+        ("mod revision", Condition::ModRevisionIs(rev(300))),
+        ("version", Condition::VersionIs(2)),
+    ]
+}
+
+fn commands() -> Vec<(String, Command)> {
+    let ttl = Lifetime::Ttl(Millis::new(30_000));
+    let lease = Lifetime::Lease(LeaseId::new(300));
+    let put = |lifetime, condition| Command::Put {
+        key: key("k"),
+        value: Value::text("v"),
+        lifetime,
+        condition,
+        return_previous: true,
+    };
+    let mut all: Vec<(String, Command)> = Vec::new();
+    for (name, condition) in conditions() {
+        let delete = Command::Delete {
+            key: key("k"),
+            condition: Some(condition.clone()),
+            return_previous: false,
+        };
+        all.push((format!("put if {name}"), put(ttl, Some(condition))));
+        all.push((format!("delete if {name}"), delete));
+    }
+    let item = |name, lifetime| PutItem {
+        key: key(name),
+        value: Value::binary(&b"v"[..]),
+        lifetime,
+    };
+    let touch = |name, lifetime| TouchItem {
+        key: key(name),
+        lifetime,
+    };
+    let rest = [
+        ("put on a lease", put(lease, None)),
+        (
+            "touch to a lease",
+            Command::Touch {
+                key: key("k"),
+                lifetime: lease,
+            },
+        ),
+        (
+            "put many",
+            Command::PutMany {
+                items: vec![item("a", Lifetime::Forever), item("b", ttl), item("c", lease)],
+            },
+        ),
+        ("put none", Command::PutMany { items: vec![] }),
+        (
+            "delete many",
+            Command::DeleteMany {
+                keys: vec![key("a"), key("b")],
+            },
+        ),
+        (
+            "touch many",
+            Command::TouchMany {
+                items: vec![touch("a", Lifetime::Forever), touch("b", ttl), touch("c", lease)],
+            },
+        ),
+    ];
+    all.extend(rest.map(|(name, command)| (name.into(), command)));
+    all
+}
+
+fn replies() -> Vec<(&'static str, Reply)> {
+    let rejected = Reply::Rejected;
+    let record = Record {
+        key: key("k"),
+        value: Value::text("v"),
+        create_revision: rev(2),
+        mod_revision: rev(300),
+        version: 7,
+        expires_at: None,
+        lease: Some(LeaseId::new(9)),
+    };
+    let outcomes = vec![
+        TouchOutcome::NotFound,
+        TouchOutcome::Touched { expires_at: None },
+        TouchOutcome::Touched {
+            expires_at: Some(Timestamp::new(300)),
+        },
+    ];
+    vec![
+        ("written many", Reply::WrittenMany { revision: rev(300) }),
+        (
+            "deleted many",
+            Reply::DeletedMany {
+                revision: rev(300),
+                existed: vec![true, false],
+            },
+        ),
+        (
+            "touched many",
+            Reply::TouchedMany {
+                revision: rev(300),
+                outcomes,
+            },
+        ),
+        (
+            "condition failed",
+            rejected(Rejection::ConditionFailed {
+                current: Some(Box::new(record)),
+            }),
+        ),
+        (
+            "condition failed on nothing",
+            rejected(Rejection::ConditionFailed { current: None }),
+        ),
+        (
+            "too many items",
+            rejected(Rejection::BatchTooLarge {
+                unit: BatchUnit::Items,
+                count: 501,
+                limit: 500,
+            }),
+        ),
+        (
+            "bad item",
+            rejected(Rejection::InPart {
+                part: RequestPart::Item,
+                index: 300,
+                cause: Box::new(Rejection::InvalidTtl { ttl_ms: 0 }),
+            }),
+        ),
+        (
+            "lease not found",
+            rejected(Rejection::LeaseNotFound {
+                lease: LeaseId::new(300),
+            }),
+        ),
+    ]
+}
+
+/// Everything by name, as it is written now.
+fn written() -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    let mut add = |name: String, bytes: Vec<u8>| assert!(all.insert(name, bytes).is_none());
+    for (name, command) in commands() {
+        add(format!("request {name}"), command.to_bytes().to_vec());
+    }
+    for (name, reply) in replies() {
+        let mut bytes = Vec::new();
+        reply.encode(&mut bytes);
+        add(format!("reply {name}"), bytes);
+    }
+    all
+}
+
+#[test]
+fn golden_bytes_of_the_data_plane_are_written_and_read_as_ever() {
+    let title = "# Requests and replies of version 1 that came with the data plane.";
+    let committed = golden::committed(FILE, title, written);
+    assert_eq!(written(), committed);
+    let bytes = |name: String| Bytes::from(committed[&name].clone());
+    for (name, command) in commands() {
+        assert_eq!(Command::decode(&bytes(format!("request {name}"))), Ok(command));
+    }
+    for (name, reply) in replies() {
+        assert_eq!(Reply::decode(&bytes(format!("reply {name}"))), Ok(reply));
+    }
+}
