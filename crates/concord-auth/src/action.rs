@@ -55,6 +55,8 @@ pub enum ReadAction {
     ListWatches,
     /// How the cluster is: roles, terms, lag, sizes. Shows no key.
     Status,
+    /// The replicated settings.
+    Settings,
 }
 
 /// Changes of the cluster itself.
@@ -121,7 +123,7 @@ impl Request for ReadAction {
     fn needs(&self) -> Permissions {
         match self {
             Self::Get | Self::Scan | Self::History | Self::Watch | Self::Status => READ,
-            Self::ListWatches => ADMIN,
+            Self::ListWatches | Self::Settings => ADMIN,
         }
     }
 }

@@ -95,6 +95,7 @@ fn the_matrix_of_roles_and_actions_is_as_printed() {
         ReadAction::Watch,
         ReadAction::ListWatches,
         ReadAction::Status,
+        ReadAction::Settings,
     ] {
         rows.push(row(&format!("{read:?}").to_lowercase(), &read));
     }
@@ -123,6 +124,7 @@ history                  yes    yes    yes    -
 watch                    yes    yes    yes    -
 listwatches              yes    -      -      -
 status                   yes    yes    yes    -
+settings                 yes    -      -      -
 changemembers            yes    -      -      -
 transferleadership       yes    -      -      -
 snapshot                 yes    -      -      -";

@@ -38,9 +38,9 @@ use futures::FutureExt as _;
 pub use self::cluster::Readiness;
 pub use self::convert::IntoValue;
 pub use self::operation::Operation;
-pub use self::read::{Exists, Get, GetDoc, GetTtl, History, HistoryEntries};
+pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};
-pub use self::write::{Compact, Delete, Increment, Put, Touch};
+pub use self::write::{Compact, Configure, Delete, Increment, Put, Touch, Write, WriteKind};
 
 use crate::compose::{self, OpenError, Running};
 use crate::config::Config;

@@ -12,6 +12,7 @@ mod answer;
 mod app;
 mod body;
 mod cluster;
+mod courtesy;
 mod decode;
 mod docs;
 mod error;
@@ -24,6 +25,7 @@ mod query;
 mod record;
 mod router;
 mod scan;
+mod settings;
 mod ttl;
 
 use std::io;

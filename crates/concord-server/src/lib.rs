@@ -39,13 +39,14 @@ mod service;
 pub use answer::{Answer, Deleted, Entry, Incremented, Remaining, Touched, Written};
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::{
-    Compact, Concord, Delete, Exists, Get, GetDoc, GetTtl, History, HistoryEntries, Increment, IntoValue,
-    Operation, Page, Put, Readiness, Scan, Touch,
+    Compact, Concord, Configure, Delete, Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries,
+    Increment, IntoValue, Operation, Page, Put, Readiness, Scan, Touch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LogIndex, NodeId, Revision, Term, Timestamp};
 pub use concord_core::key::Key;
 pub use concord_core::record::Record;
+pub use concord_core::settings::{Compaction, Settings};
 pub use concord_core::value::{Value, ValueFormat};
 pub use concord_core::view::{ChangeKind, Direction, Version};
 pub use concord_query::{Cursor, InvalidCursor};

@@ -235,6 +235,44 @@ async fn status_and_members_show_the_node_to_people_and_programs() {
 }
 
 #[tokio::test]
+async fn settings_are_shown_and_changed_one_by_one() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let before = ok(node, &["cluster", "settings"]);
+    assert!(before.contains("keep") && before.contains("1h"), "{before}");
+    ok(
+        node,
+        &[
+            "cluster",
+            "settings",
+            "set",
+            "--keep",
+            "30m",
+            "--keep-revisions",
+            "none",
+        ],
+    );
+    let after: Value = serde_json::from_str(&ok(node, &["cluster", "settings", "--output", "json"])).unwrap();
+    assert_eq!(after["compaction"]["keep_ms"], 1_800_000);
+    assert_eq!(after["compaction"]["keep_revisions"], Value::Null);
+    assert_eq!(after["value_bytes_max"], 16 << 20, "what is not named stays");
+    for words in [
+        &["--keep", "soon"][..],
+        &["--keep-bytes", "-1"],
+        &["--value-bytes-max", "none"],
+        &[],
+    ] {
+        fails(node, &[&["cluster", "settings", "set"], words].concat(), 2, "");
+    }
+    fails(
+        node,
+        &["cluster", "settings", "set", "--value-bytes-max", "0"],
+        4,
+        "invalid_request",
+    );
+}
+
+#[tokio::test]
 async fn a_node_without_flags_uses_data_here_and_port_0_finds_a_free_one() {
     let here = tempfile::tempdir().unwrap();
     let mut child = concord()

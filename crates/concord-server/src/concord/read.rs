@@ -9,6 +9,7 @@ use concord_auth::ReadAction;
 use concord_core::ids::Revision;
 use concord_core::key::{Key, check_key};
 use concord_core::limits;
+use concord_core::settings::Settings;
 use concord_core::view::{Direction, HistoryRequest, ReadView, Version};
 use concord_raft::ReadConsistency;
 use serde::de::DeserializeOwned;
@@ -90,6 +91,15 @@ impl Concord {
         }
     }
 
+    /// The settings that the whole cluster judges by. Errors and consistency as [`Concord::get`];
+    /// `forbidden`.
+    pub fn settings(&self) -> GetSettings<'_> {
+        GetSettings {
+            concord: self,
+            plan: self.read_plan(),
+        }
+    }
+
     pub(super) fn read_plan(&self) -> ReadPlan {
         ReadPlan {
             consistency: ReadConsistency::Leader,
@@ -160,6 +170,18 @@ macro_rules! read_options {
 }
 pub(super) use read_options;
 
+/// For interfaces that have all of the above from their caller.
+macro_rules! takes_plan {
+    () => {
+        #[cfg(feature = "http")]
+        pub(crate) fn plan(mut self, plan: crate::service::ReadPlan) -> Self {
+            self.plan = plan;
+            self
+        }
+    };
+}
+pub(super) use takes_plan;
+
 /// A read to be awaited: see [`Concord::get`].
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
@@ -172,6 +194,7 @@ pub struct Get<'a, K> {
 
 impl<'a, K: AsRef<[u8]> + Send + 'a> Get<'a, K> {
     read_options!(plan);
+    takes_plan!();
 
     /// Reads the key as it was at this revision.
     pub fn revision(mut self, revision: Revision) -> Self {
@@ -323,6 +346,7 @@ pub struct HistoryEntries {
 
 impl History<'_> {
     read_options!(plan);
+    takes_plan!();
 
     /// Oldest first.
     pub fn ascending(mut self) -> Self {
@@ -373,5 +397,28 @@ impl<'a> IntoFuture for History<'a> {
                 compact_revision: view.compact_revision(),
             })
         })
+    }
+}
+
+/// A question for the settings, to be awaited: see [`Concord::settings`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct GetSettings<'a> {
+    concord: &'a Concord,
+    plan: ReadPlan,
+}
+
+impl GetSettings<'_> {
+    read_options!(plan);
+    takes_plan!();
+}
+
+impl<'a> IntoFuture for GetSettings<'a> {
+    type Output = Result<Answer<Settings>, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        self.concord
+            .read(ReadAction::Settings, self.plan, |view| Ok(view.settings()))
     }
 }

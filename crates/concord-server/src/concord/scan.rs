@@ -16,7 +16,7 @@ use futures::stream::{self, TryStreamExt as _};
 
 use super::Concord;
 use super::operation::Operation;
-use super::read::read_options;
+use super::read::{read_options, takes_plan};
 use crate::error::{Error, ErrorKind};
 use crate::limits;
 use crate::service::{ReadPlan, permit};
@@ -86,6 +86,7 @@ pub struct Page {
 
 impl<'a> Scan<'a> {
     read_options!(plan);
+    takes_plan!();
 
     /// Only keys that start with this.
     pub fn prefix(mut self, prefix: impl AsRef<[u8]>) -> Self {

@@ -1,4 +1,10 @@
-//! Writes.
+//! Writes: one shape for all of them, and what each kind adds to it.
+//!
+//! ```text
+//!   db.put(key, value) ── Write<Put> ── .ttl(..) .timeout(..) ── .await
+//!                                                                  │
+//!                          Put::command ─▶ permit ─▶ propose ─▶ Put::answer
+//! ```
 
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -7,6 +13,7 @@ use concord_core::command::Command;
 use concord_core::ids::{Millis, Revision};
 use concord_core::key::Key;
 use concord_core::reply::Reply;
+use concord_core::settings::Settings;
 use concord_core::value::Value;
 use serde::Serialize;
 
@@ -18,7 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service;
 
 impl Concord {
-    /// Stores a value. Without [`Put::ttl`] the key does not expire, even if it did before.
+    /// Stores a value. Without [`Write::ttl`] the key does not expire, even if it did before.
     ///
     /// # Errors
     ///
@@ -30,27 +37,26 @@ impl Concord {
     /// Once this answers, the write is durable on a majority, and every later `leader` or
     /// `strong` read on any node sees it. It is applied at most once, however often it had
     /// to be sent.
-    pub fn put(&self, key: impl AsRef<[u8]>, value: impl IntoValue) -> Put<'_> {
-        Put {
-            concord: self,
-            key: key_of(key),
-            value: value.into_value(),
-            ttl: Ok(None),
-            return_previous: false,
-            timeout: self.request_timeout(),
-        }
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl IntoValue) -> Write<'_, Put> {
+        self.put_value(key, value.into_value())
     }
 
     /// Stores anything that serialises as a document. Errors and consistency as
     /// [`Concord::put`]; `invalid_value` if it has an integer beyond 64 bits or is too deep. A
     /// float that is not finite becomes null, as in JSON.
-    pub fn put_doc<T: Serialize + ?Sized>(&self, key: impl AsRef<[u8]>, document: &T) -> Put<'_> {
+    pub fn put_doc<T: Serialize + ?Sized>(&self, key: impl AsRef<[u8]>, document: &T) -> Write<'_, Put> {
         let json = serde_json::to_value(document)
             .map_err(|error| Error::new(ErrorKind::InvalidValue, error.to_string()));
-        Put {
-            value: json.and_then(IntoValue::into_value),
-            ..self.put(key, "")
-        }
+        self.put_value(key, json.and_then(IntoValue::into_value))
+    }
+
+    fn put_value(&self, key: impl AsRef<[u8]>, value: Result<Value, Error>) -> Write<'_, Put> {
+        self.draft(Put {
+            key: key_of(key),
+            value,
+            ttl: Ok(None),
+            return_previous: false,
+        })
     }
 
     /// Removes a key. Of an absent one: succeeds and changes nothing.
@@ -58,13 +64,11 @@ impl Concord {
     /// # Errors
     ///
     /// As [`Concord::put`].
-    pub fn delete(&self, key: impl AsRef<[u8]>) -> Delete<'_> {
-        Delete {
-            concord: self,
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Write<'_, Delete> {
+        self.draft(Delete {
             key: key_of(key),
             return_previous: false,
-            timeout: self.request_timeout(),
-        }
+        })
     }
 
     /// Resets the time that a key has left.
@@ -72,13 +76,11 @@ impl Concord {
     /// # Errors
     ///
     /// `not_found` if there is no such key; else as [`Concord::put`].
-    pub fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Touch<'_> {
-        Touch {
-            concord: self,
+    pub fn touch(&self, key: impl AsRef<[u8]>, ttl: Duration) -> Write<'_, Touch> {
+        self.draft(Touch {
             key: key_of(key),
             ttl: ttl_millis(ttl).map(Some),
-            timeout: self.request_timeout(),
-        }
+        })
     }
 
     /// Lets a key live for ever.
@@ -86,13 +88,11 @@ impl Concord {
     /// # Errors
     ///
     /// As [`Concord::touch`].
-    pub fn persist(&self, key: impl AsRef<[u8]>) -> Touch<'_> {
-        Touch {
-            concord: self,
+    pub fn persist(&self, key: impl AsRef<[u8]>) -> Write<'_, Touch> {
+        self.draft(Touch {
             key: key_of(key),
             ttl: Ok(None),
-            timeout: self.request_timeout(),
-        }
+        })
     }
 
     /// Adds to a 64-bit number, atomically. An absent key counts as 0.
@@ -101,14 +101,12 @@ impl Concord {
     ///
     /// `invalid_value` if the key holds something else or the sum does not fit; else as
     /// [`Concord::put`].
-    pub fn increment(&self, key: impl AsRef<[u8]>, delta: i64) -> Increment<'_> {
-        Increment {
-            concord: self,
+    pub fn increment(&self, key: impl AsRef<[u8]>, delta: i64) -> Write<'_, Increment> {
+        self.draft(Increment {
             key: key_of(key),
             delta,
             ttl: Ok(None),
-            timeout: self.request_timeout(),
-        }
+        })
     }
 
     /// Forgets the history before `revision`, which stays readable itself.
@@ -116,21 +114,89 @@ impl Concord {
     /// # Errors
     ///
     /// `compacted` if it is gone already, `future_revision` if it is still to come.
-    pub fn compact(&self, revision: Revision) -> Compact<'_> {
-        Compact {
+    pub fn compact(&self, revision: Revision) -> Write<'_, Compact> {
+        self.draft(Compact { revision })
+    }
+
+    /// Replaces the settings that the whole cluster judges by. Does not count as a revision.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` for a setting out of range; `forbidden`; else as [`Concord::put`].
+    ///
+    /// ```no_run
+    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// let mut settings = db.settings().await?.into_inner();
+    /// settings.value_bytes_max = 1 << 20;
+    /// db.configure(settings).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn configure(&self, settings: Settings) -> Write<'_, Configure> {
+        self.draft(Configure { settings })
+    }
+
+    pub(super) fn draft<K>(&self, kind: K) -> Write<'_, K> {
+        Write {
             concord: self,
-            revision,
+            kind,
             timeout: self.request_timeout(),
         }
     }
+}
 
-    async fn write(&self, command: Command, timeout: Duration) -> Result<Reply, Error> {
-        let command = service::permit(self.principal(), command)?;
-        self.service().write(command, timeout).await
+/// A write to be awaited. `K` is its kind, and says what can be added to it.
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Write<'a, K> {
+    concord: &'a Concord,
+    pub(super) kind: K,
+    timeout: Duration,
+}
+
+/// What tells one kind of write from another.
+pub trait WriteKind: Send {
+    /// What it answers with.
+    type Answer;
+
+    /// The request, if all that was said about it makes sense.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it. Nothing was written.
+    fn command(self) -> Result<Command, Error>;
+
+    /// The answer, if the reply is of this kind.
+    fn answer(reply: Reply) -> Option<Self::Answer>;
+}
+
+impl<K> Write<'_, K> {
+    /// Waits at most this long, instead of the configured time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 }
 
-fn key_of(key: impl AsRef<[u8]>) -> Result<Key, Error> {
+impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
+    type Output = Result<K::Answer, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self {
+            concord,
+            kind,
+            timeout,
+        } = self;
+        Operation::waiting(async move {
+            let command = service::permit(concord.principal(), kind.command()?)?;
+            let reply = concord.service().write(command, timeout).await?;
+            K::answer(reply).ok_or_else(unexpected)
+        })
+    }
+}
+
+pub(super) fn key_of(key: impl AsRef<[u8]>) -> Result<Key, Error> {
     Key::copy_of(key.as_ref()).map_err(|error| Error::new(ErrorKind::InvalidKey, error.to_string()))
 }
 
@@ -143,111 +209,86 @@ fn unexpected() -> Error {
     )
 }
 
-macro_rules! with_timeout {
-    () => {
-        /// Waits at most this long, instead of the configured time.
-        pub fn timeout(mut self, timeout: Duration) -> Self {
-            self.timeout = timeout;
-            self
-        }
-    };
-}
-
-/// A put to be awaited: see [`Concord::put`].
+/// See [`Concord::put`].
 #[derive(Debug)]
-#[must_use = "nothing happens until it is awaited"]
-pub struct Put<'a> {
-    concord: &'a Concord,
+pub struct Put {
     key: Result<Key, Error>,
     value: Result<Value, Error>,
     ttl: Result<Option<Millis>, Error>,
     return_previous: bool,
-    timeout: Duration,
 }
 
-impl Put<'_> {
-    with_timeout!();
-
+impl Write<'_, Put> {
     /// Lets the key expire after this long, by the cluster's clock. Whole milliseconds.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl_millis(ttl).map(Some);
+        self.kind.ttl = ttl_millis(ttl).map(Some);
         self
     }
 
     /// Answers with the record that was replaced.
     pub fn return_previous(mut self) -> Self {
-        self.return_previous = true;
+        self.kind.return_previous = true;
         self
     }
+}
 
-    async fn run(self) -> Result<Written, Error> {
-        let Self {
-            concord,
-            key,
-            value,
-            ttl,
-            return_previous,
-            timeout,
-        } = self;
-        let command = Command::Put {
-            key: key?,
-            value: value?,
-            lifetime: ttl?.into(),
+impl WriteKind for Put {
+    type Answer = Written;
+
+    fn command(self) -> Result<Command, Error> {
+        Ok(Command::Put {
+            key: self.key?,
+            value: self.value?,
+            lifetime: self.ttl?.into(),
             condition: None,
-            return_previous,
-        };
-        let reply = concord.write(command, timeout).await?;
+            return_previous: self.return_previous,
+        })
+    }
+
+    fn answer(reply: Reply) -> Option<Written> {
         let Reply::Written { revision, previous } = reply else {
-            return Err(unexpected());
+            return None;
         };
-        Ok(Written { revision, previous })
+        Some(Written { revision, previous })
     }
 }
 
-impl<'a> IntoFuture for Put<'a> {
-    type Output = Result<Written, Error>;
-    type IntoFuture = Operation<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Operation::waiting(self.run())
-    }
-}
-
-/// A delete to be awaited: see [`Concord::delete`].
+/// See [`Concord::delete`].
 #[derive(Debug)]
-#[must_use = "nothing happens until it is awaited"]
-pub struct Delete<'a> {
-    concord: &'a Concord,
+pub struct Delete {
     key: Result<Key, Error>,
     return_previous: bool,
-    timeout: Duration,
 }
 
-impl Delete<'_> {
-    with_timeout!();
-
+impl Write<'_, Delete> {
     /// Answers with the record that was removed.
     pub fn return_previous(mut self) -> Self {
-        self.return_previous = true;
+        self.kind.return_previous = true;
         self
     }
+}
 
-    async fn run(self) -> Result<Deleted, Error> {
-        let command = Command::Delete {
+impl WriteKind for Delete {
+    type Answer = Deleted;
+
+    fn command(self) -> Result<Command, Error> {
+        Ok(Command::Delete {
             key: self.key?,
             condition: None,
             return_previous: self.return_previous,
-        };
-        let reply = self.concord.write(command, self.timeout).await?;
+        })
+    }
+
+    fn answer(reply: Reply) -> Option<Deleted> {
         let Reply::Deleted {
             revision,
             existed,
             previous,
         } = reply
         else {
-            return Err(unexpected());
+            return None;
         };
-        Ok(Deleted {
+        Some(Deleted {
             revision,
             existed,
             previous,
@@ -255,122 +296,106 @@ impl Delete<'_> {
     }
 }
 
-impl<'a> IntoFuture for Delete<'a> {
-    type Output = Result<Deleted, Error>;
-    type IntoFuture = Operation<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Operation::waiting(self.run())
-    }
-}
-
-/// A touch to be awaited: see [`Concord::touch`] and [`Concord::persist`].
+/// See [`Concord::touch`] and [`Concord::persist`].
 #[derive(Debug)]
-#[must_use = "nothing happens until it is awaited"]
-pub struct Touch<'a> {
-    concord: &'a Concord,
+pub struct Touch {
     key: Result<Key, Error>,
     ttl: Result<Option<Millis>, Error>,
-    timeout: Duration,
 }
 
-impl Touch<'_> {
-    with_timeout!();
+impl WriteKind for Touch {
+    type Answer = Touched;
 
-    async fn run(self) -> Result<Touched, Error> {
-        let command = Command::Touch {
+    fn command(self) -> Result<Command, Error> {
+        Ok(Command::Touch {
             key: self.key?,
             lifetime: self.ttl?.into(),
-        };
-        let reply = self.concord.write(command, self.timeout).await?;
+        })
+    }
+
+    fn answer(reply: Reply) -> Option<Touched> {
         let Reply::Touched { revision, expires_at } = reply else {
-            return Err(unexpected());
+            return None;
         };
-        Ok(Touched { revision, expires_at })
+        Some(Touched { revision, expires_at })
     }
 }
 
-impl<'a> IntoFuture for Touch<'a> {
-    type Output = Result<Touched, Error>;
-    type IntoFuture = Operation<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Operation::waiting(self.run())
-    }
-}
-
-/// An increment to be awaited: see [`Concord::increment`].
+/// See [`Concord::increment`].
 #[derive(Debug)]
-#[must_use = "nothing happens until it is awaited"]
-pub struct Increment<'a> {
-    concord: &'a Concord,
+pub struct Increment {
     key: Result<Key, Error>,
     delta: i64,
     ttl: Result<Option<Millis>, Error>,
-    timeout: Duration,
 }
 
-impl Increment<'_> {
-    with_timeout!();
-
+impl Write<'_, Increment> {
     /// Lets the key expire after this long. Without it a deadline stays as it is.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl_millis(ttl).map(Some);
+        self.kind.ttl = ttl_millis(ttl).map(Some);
         self
     }
+}
 
-    async fn run(self) -> Result<Incremented, Error> {
-        let command = Command::Increment {
+impl WriteKind for Increment {
+    type Answer = Incremented;
+
+    fn command(self) -> Result<Command, Error> {
+        Ok(Command::Increment {
             key: self.key?,
             delta: self.delta,
             ttl: self.ttl?,
-        };
-        let reply = self.concord.write(command, self.timeout).await?;
+        })
+    }
+
+    fn answer(reply: Reply) -> Option<Incremented> {
         let Reply::Incremented { revision, value } = reply else {
-            return Err(unexpected());
+            return None;
         };
-        Ok(Incremented { revision, value })
+        Some(Incremented { revision, value })
     }
 }
 
-impl<'a> IntoFuture for Increment<'a> {
-    type Output = Result<Incremented, Error>;
-    type IntoFuture = Operation<'a, Self::Output>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Operation::waiting(self.run())
-    }
-}
-
-/// A compaction to be awaited: see [`Concord::compact`].
+/// See [`Concord::compact`].
 #[derive(Debug)]
-#[must_use = "nothing happens until it is awaited"]
-pub struct Compact<'a> {
-    concord: &'a Concord,
+pub struct Compact {
     revision: Revision,
-    timeout: Duration,
 }
 
-impl Compact<'_> {
-    with_timeout!();
+impl WriteKind for Compact {
+    type Answer = Revision;
 
-    async fn run(self) -> Result<Revision, Error> {
-        let command = Command::Compact {
+    fn command(self) -> Result<Command, Error> {
+        Ok(Command::Compact {
             revision: self.revision,
-        };
-        let reply = self.concord.write(command, self.timeout).await?;
+        })
+    }
+
+    fn answer(reply: Reply) -> Option<Revision> {
         let Reply::Compacted { revision } = reply else {
-            return Err(unexpected());
+            return None;
         };
-        Ok(revision)
+        Some(revision)
     }
 }
 
-impl<'a> IntoFuture for Compact<'a> {
-    type Output = Result<Revision, Error>;
-    type IntoFuture = Operation<'a, Self::Output>;
+/// See [`Concord::configure`].
+#[derive(Debug)]
+pub struct Configure {
+    settings: Settings,
+}
 
-    fn into_future(self) -> Self::IntoFuture {
-        Operation::waiting(self.run())
+impl WriteKind for Configure {
+    type Answer = Revision;
+
+    fn command(self) -> Result<Command, Error> {
+        Ok(Command::Configure(self.settings))
+    }
+
+    fn answer(reply: Reply) -> Option<Revision> {
+        let Reply::Configured { revision } = reply else {
+            return None;
+        };
+        Some(revision)
     }
 }

@@ -9,13 +9,14 @@ use concord_core::ids::Revision;
 use concord_core::key::check_key;
 use concord_raft::ReadConsistency;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::decode::percent_decode;
 use super::error::{ApiError, ApiResult};
-use crate::concord::Concord;
+use crate::concord::{Concord, Write};
 use crate::error::ErrorKind;
 use crate::limits;
+use crate::service::ReadPlan;
 use concord_query::duration;
 
 /// What handlers share.
@@ -96,22 +97,58 @@ pub(crate) enum Consistency {
     Eventual,
 }
 
-impl From<Option<Consistency>> for Level {
-    fn from(named: Option<Consistency>) -> Self {
-        Self(match named {
-            Some(Consistency::Strong) => ReadConsistency::Strong,
-            Some(Consistency::Leader) | None => ReadConsistency::Leader,
-            Some(Consistency::Eventual) => ReadConsistency::Eventual,
+impl From<Consistency> for ReadConsistency {
+    fn from(named: Consistency) -> Self {
+        match named {
+            Consistency::Strong => Self::Strong,
+            Consistency::Leader => Self::Leader,
+            Consistency::Eventual => Self::Eventual,
+        }
+    }
+}
+
+/// What every read can be asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReadParams {
+    /// `strong`, `leader` (default) or `eventual`.
+    #[param(inline)]
+    consistency: Option<Consistency>,
+    /// Wait until this node has this revision.
+    min_revision: Option<u64>,
+    /// How long to wait at most, such as `5s`.
+    timeout: Option<String>,
+}
+
+impl ReadParams {
+    pub(crate) fn plan(&self, app: &App) -> ApiResult<ReadPlan> {
+        Ok(ReadPlan {
+            consistency: self.consistency.unwrap_or(Consistency::Leader).into(),
+            min_revision: revision("min_revision", self.min_revision)?,
+            timeout: timeout(app, self.timeout.as_deref())?,
         })
     }
 }
 
-/// The level of a read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Level(pub(crate) ReadConsistency);
+/// What every write can be asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WriteParams {
+    /// How long to wait at most, such as `5s`.
+    timeout: Option<String>,
+}
+
+impl WriteParams {
+    /// The write as the request wants it.
+    pub(crate) fn shape<'a, K>(&self, app: &App, write: Write<'a, K>) -> ApiResult<Write<'a, K>> {
+        Ok(write.timeout(timeout(app, self.timeout.as_deref())?))
+    }
+}
 
 /// The `timeout` of a request, or the configured one.
-pub(crate) fn timeout(app: &App, written: Option<&str>) -> ApiResult<Duration> {
+fn timeout(app: &App, written: Option<&str>) -> ApiResult<Duration> {
     let Some(text) = written else {
         return Ok(app.concord.request_timeout());
     };

@@ -4,15 +4,17 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::BytesMut;
 use futures::TryStreamExt as _;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::app::Shared;
 use super::error::{ApiError, ApiResult};
 use super::later;
 use crate::error::ErrorKind;
@@ -46,6 +48,39 @@ impl Declared {
                 Err(unsupported_type("content type must be application/json"))
             }
         }
+    }
+}
+
+/// A body that must be a JSON object.
+#[derive(Debug)]
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> ApiResult<Self> {
+        let declared = Declared(media_type(request.headers()));
+        declared.require_json()?;
+        let bytes = read(request.into_body(), app.body_bytes_max).await?;
+        json(&bytes).map(Self)
+    }
+}
+
+/// A body that may be empty, and is a JSON object otherwise.
+#[derive(Debug)]
+pub(crate) struct MaybeJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<Shared> for MaybeJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &Shared) -> ApiResult<Self> {
+        let declared = Declared(media_type(request.headers()));
+        let bytes = read(request.into_body(), app.body_bytes_max).await?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        declared.require_json()?;
+        json(&bytes).map(Self)
     }
 }
 
@@ -181,8 +216,8 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> ApiResult<T> {
 /// A field that may be null, told from one that is missing.
 pub(crate) fn present<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// A TTL as it is written in JSON: a whole number of seconds or a text such as `"1h30m"`.

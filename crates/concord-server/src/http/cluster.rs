@@ -1,6 +1,5 @@
 //! The cluster: how it is, and changing it.
 
-use axum::body::Body;
 use axum::extract::State;
 use concord_core::ids::{NodeId, Revision};
 use concord_raft::{MemberStatus, NodeStatus};
@@ -9,15 +8,11 @@ use utoipa::ToSchema;
 
 use super::answer::ok;
 use super::app::{App, PathMember, Shared};
-use super::body::{self, Declared};
+use super::body::{Json, MaybeJson};
+use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::ApiResult;
-use super::query::Query;
+use super::query::NoQuery;
 use crate::concord::Readiness;
-
-/// No query parameter at all.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Nothing {}
 
 /// A node and its view of the cluster.
 #[derive(Debug, Serialize, ToSchema)]
@@ -119,8 +114,8 @@ impl MemberBody {
     get, path = "/api/v1/status", tag = "cluster",
     responses(
         (status = 200, description = "The status, also of a node that is not ready", body = super::answer::Ok<StatusAnswer>),
-        (status = "4XX", description = "The request is wrong", body = super::docs::ErrorBody)))]
-pub(crate) async fn status(State(app): State<Shared>, Query(Nothing {}): Query<Nothing>) -> ApiResult {
+        ReadRefusals))]
+pub(crate) async fn status(State(app): State<Shared>, _: NoQuery) -> ApiResult {
     let answer = status_answer(&app)?;
     let revision = Revision::new(answer.revision);
     ok(answer, revision)
@@ -181,8 +176,8 @@ pub(crate) struct MembersAnswer {
     get, path = "/api/v1/cluster/members", tag = "cluster",
     responses(
         (status = 200, description = "The members", body = super::answer::Ok<MembersAnswer>),
-        (status = "4XX", description = "The request is wrong", body = super::docs::ErrorBody)))]
-pub(crate) async fn members(State(app): State<Shared>, Query(Nothing {}): Query<Nothing>) -> ApiResult {
+        ReadRefusals))]
+pub(crate) async fn members(State(app): State<Shared>, _: NoQuery) -> ApiResult {
     let status = app.concord.status()?;
     let members = status
         .members
@@ -213,17 +208,8 @@ pub(crate) struct MemberAnswer {
     request_body = AddBody,
     responses(
         (status = 200, description = "It is a member", body = super::answer::Ok<MemberAnswer>),
-        (status = "4XX", description = "Nothing was changed, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was changed; try again", body = super::docs::ErrorBody)))]
-pub(crate) async fn add(
-    State(app): State<Shared>,
-    Query(Nothing {}): Query<Nothing>,
-    declared: Declared,
-    body: Body,
-) -> ApiResult {
-    declared.require_json()?;
-    let bytes = body::read(body, app.body_bytes_max).await?;
-    let body: AddBody = body::json(&bytes)?;
+        WriteRefusals))]
+pub(crate) async fn add(State(app): State<Shared>, _: NoQuery, Json(body): Json<AddBody>) -> ApiResult {
     let node_id = app.concord.add_learner(body.address).await?.get();
     ok(MemberAnswer { node_id }, app.concord.revision())
 }
@@ -234,12 +220,11 @@ pub(crate) async fn add(
     params(("id" = u64, Path, description = "The member's node id")),
     responses(
         (status = 200, description = "It votes", body = super::answer::Ok<MemberAnswer>),
-        (status = "4XX", description = "Nothing was changed, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was changed: it is too far behind, or there is no quorum", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn promote(
     State(app): State<Shared>,
     PathMember(node_id): PathMember,
-    Query(Nothing {}): Query<Nothing>,
+    _: NoQuery,
 ) -> ApiResult {
     app.concord.promote(node_id).await?;
     ok(MemberAnswer { node_id }, app.concord.revision())
@@ -251,12 +236,11 @@ pub(crate) async fn promote(
     params(("id" = u64, Path, description = "The member's node id")),
     responses(
         (status = 200, description = "It is no member", body = super::answer::Ok<MemberAnswer>),
-        (status = "4XX", description = "Nothing was changed, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was changed; try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn remove(
     State(app): State<Shared>,
     PathMember(node_id): PathMember,
-    Query(Nothing {}): Query<Nothing>,
+    _: NoQuery,
 ) -> ApiResult {
     app.concord.remove_member(node_id).await?;
     ok(MemberAnswer { node_id }, app.concord.revision())
@@ -277,18 +261,13 @@ pub(crate) struct ReplaceBody {
     request_body = ReplaceBody,
     responses(
         (status = 200, description = "The learner votes", body = super::answer::Ok<MemberAnswer>),
-        (status = "4XX", description = "Nothing was changed, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was changed; try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn replace(
     State(app): State<Shared>,
     PathMember(leaving): PathMember,
-    Query(Nothing {}): Query<Nothing>,
-    declared: Declared,
-    body: Body,
+    _: NoQuery,
+    Json(body): Json<ReplaceBody>,
 ) -> ApiResult {
-    declared.require_json()?;
-    let bytes = body::read(body, app.body_bytes_max).await?;
-    let body: ReplaceBody = body::json(&bytes)?;
     app.concord.replace_member(leaving, body.with).await?;
     ok(MemberAnswer { node_id: body.with }, app.concord.revision())
 }
@@ -315,21 +294,12 @@ pub(crate) struct TransferAnswer {
     request_body(content = TransferBody, description = "May be empty"),
     responses(
         (status = 200, description = "Another node leads", body = super::answer::Ok<TransferAnswer>),
-        (status = "4XX", description = "Leadership may have moved nevertheless", body = super::docs::ErrorBody),
-        (status = 503, description = "Try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn transfer(
     State(app): State<Shared>,
-    Query(Nothing {}): Query<Nothing>,
-    declared: Declared,
-    body: Body,
+    _: NoQuery,
+    MaybeJson(body): MaybeJson<TransferBody>,
 ) -> ApiResult {
-    let bytes = body::read(body, app.body_bytes_max).await?;
-    let body = if bytes.is_empty() {
-        TransferBody::default()
-    } else {
-        declared.require_json()?;
-        body::json(&bytes)?
-    };
     app.concord.transfer_leadership(body.to).await?;
     let leader = app.concord.status()?.leader.map(NodeId::get);
     ok(TransferAnswer { leader }, app.concord.revision())
@@ -347,9 +317,8 @@ pub(crate) struct SnapshotAnswer {
     post, path = "/api/v1/cluster/snapshot", tag = "cluster",
     responses(
         (status = 200, description = "It is on disk", body = super::answer::Ok<SnapshotAnswer>),
-        (status = "4XX", description = "The request is wrong", body = super::docs::ErrorBody),
-        (status = 503, description = "The node cannot write it", body = super::docs::ErrorBody)))]
-pub(crate) async fn snapshot(State(app): State<Shared>, Query(Nothing {}): Query<Nothing>) -> ApiResult {
+        WriteRefusals))]
+pub(crate) async fn snapshot(State(app): State<Shared>, _: NoQuery) -> ApiResult {
     let log_index = app.concord.snapshot().await?.get();
     ok(SnapshotAnswer { log_index }, app.concord.revision())
 }
@@ -376,21 +345,12 @@ pub(crate) struct CompactAnswer {
     request_body(content = CompactBody, description = "May be empty"),
     responses(
         (status = 200, description = "Older history is gone", body = super::answer::Ok<CompactAnswer>),
-        (status = "4XX", description = "Nothing was changed, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was changed; try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn compact(
     State(app): State<Shared>,
-    Query(Nothing {}): Query<Nothing>,
-    declared: Declared,
-    body: Body,
+    _: NoQuery,
+    MaybeJson(body): MaybeJson<CompactBody>,
 ) -> ApiResult {
-    let bytes = body::read(body, app.body_bytes_max).await?;
-    let body = if bytes.is_empty() {
-        CompactBody::default()
-    } else {
-        declared.require_json()?;
-        body::json(&bytes)?
-    };
     let revision = body
         .revision
         .map_or_else(|| app.concord.revision(), Revision::new);

@@ -8,7 +8,7 @@ use axum::response::{Redirect, Response};
 use axum::routing::get;
 use serde::Serialize;
 use utoipa::openapi::OpenApi as Document;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{IntoResponses, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// Where the document is served.
@@ -61,6 +61,30 @@ struct ErrorDetails {
     retryable: bool,
     /// What the caller can do.
     advice: String,
+}
+
+/// How writes are refused.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by the document only")]
+pub(crate) enum WriteRefusals {
+    /// Nothing was written, but for 408 `outcome_unknown`.
+    #[response(status = "4XX")]
+    Refused(ErrorBody),
+    /// Nothing was written; try again.
+    #[response(status = 503)]
+    NotNow(ErrorBody),
+}
+
+/// How reads are refused.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by the document only")]
+pub(crate) enum ReadRefusals {
+    /// Not found, or the request is wrong.
+    #[response(status = "4XX")]
+    Refused(ErrorBody),
+    /// Cannot be answered now; try again.
+    #[response(status = 503)]
+    NotNow(ErrorBody),
 }
 
 /// The routes that show `document`.

@@ -76,13 +76,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let retry = self.status == StatusCode::SERVICE_UNAVAILABLE && self.error.kind().is_retryable();
-        let envelope = Envelope {
-            status: "error",
-            error: Shape(&self.error),
-        };
-        // Only text and numbers are serialised: nothing that JSON could refuse.
-        let body = serde_json::to_vec(&envelope).unwrap_or_default();
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Body::from(body_of(&self)));
         *response.status_mut() = self.status;
         response
             .headers_mut()
@@ -92,6 +86,16 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// An error as JSON.
+pub(crate) fn body_of(error: &ApiError) -> Vec<u8> {
+    let envelope = Envelope {
+        status: "error",
+        error: Shape(&error.error),
+    };
+    // Only text and numbers are serialised: nothing that JSON could refuse.
+    serde_json::to_vec(&envelope).unwrap_or_default()
 }
 
 #[derive(Serialize)]

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use tower::Service as _;
 
+use super::courtesy::Asked;
 use super::error::ApiError;
 use crate::concord::Concord;
 use crate::error::ErrorKind;
@@ -65,14 +66,20 @@ impl Gate {
 }
 
 impl Gate {
+    pub(super) fn concord(&self) -> &Concord {
+        &self.concord
+    }
+
     /// What a connection serves. Not boxed: this runs for every request.
     pub(super) fn into_service(
         self,
+        asked: Asked,
     ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Clone
     + Send
     + 'static {
         service_fn(move |request: Request<Incoming>| {
+            asked.set();
             let host = match request.uri().host() {
                 Some(host) => Some(host),
                 None => request

@@ -15,8 +15,9 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{etag, not_modified, ok, ok_sized, tagged, with_body};
-use super::app::{Consistency, Level, PathKey, Shared, revision, timeout};
+use super::app::{PathKey, ReadParams, Shared, WriteParams, revision};
 use super::body::{self, Declared, MediaType};
+use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
 use super::later::Unconditional;
 use super::query::Query;
@@ -36,8 +37,6 @@ pub(crate) struct PutParams {
     ttl: Option<String>,
     /// Answer with the record that was replaced.
     return_previous: bool,
-    /// How long to wait at most, such as `5s`.
-    timeout: Option<String>,
 }
 
 /// A value to store.
@@ -86,23 +85,21 @@ pub(crate) struct PutAnswer<'a> {
 /// Stores a value.
 #[utoipa::path(
     put, path = "/api/v1/kv/{key}", tag = "kv",
-    params(("key" = String, Path, description = "The key, percent-encoded"), PutParams),
+    params(("key" = String, Path, description = "The key, percent-encoded"), PutParams, WriteParams),
     request_body(
         content((PutBody = "application/json"), (String = "text/plain"), (Vec<u8> = "application/octet-stream")),
         description = "JSON with the value, or the raw value"),
     responses(
         (status = 200, description = "Stored", body = super::answer::Ok<PutAnswer>),
-        (status = "4XX", description = "Nothing was written, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was written; try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn put(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params): Query<PutParams>,
+    Query(params, common): Query<PutParams, WriteParams>,
     _: Unconditional,
     declared: Declared,
     body: Body,
 ) -> ApiResult {
-    let timeout = timeout(&app, params.timeout.as_deref())?;
     let media_type = declared.media_type()?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let mut return_previous = params.return_previous;
@@ -124,7 +121,7 @@ pub(crate) async fn put(
             value_of(body.value, body.format)?
         }
     };
-    let mut put = app.concord.put(&key, value).timeout(timeout);
+    let mut put = common.shape(&app, app.concord.put(&key, value))?;
     if let Some(ttl) = ttl {
         put = put.ttl(ttl);
     }
@@ -146,15 +143,8 @@ pub(crate) async fn put(
 pub(crate) struct GetParams {
     /// Answer with the time that the key has left, too.
     with_ttl: bool,
-    /// `strong`, `leader` (default) or `eventual`.
-    #[param(inline)]
-    consistency: Option<Consistency>,
     /// Read at this revision.
     revision: Option<u64>,
-    /// Wait until this node has this revision.
-    min_revision: Option<u64>,
-    /// How long to wait at most, such as `5s`.
-    timeout: Option<String>,
 }
 
 /// Reads a key.
@@ -163,28 +153,20 @@ pub(crate) struct GetParams {
 /// with its own type.
 #[utoipa::path(
     get, path = "/api/v1/kv/{key}", tag = "kv",
-    params(("key" = String, Path, description = "The key, percent-encoded"), GetParams),
+    params(("key" = String, Path, description = "The key, percent-encoded"), GetParams, ReadParams),
     responses(
         (status = 200, description = "Found", body = super::answer::Ok<RecordBody>),
         (status = 304, description = "Still the version named in `If-None-Match`"),
-        (status = "4XX", description = "Not found, or the request is wrong", body = super::docs::ErrorBody),
-        (status = 503, description = "Cannot be answered now", body = super::docs::ErrorBody)))]
+        ReadRefusals))]
 pub(crate) async fn get(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params): Query<GetParams>,
+    Query(params, common): Query<GetParams, ReadParams>,
     wanted: Wanted,
 ) -> ApiResult {
-    let mut get = app
-        .concord
-        .get(&key)
-        .consistency(Level::from(params.consistency).0)
-        .timeout(timeout(&app, params.timeout.as_deref())?);
+    let mut get = app.concord.get(&key).plan(common.plan(&app)?);
     if let Some(past) = revision("revision", params.revision)? {
         get = get.revision(past);
-    }
-    if let Some(least) = revision("min_revision", params.min_revision)? {
-        get = get.min_revision(least);
     }
     let found = get.await?;
     let Some(entry) = &found.data else {
@@ -218,8 +200,6 @@ pub(crate) async fn get(
 pub(crate) struct DeleteParams {
     /// Answer with the record that was removed.
     return_previous: bool,
-    /// How long to wait at most, such as `5s`.
-    timeout: Option<String>,
 }
 
 /// The answer to a delete.
@@ -238,21 +218,17 @@ pub(crate) struct DeleteAnswer<'a> {
 /// Removes a key. Succeeds also if there is none.
 #[utoipa::path(
     delete, path = "/api/v1/kv/{key}", tag = "kv",
-    params(("key" = String, Path, description = "The key, percent-encoded"), DeleteParams),
+    params(("key" = String, Path, description = "The key, percent-encoded"), DeleteParams, WriteParams),
     responses(
         (status = 200, description = "Absent now", body = super::answer::Ok<DeleteAnswer>),
-        (status = "4XX", description = "Nothing was written, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was written; try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn delete(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params): Query<DeleteParams>,
+    Query(params, common): Query<DeleteParams, WriteParams>,
     _: Unconditional,
 ) -> ApiResult {
-    let mut delete = app
-        .concord
-        .delete(&key)
-        .timeout(timeout(&app, params.timeout.as_deref())?);
+    let mut delete = common.shape(&app, app.concord.delete(&key))?;
     if params.return_previous {
         delete = delete.return_previous();
     }

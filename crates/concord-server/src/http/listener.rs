@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
+use super::courtesy::{Asked, Courteous};
 use super::gate::Gate;
 use crate::config::HttpConfig;
 use crate::limits;
@@ -75,8 +76,8 @@ fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
-        .max_buf_size(limits::HTTP_HEAD_BYTES_MAX)
-        .pipeline_flush(true);
+        // No `pipeline_flush`: with it the library never sends its own rejections.
+        .max_buf_size(limits::HTTP_HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -137,9 +138,11 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off Nagle's algorithm");
         }
+        let asked = Asked::default();
+        let stream = Courteous::new(stream, asked.clone(), self.gate.concord().clone());
         let connection = self
             .builder
-            .serve_connection(TokioIo::new(stream), self.gate.clone().into_service())
+            .serve_connection(TokioIo::new(stream), self.gate.clone().into_service(asked))
             .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

@@ -2,10 +2,12 @@
 //! names it, never ignored.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer as _, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
@@ -15,26 +17,39 @@ use super::error::ApiError;
 use super::later;
 use crate::error::ErrorKind;
 
-/// The query parameters of an endpoint, as its struct `T` names them.
+/// The query parameters of an endpoint: those that its struct `T` names, and those of a
+/// struct `Common` that it shares with others.
 #[derive(Debug)]
-pub(crate) struct Query<T>(pub(crate) T);
+pub(crate) struct Query<T, Common = Nothing>(pub(crate) T, pub(crate) Common);
 
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+/// No query parameter at all.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+/// A request without query parameters.
+pub(crate) type NoQuery = Query<Nothing>;
+
+impl<T: DeserializeOwned, Common: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T, Common> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parse(parts.uri.query().unwrap_or_default()).map(Self)
+        parse(parts.uri.query().unwrap_or_default()).map(|(own, common)| Self(own, common))
     }
 }
 
-/// Reads a query string.
-pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
-    let pairs = Pairs {
-        rest: query,
-        name: Cow::Borrowed(""),
-        value: Cow::Borrowed(""),
-    };
-    T::deserialize(pairs).map_err(|problem| match problem {
+/// Reads a query string: first what `Common` names, then the rest, which is `T`'s.
+pub(crate) fn parse<T: DeserializeOwned, Common: DeserializeOwned>(
+    query: &str,
+) -> Result<(T, Common), ApiError> {
+    let named = Cell::new(&[][..]);
+    let common = Common::deserialize(Pairs::new(query, Part::Named(&named))).map_err(refusal)?;
+    let own = T::deserialize(Pairs::new(query, Part::Without(named.get()))).map_err(refusal)?;
+    Ok((own, common))
+}
+
+fn refusal(problem: Problem) -> ApiError {
+    match problem {
         Problem::Unknown(name) if later::is_field(&name) => ApiError::new(
             ErrorKind::Unsupported,
             format!("query parameter `{name}` is not supported by this version"),
@@ -48,7 +63,7 @@ pub(crate) fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
             ApiError::invalid_request(format!("query parameter `{name}` {reason}")).with("parameter", name)
         }
         Problem::Other(reason) => ApiError::invalid_request(format!("query {reason}")),
-    })
+    }
 }
 
 #[derive(Debug)]
@@ -94,14 +109,41 @@ impl serde::de::Error for Problem {
     }
 }
 
+type Names = &'static [&'static str];
+
+/// Which pairs of the query are for the struct at hand.
+enum Part<'a> {
+    /// Those that it names. Its names are left here.
+    Named(&'a Cell<Names>),
+    /// All but these.
+    Without(Names),
+}
+
 /// The pairs of a query string, one at a time.
 struct Pairs<'a> {
+    part: Part<'a>,
     rest: &'a str,
     name: Cow<'a, str>,
     value: Cow<'a, str>,
 }
 
 impl<'a> Pairs<'a> {
+    fn new(query: &'a str, part: Part<'a>) -> Self {
+        Self {
+            part,
+            rest: query,
+            name: Cow::Borrowed(""),
+            value: Cow::Borrowed(""),
+        }
+    }
+
+    fn concerns(&self, name: &str) -> bool {
+        match self.part {
+            Part::Named(names) => names.get().contains(&name),
+            Part::Without(names) => !names.contains(&name),
+        }
+    }
+
     fn advance(&mut self) -> Result<bool, Problem> {
         while !self.rest.is_empty() {
             let (pair, rest) = self.rest.split_once('&').unwrap_or((self.rest, ""));
@@ -116,9 +158,12 @@ impl<'a> Pairs<'a> {
                     reason: malformed.reason().to_owned(),
                 })
             };
-            self.name = decode(name)?;
-            self.value = decode(value)?;
-            return Ok(true);
+            let decoded = decode(name)?;
+            if self.concerns(&decoded) {
+                self.value = decode(value)?;
+                self.name = decoded;
+                return Ok(true);
+            }
         }
         Ok(false)
     }
@@ -131,9 +176,21 @@ impl<'de> Deserializer<'de> for Pairs<'_> {
         visitor.visit_map(self)
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        names: Names,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        if let Part::Named(left) = self.part {
+            left.set(names);
+        }
+        visitor.visit_map(self)
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
-        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -215,8 +272,6 @@ impl<'de> Deserializer<'de> for Parameter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -226,6 +281,31 @@ mod tests {
         limit: Option<u64>,
         keys_only: bool,
         order: Option<Order>,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    struct Common {
+        timeout: Option<String>,
+    }
+
+    fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+        super::parse::<T, Nothing>(query).map(|(own, Nothing {})| own)
+    }
+
+    #[test]
+    fn shared_parameters_stand_among_the_others() {
+        let (own, common) = super::parse::<Params, Common>("limit=1&timeout=5s&keys_only").unwrap();
+        assert_eq!((own.limit, own.keys_only), (Some(1), true));
+        assert_eq!(common.timeout.as_deref(), Some("5s"));
+        for (query, message) in [
+            ("timeout=1&limit=2&timeout=3", "`timeout` is given twice"),
+            ("timeout=1&tll=2", "there is no query parameter `tll` here"),
+            ("timeout=%f", "`timeout` has a %"),
+        ] {
+            let error = format!("{:?}", super::parse::<Params, Common>(query).unwrap_err());
+            assert!(error.contains(message), "{query}\n{error}");
+        }
     }
 
     #[derive(Debug, PartialEq, Deserialize)]

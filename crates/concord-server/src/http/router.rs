@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
-use super::{cluster, docs, health, kv, scan, ttl};
+use super::{cluster, docs, health, kv, scan, settings, ttl};
 use crate::error::ErrorKind;
 
 /// The routes and the document that describes them, made from the same handlers.
@@ -33,6 +33,7 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(cluster::transfer))
         .routes(routes!(cluster::snapshot))
         .routes(routes!(cluster::compact))
+        .routes(routes!(settings::settings, settings::configure))
         .split_for_parts()
 }
 

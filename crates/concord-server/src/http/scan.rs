@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::ok;
-use super::app::{Consistency, Level, Shared, revision, timeout};
+use super::app::{ReadParams, Shared, revision};
+use super::docs::ReadRefusals;
 use super::error::{ApiError, ApiResult};
 use super::query::Query;
 use super::record::RecordBody;
@@ -48,15 +49,8 @@ pub(crate) struct ScanParams {
     count_only: bool,
     /// Answer with the time that each key has left, too.
     with_ttl: bool,
-    /// `strong`, `leader` (default) or `eventual`.
-    #[param(inline)]
-    consistency: Option<Consistency>,
     /// Read at this revision. Not together with `cursor`, which has its own.
     revision: Option<u64>,
-    /// Wait until this node has this revision.
-    min_revision: Option<u64>,
-    /// How long to wait at most, such as `5s`.
-    timeout: Option<String>,
 }
 
 /// A page of a scan.
@@ -76,12 +70,14 @@ pub(crate) struct ScanAnswer<'a> {
 /// Lists keys, page by page, all pages at one revision.
 #[utoipa::path(
     get, path = "/api/v1/kv", tag = "kv",
-    params(ScanParams),
+    params(ScanParams, ReadParams),
     responses(
         (status = 200, description = "A page", body = super::answer::Ok<ScanAnswer>),
-        (status = "4XX", description = "The request is wrong", body = super::docs::ErrorBody),
-        (status = 503, description = "Cannot be answered now", body = super::docs::ErrorBody)))]
-pub(crate) async fn scan(State(app): State<Shared>, Query(params): Query<ScanParams>) -> ApiResult {
+        ReadRefusals))]
+pub(crate) async fn scan(
+    State(app): State<Shared>,
+    Query(params, common): Query<ScanParams, ReadParams>,
+) -> ApiResult {
     let mut scan = app
         .concord
         .scan()
@@ -90,8 +86,7 @@ pub(crate) async fn scan(State(app): State<Shared>, Query(params): Query<ScanPar
             SCAN_PAGE_DEFAULT as u64,
             SCAN_PAGE_RECORDS_MAX,
         )?)
-        .consistency(Level::from(params.consistency).0)
-        .timeout(timeout(&app, params.timeout.as_deref())?);
+        .plan(common.plan(&app)?);
     scan = within(scan, &params)?;
     if params.order == Some(Order::Desc) {
         scan = scan.descending();
@@ -111,9 +106,6 @@ pub(crate) async fn scan(State(app): State<Shared>, Query(params): Query<ScanPar
     }
     if let Some(past) = revision("revision", params.revision)? {
         scan = scan.revision(past);
-    }
-    if let Some(least) = revision("min_revision", params.min_revision)? {
-        scan = scan.min_revision(least);
     }
     let page = scan.await?;
     let items = page.records.iter().map(|record| {

@@ -1,6 +1,5 @@
 //! One key: its time to live, its number, its versions.
 
-use axum::body::Body;
 use axum::extract::State;
 use concord_core::ids::Revision;
 use concord_core::limits::HISTORY_PAGE_MAX;
@@ -10,11 +9,12 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ok, tagged};
-use super::app::{Consistency, Level, PathKey, Shared, revision, timeout};
-use super::body::{self, Declared};
+use super::app::{PathKey, ReadParams, Shared, WriteParams, revision};
+use super::body::{self, Json, MaybeJson};
+use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
 use super::later::Unconditional;
-use super::query::Query;
+use super::query::{Nothing, Query};
 use super::record::{RecordBody, TtlBody};
 use super::scan::Order;
 use crate::error::ErrorKind;
@@ -22,22 +22,14 @@ use crate::error::ErrorKind;
 /// Versions on a page unless the request says otherwise.
 const HISTORY_PAGE_DEFAULT: u64 = 100;
 
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct WriteParams {
-    /// How long to wait at most, such as `5s`.
-    timeout: Option<String>,
-}
-
 /// A new time to live.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct TouchBody<'a> {
+pub(crate) struct TouchBody {
     /// Whole seconds, or a text such as "1h30m" or "500ms"; null: the key no longer expires.
-    #[serde(borrow, default, deserialize_with = "body::present")]
+    #[serde(default, deserialize_with = "body::present")]
     #[schema(value_type = Option<Object>)]
-    ttl: Option<&'a RawValue>,
+    ttl: Option<Box<RawValue>>,
 }
 
 /// The answer to a touch.
@@ -56,31 +48,23 @@ pub(crate) struct TouchAnswer {
     request_body = TouchBody,
     responses(
         (status = 200, description = "Reset", body = super::answer::Ok<TouchAnswer>),
-        (status = "4XX", description = "Nothing was written, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was written; try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn touch(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params): Query<WriteParams>,
+    Query(Nothing {}, common): Query<Nothing, WriteParams>,
     _: Unconditional,
-    declared: Declared,
-    body: Body,
+    Json(body): Json<TouchBody>,
 ) -> ApiResult {
-    declared.require_json()?;
-    let timeout = timeout(&app, params.timeout.as_deref())?;
-    let bytes = body::read(body, app.body_bytes_max).await?;
-    let body: TouchBody<'_> = body::json(&bytes)?;
     let Some(written) = body.ttl else {
         return Err(ApiError::invalid_request("field `ttl` is missing").with("field", "ttl".to_owned()));
     };
-    let touched = if written.get() == "null" {
-        app.concord.persist(&key).timeout(timeout).await?
+    let touch = if written.get() == "null" {
+        app.concord.persist(&key)
     } else {
-        app.concord
-            .touch(&key, body::ttl(written)?)
-            .timeout(timeout)
-            .await?
+        app.concord.touch(&key, body::ttl(&written)?)
     };
+    let touched = common.shape(&app, touch)?.await?;
     let answer = TouchAnswer {
         revision: touched.revision.get(),
         expires_at: touched.expires_at.map(concord_core::Timestamp::get),
@@ -91,15 +75,15 @@ pub(crate) async fn touch(
 /// What to add.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct IncrementBody<'a> {
+pub(crate) struct IncrementBody {
     /// A whole number, may be negative; 1 if missing.
-    #[serde(borrow, default)]
+    #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    delta: Option<&'a RawValue>,
+    delta: Option<Box<RawValue>>,
     /// How long the key lives from now on; missing or null: its deadline stays as it is.
-    #[serde(borrow, default)]
+    #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    ttl: Option<&'a RawValue>,
+    ttl: Option<Box<RawValue>>,
 }
 
 /// The answer to an increment.
@@ -118,24 +102,14 @@ pub(crate) struct IncrementAnswer {
     request_body(content = IncrementBody, description = "May be empty: adds 1"),
     responses(
         (status = 200, description = "Added", body = super::answer::Ok<IncrementAnswer>),
-        (status = "4XX", description = "Nothing was written, but for 408 `outcome_unknown`", body = super::docs::ErrorBody),
-        (status = 503, description = "Nothing was written; try again", body = super::docs::ErrorBody)))]
+        WriteRefusals))]
 pub(crate) async fn increment(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params): Query<WriteParams>,
+    Query(Nothing {}, common): Query<Nothing, WriteParams>,
     _: Unconditional,
-    declared: Declared,
-    body: Body,
+    MaybeJson(body): MaybeJson<IncrementBody>,
 ) -> ApiResult {
-    let timeout = timeout(&app, params.timeout.as_deref())?;
-    let bytes = body::read(body, app.body_bytes_max).await?;
-    let body = if bytes.is_empty() {
-        IncrementBody::default()
-    } else {
-        declared.require_json()?;
-        body::json(&bytes)?
-    };
     let delta = match body.delta {
         None => 1,
         Some(written) => written.get().parse().map_err(|_| {
@@ -148,9 +122,9 @@ pub(crate) async fn increment(
             )
         })?,
     };
-    let mut increment = app.concord.increment(&key, delta).timeout(timeout);
+    let mut increment = common.shape(&app, app.concord.increment(&key, delta))?;
     if let Some(written) = body.ttl {
-        increment = increment.ttl(body::ttl(written)?);
+        increment = increment.ttl(body::ttl(&written)?);
     }
     let done = increment.await?;
     let answer = IncrementAnswer {
@@ -160,41 +134,19 @@ pub(crate) async fn increment(
     Ok(tagged(ok(answer, done.revision)?, done.revision))
 }
 
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct TtlParams {
-    /// `strong`, `leader` (default) or `eventual`.
-    #[param(inline)]
-    consistency: Option<Consistency>,
-    /// Wait until this node has this revision.
-    min_revision: Option<u64>,
-    /// How long to wait at most, such as `5s`.
-    timeout: Option<String>,
-}
-
 /// How long a key has left.
 #[utoipa::path(
     get, path = "/api/v1/kv/{key}/ttl", tag = "kv",
-    params(("key" = String, Path, description = "The key, percent-encoded"), TtlParams),
+    params(("key" = String, Path, description = "The key, percent-encoded"), ReadParams),
     responses(
         (status = 200, description = "The key exists", body = super::answer::Ok<TtlBody>),
-        (status = "4XX", description = "Not found, or the request is wrong", body = super::docs::ErrorBody),
-        (status = 503, description = "Cannot be answered now", body = super::docs::ErrorBody)))]
+        ReadRefusals))]
 pub(crate) async fn ttl(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params): Query<TtlParams>,
+    Query(Nothing {}, common): Query<Nothing, ReadParams>,
 ) -> ApiResult {
-    let mut get = app
-        .concord
-        .get(&key)
-        .consistency(Level::from(params.consistency).0)
-        .timeout(timeout(&app, params.timeout.as_deref())?);
-    if let Some(least) = revision("min_revision", params.min_revision)? {
-        get = get.min_revision(least);
-    }
-    let found = get.await?;
+    let found = app.concord.get(&key).plan(common.plan(&app)?).await?;
     let Some(entry) = &found.data else {
         return Err(ApiError::new(ErrorKind::NotFound, "key not found"));
     };
@@ -212,13 +164,6 @@ pub(crate) struct HistoryParams {
     /// `desc` (default): newest first.
     #[param(inline)]
     order: Option<Order>,
-    /// `strong`, `leader` (default) or `eventual`.
-    #[param(inline)]
-    consistency: Option<Consistency>,
-    /// Wait until this node has this revision.
-    min_revision: Option<u64>,
-    /// How long to wait at most, such as `5s`.
-    timeout: Option<String>,
 }
 
 /// The versions of a key.
@@ -270,31 +215,22 @@ impl<'a> VersionBody<'a> {
 /// The versions of a key that are still kept. Empty for a key that has none.
 #[utoipa::path(
     get, path = "/api/v1/kv/{key}/history", tag = "kv",
-    params(("key" = String, Path, description = "The key, percent-encoded"), HistoryParams),
+    params(("key" = String, Path, description = "The key, percent-encoded"), HistoryParams, ReadParams),
     responses(
         (status = 200, description = "The versions", body = super::answer::Ok<HistoryAnswer>),
-        (status = "4XX", description = "The request is wrong", body = super::docs::ErrorBody),
-        (status = 503, description = "Cannot be answered now", body = super::docs::ErrorBody)))]
+        ReadRefusals))]
 pub(crate) async fn history(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params): Query<HistoryParams>,
+    Query(params, common): Query<HistoryParams, ReadParams>,
 ) -> ApiResult {
     let limit = super::scan::limit(params.limit, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX)?;
-    let mut history = app
-        .concord
-        .history(&key)
-        .limit(limit)
-        .consistency(Level::from(params.consistency).0)
-        .timeout(timeout(&app, params.timeout.as_deref())?);
+    let mut history = app.concord.history(&key).limit(limit).plan(common.plan(&app)?);
     if params.order == Some(Order::Asc) {
         history = history.ascending();
     }
     if let Some(after) = revision("after", params.after)? {
         history = history.after(after);
-    }
-    if let Some(least) = revision("min_revision", params.min_revision)? {
-        history = history.min_revision(least);
     }
     let found = history.await?;
     let answer = HistoryAnswer {

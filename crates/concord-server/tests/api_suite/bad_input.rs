@@ -305,6 +305,23 @@ const CASES: &[Case] = &[
         400,
         "invalid_request",
     ),
+    ("PUT", "/cluster/settings", JSON, b"{}", 400, "invalid_request"),
+    (
+        "PUT",
+        "/cluster/settings",
+        JSON,
+        b"{\"value_bytes_max\":1,\"compaction\":{\"keep_ms\":null,\"keep_bytes\":null}}",
+        400,
+        "invalid_request",
+    ),
+    (
+        "PUT",
+        "/cluster/settings",
+        JSON,
+        b"{\"value_bytes_max\":0,\"compaction\":{\"keep_ms\":null,\"keep_revisions\":1,\"keep_bytes\":null}}",
+        400,
+        "invalid_request",
+    ),
     // Content types.
     ("PUT", "/kv/k", "", b"{\"value\":1}", 415, "unsupported"),
     (

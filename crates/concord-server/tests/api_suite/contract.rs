@@ -52,6 +52,8 @@ fn the_document_lists_the_promised_paths() {
         "delete /api/v1/cluster/members/{id}",
         "delete /api/v1/kv/{key}",
         "get /api/v1/cluster/members",
+        "get /api/v1/cluster/settings",
+        "put /api/v1/cluster/settings",
         "get /api/v1/health",
         "get /api/v1/kv",
         "get /api/v1/kv/{key}",

@@ -311,3 +311,97 @@ async fn idle_connections_cannot_lock_others_out() {
     slow[0].read_to_end(&mut rest).await.unwrap();
     db.shutdown().await.unwrap();
 }
+
+/// D-HTTP-9: also what is refused before it is a request has the one shape.
+#[tokio::test]
+async fn heads_that_are_no_request_are_refused_in_the_same_shape() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let large = format!(
+        "GET /health HTTP/1.1\r\nhost: localhost\r\nx-large: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    let many = format!(
+        "GET /health HTTP/1.1\r\nhost: localhost\r\n{}\r\n",
+        "a: b\r\n".repeat(200)
+    );
+    for (bytes, status) in [
+        (large.as_bytes(), 431),
+        (many.as_bytes(), 431),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /a b HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (
+            b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
+            400,
+        ),
+    ] {
+        let reply = exchange(&url[7..], bytes).await;
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(40)]).into_owned();
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, "invalid_request"),
+            "{start}"
+        );
+        assert_eq!(
+            reply.header("content-length"),
+            Some(reply.body.len().to_string().as_str())
+        );
+    }
+    cluster.stop().await;
+}
+
+/// What the library says of a later head stays as it is: it could be an answer's.
+#[tokio::test]
+async fn answers_are_never_taken_for_rejections() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let rejection = "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\n\r\n";
+    let put = send(
+        &url,
+        "PUT",
+        "/api/v1/kv/r",
+        "content-type: text/plain",
+        rejection.as_bytes(),
+    )
+    .await;
+    assert_eq!(put.status, 200);
+    let raw = send(&url, "GET", "/api/v1/kv/r", "accept: text/plain", b"").await;
+    assert_eq!(raw.body, rejection.as_bytes());
+    let second = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nnonsense\r\n\r\n";
+    let both = exchange(&url[7..], second).await;
+    assert_eq!(both.status, 200);
+    let rest = String::from_utf8(both.body).unwrap();
+    assert!(rest.contains("HTTP/1.1 400"), "{rest}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn settings_are_read_and_replaced_as_a_whole() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let path = "/api/v1/cluster/settings";
+    let mut settings = send(&url, "GET", path, "", b"").await.json()["data"].clone();
+    assert_eq!(settings["value_bytes_max"], 16 << 20);
+    assert_eq!(settings["compaction"]["keep_ms"], 3_600_000);
+    settings["value_bytes_max"] = json!(10);
+    settings["compaction"]["keep_ms"] = json!(null);
+    let changed = send(&url, "PUT", path, JSON, settings.to_string().as_bytes()).await;
+    assert_eq!((changed.status, &changed.json()["data"]), (200, &settings));
+    assert_eq!(send(&url, "GET", path, "", b"").await.json()["data"], settings);
+    let held = cluster.node(0).settings().await.unwrap();
+    assert_eq!((held.value_bytes_max, held.compaction.keep_ms), (10, None));
+    let refused = send(
+        &url,
+        "PUT",
+        "/api/v1/kv/k",
+        "content-type: text/plain",
+        b"12345678901",
+    )
+    .await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (413, "value_too_large")
+    );
+    cluster.stop().await;
+}
