@@ -47,7 +47,11 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         usage,
         ..
     } = state;
-    for tree in [live, graves, changes, replaced, sessions, usage] {
+    changes.check().map_err(|detail| Violation {
+        invariant: "I11",
+        detail: detail.into(),
+    })?;
+    for tree in [live, graves, replaced, sessions, usage] {
         tree.check().map_err(|detail| Violation {
             invariant: "tree",
             detail: detail.into(),
@@ -171,8 +175,8 @@ fn check_changes(state: &State) -> Result<(), Violation> {
     let mut revisions_since = 0;
     let mut changes_since = 0;
     let mut apart = Vec::new();
-    for (key, cell) in state.changes.iter() {
-        let place = change::stored_key(key);
+    for (place, cell) in state.changes.iter() {
+        let key = change::key(place);
         bytes += length(key.len() + cell.len());
         let follows = match last {
             // Compaction may have taken the first changes of the oldest revision.
@@ -187,8 +191,8 @@ fn check_changes(state: &State) -> Result<(), Violation> {
         changes_since += u64::from(is_since);
         revisions_since += u64::from(is_since && last.is_none_or(|last| last.revision < place.revision));
         last = Some(place);
-        if change::stored(cell.as_bytes()).before == change::Before::Apart {
-            apart.push(key);
+        if change::stored(cell).before == change::Before::Apart {
+            apart.push(key.to_vec());
         }
     }
     let expected = state.revision.get() - state.compact_revision.max(Revision::EMPTY).get();
@@ -196,12 +200,12 @@ fn check_changes(state: &State) -> Result<(), Violation> {
     equal("I11", "history bytes", state.history_bytes, bytes)?;
     for (key, cell) in state.graves.iter() {
         let place = cell::stored(cell.as_bytes()).link().place;
-        let is_in_log = state.changes.contains_key(&change::key(place));
+        let is_in_log = state.changes.get(place).is_some();
         hold("I11", is_in_log, || {
             format!("tombstone of {} outlives its change", key.escape_ascii())
         })?;
     }
-    let kept_apart = state.replaced.iter().map(|(key, _)| key);
+    let kept_apart = state.replaced.iter().map(|(key, _)| key.to_vec());
     hold("I11", kept_apart.eq(apart), || {
         "large replaced versions differ from the changes".into()
     })?;
@@ -223,8 +227,7 @@ fn check_chains(state: &State) -> Result<u64, Violation> {
             let read = cell::stored(version.bytes);
             let place = read.link().place;
             for anchor in read.link().anchors().chain([place]) {
-                let cell = state.changes.get(&change::key(anchor));
-                let is_right = match cell.map(|cell| change::stored(cell.as_bytes())) {
+                let is_right = match state.changes.get(anchor).map(change::stored) {
                     Some(entry) => entry.key == key,
                     None => anchor.revision <= state.compact_revision,
                 };

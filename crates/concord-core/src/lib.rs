@@ -24,6 +24,7 @@ extern crate alloc;
 extern crate self as concord_core;
 
 pub mod batch;
+mod changelog;
 pub mod codec;
 pub mod command;
 mod crc32c;

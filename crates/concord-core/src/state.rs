@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `live` | user key | its record |
 //! | `graves` | user key | its tombstone, if its removal is still in the change log |
-//! | `changes` | place: revision, order within it | kind, user key, the version before |
+//! | `changes`, a [`ChangeLog`] | place: revision, order within it | kind, user key, the version before |
 //! | `replaced` | place of a change | the version before, where that is large |
 //! | `sessions` | session; session, first sequence | header; remembered replies |
 //! | `usage` | namespace | keys, bytes |
@@ -17,6 +17,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::changelog::ChangeLog;
 use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
 use crate::codec::writer;
@@ -31,7 +32,7 @@ use crate::view::{ChangeKind, Usage};
 pub(crate) struct State {
     pub(crate) live: Tree,
     pub(crate) graves: Tree,
-    pub(crate) changes: Tree,
+    pub(crate) changes: ChangeLog,
     pub(crate) replaced: Tree,
     pub(crate) sessions: Tree,
     /// Derived from `live`, kept by `store::usage`.
@@ -81,7 +82,7 @@ impl State {
         Self {
             live: Tree::new(),
             graves: Tree::new(),
-            changes: Tree::new(),
+            changes: ChangeLog::default(),
             replaced: Tree::new(),
             sessions: Tree::new(),
             usage: Tree::new(),
@@ -123,8 +124,8 @@ impl State {
 
     /// The version that the change at `place` replaced.
     pub(crate) fn before(&self, place: Place) -> Option<VersionCell<'_>> {
-        let cell = self.changes.get(&change::key(place))?;
-        self.version_before(place, change::stored(cell.as_bytes()))
+        let cell = self.changes.get(place)?;
+        self.version_before(place, change::stored(cell))
     }
 
     /// The version that a change replaced.

@@ -126,8 +126,14 @@ impl Tree {
         self.put(key, (&cell).into(), |old| old.to_owned())
     }
 
+    /// Stores `cell` under `key`; hands the cell that it replaces to `take` where it lies, so
+    /// that it need not be copied out, and returns the result.
+    pub fn replace<T>(&mut self, key: &[u8], cell: &[u8], take: impl FnOnce(Cell<'_>) -> T) -> Option<T> {
+        self.put(key, cell.into(), take)
+    }
+
     /// Stores a cell; what was there goes to `take` before it is gone.
-    fn put<T>(&mut self, key: &[u8], cell: NewCell<'_>, take: fn(Cell<'_>) -> T) -> Option<T> {
+    fn put<T>(&mut self, key: &[u8], cell: NewCell<'_>, take: impl FnOnce(Cell<'_>) -> T) -> Option<T> {
         let record = edit::Record {
             key,
             print: fingerprint(key),

@@ -20,7 +20,7 @@ pub use restore::StoreRestorer;
 
 use super::writer;
 use crate::limits::SNAPSHOT_CHUNK_BYTES;
-use crate::state::State;
+use crate::state::{State, change};
 use crate::tree::Tree;
 use crate::view::ReadView;
 
@@ -103,13 +103,14 @@ impl Section {
         }
     }
 
-    const fn tree(self, state: &State) -> &Tree {
+    /// How many items it has.
+    const fn len(self, state: &State) -> usize {
         match self {
-            Self::Live => &state.live,
-            Self::Graves => &state.graves,
-            Self::Changes => &state.changes,
-            Self::Replaced => &state.replaced,
-            Self::Sessions => &state.sessions,
+            Self::Live => state.live.len(),
+            Self::Graves => state.graves.len(),
+            Self::Changes => state.changes.len(),
+            Self::Replaced => state.replaced.len(),
+            Self::Sessions => state.sessions.len(),
         }
     }
 }
@@ -126,19 +127,28 @@ impl SnapshotChunks {
 
     /// Appends items of a section until it or the chunk is at its end.
     fn section(&mut self, section: Section, out: &mut Vec<u8>) {
-        let tree = section.tree(self.view.state());
-        let start = self.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        for (key, cell) in tree.range((start, Bound::Unbounded)) {
-            out.push(section.tag());
-            writer::bytes(key, out);
-            writer::bytes(&cell, out);
-            if out.len() >= SNAPSHOT_CHUNK_BYTES {
-                self.last = Some(key.to_vec());
-                return;
+        let state = self.view.state();
+        let last = self.last.as_deref();
+        self.last = match section {
+            Section::Live => items(section, behind(&state.live, last), out),
+            Section::Graves => items(section, behind(&state.graves, last), out),
+            Section::Changes => {
+                let behind = match last {
+                    Some(last) => state.changes.after(change::stored_key(last)),
+                    None => state.changes.iter(),
+                };
+                items(
+                    section,
+                    behind.map(|(place, cell)| (change::key(place), cell)),
+                    out,
+                )
             }
+            Section::Replaced => items(section, behind(&state.replaced, last), out),
+            Section::Sessions => items(section, behind(&state.sessions, last), out),
+        };
+        if self.last.is_none() {
+            self.stage = section.next();
         }
-        self.last = None;
-        self.stage = section.next();
     }
 }
 
@@ -178,6 +188,30 @@ impl Iterator for SnapshotChunks {
     }
 }
 
+/// What a tree holds behind `last`.
+fn behind<'a>(tree: &'a Tree, last: Option<&[u8]>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+    let range = tree.range((start, Bound::Unbounded));
+    range.map(|(key, cell)| (key, cell.as_bytes()))
+}
+
+/// Appends items until there are none or the chunk is full; then returns the key of the last.
+fn items<'a, K: AsRef<[u8]>>(
+    section: Section,
+    items: impl Iterator<Item = (K, &'a [u8])>,
+    out: &mut Vec<u8>,
+) -> Option<Vec<u8>> {
+    for (key, cell) in items {
+        out.push(section.tag());
+        writer::bytes(key.as_ref(), out);
+        writer::bytes(cell, out);
+        if out.len() >= SNAPSHOT_CHUNK_BYTES {
+            return Some(key.as_ref().to_vec());
+        }
+    }
+    None
+}
+
 /// What the state holds besides its trees.
 fn head(state: &State, out: &mut Vec<u8>) {
     out.push(HEAD);
@@ -197,6 +231,6 @@ fn head(state: &State, out: &mut Vec<u8>) {
 fn end(state: &State, out: &mut Vec<u8>) {
     out.push(END);
     for section in Section::ALL {
-        writer::count(section.tree(state).len(), out);
+        writer::count(section.len(state), out);
     }
 }

@@ -140,26 +140,25 @@ impl Store {
     }
 
     fn oldest_change(&self) -> Option<Revision> {
-        self.state
-            .changes
-            .first()
-            .map(|(place, _)| change::stored_key(place).revision)
+        self.state.changes.first().map(|(place, _)| place.revision)
     }
 
     fn remove_oldest_change(&mut self) {
-        let Some((place, cell)) = self.state.changes.pop_first() else {
+        let Some((place, cell)) = self.state.changes.first() else {
             return;
         };
-        let entry = change::stored(&cell);
-        let mut freed = place.len() + cell.len();
-        if matches!(entry.before, change::Before::Apart)
-            && let Some(version) = self.state.replaced.remove(&place)
-        {
-            freed += place.len() + version.len();
+        let entry = change::stored(cell);
+        let is_apart = matches!(entry.before, change::Before::Apart);
+        let removed = entry.kind.is_removal().then(|| entry.key.to_vec());
+        let key = change::key(place);
+        let mut freed = key.len() + cell.len();
+        self.state.changes.drop_first();
+        if is_apart && let Some(version) = self.state.replaced.remove(&key) {
+            freed += key.len() + version.len();
         }
         self.shrink_history(freed);
-        if entry.kind.is_removal() && self.is_grave_of(entry.key, change::stored_key(&place)) {
-            self.take_grave(entry.key);
+        if let Some(removed) = removed.filter(|removed| self.is_grave_of(removed, place)) {
+            self.take_grave(&removed);
         }
     }
 

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use super::Store;
+use crate::changelog::ChangeLog;
 use crate::key::namespace_of;
 use crate::record::cell::{self, Header, Link, Place, StoredCell};
 use crate::state::{State, change};
@@ -14,7 +15,6 @@ use crate::view::ChangeKind;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     cell: Vec<u8>,
-    change: Vec<u8>,
 }
 
 /// A larger buffer is given back after the batch.
@@ -77,9 +77,10 @@ impl Store {
                 let link = self.link(place, behind);
                 self.scratch.cell.clear();
                 cell::encode(&header, &link, value, &mut self.scratch.cell);
-                let old = self.state.live.insert(key, &self.scratch.cell);
-                let replaced = old.as_deref().map(replaced);
-                self.log_change(place, ChangeKind::Put, key, old.or(grave));
+                let replaced = self.store_live(place, key);
+                if replaced.is_none() {
+                    self.log_change(place, ChangeKind::Put, key, grave.as_deref());
+                }
                 self.follow_up(key, Some((header, value.len())), replaced);
             }
             Mutation::Remove { kind } => {
@@ -90,7 +91,10 @@ impl Store {
                 self.state.graves.set(key, &self.scratch.cell);
                 self.grow_history(key.len() + self.scratch.cell.len());
                 let replaced = old.as_deref().map(replaced);
-                self.log_change(place, kind, key, old);
+                self.log_change(place, kind, key, old.as_deref());
+                if let Some(version) = old.filter(|version| State::is_kept_apart(version)) {
+                    self.state.replaced.insert_owned(&change::key(place), version);
+                }
                 self.follow_up(key, None, replaced);
             }
         }
@@ -115,30 +119,31 @@ impl Store {
         Some(grave)
     }
 
-    /// Appends to the change log, with the version that goes (I11: until compaction).
-    fn log_change(&mut self, place: Place, kind: ChangeKind, key: &[u8], before: Option<OwnedCell>) {
-        let place = change::key(place);
-        let is_apart = before.as_deref().is_some_and(State::is_kept_apart);
-        let version = match before.as_deref() {
-            None => change::Before::Nothing,
-            Some(_) if is_apart => change::Before::Apart,
-            Some(version) => change::Before::Here(version),
-        };
-        self.scratch.change.clear();
-        change::encode(
-            change::Entry {
-                kind,
-                key,
-                before: version,
-            },
-            &mut self.scratch.change,
-        );
-        self.state.changes.set(&place, &self.scratch.change);
-        self.grow_history(place.len() + self.scratch.change.len());
-        if let Some(version) = before.filter(|_| is_apart) {
-            self.grow_history(place.len() + version.len());
-            self.state.replaced.insert_owned(&place, version);
-        }
+    /// Appends to the change log, with the version that goes (I11: until compaction).    ///
+    /// One that lies apart is for the caller to put into `replaced`.
+    fn log_change(&mut self, place: Place, kind: ChangeKind, key: &[u8], before: Option<&[u8]>) {
+        let grown = append(&mut self.state.changes, place, kind, key, before);
+        self.grow_history(grown);
+    }
+
+    /// Stores the cell in `scratch` as the live record of `key`. If that replaces one, the change
+    /// is logged with it straight from where it lies.
+    fn store_live(&mut self, place: Place, key: &[u8]) -> Option<Replaced> {
+        let State {
+            live,
+            changes,
+            replaced: apart,
+            ..
+        } = &mut self.state;
+        let (replaced, grown) = live.replace(key, &self.scratch.cell, |old| {
+            if State::is_kept_apart(&old) {
+                apart.set_cell(&change::key(place), old);
+            }
+            let grown = append(changes, place, ChangeKind::Put, key, Some(&old));
+            (replaced(&old), grown)
+        })?;
+        self.grow_history(grown);
+        Some(replaced)
     }
 
     fn grow_history(&mut self, len: usize) {
@@ -171,6 +176,25 @@ impl Store {
             self.count_usage(namespace_of(key), keys, after.saturating_sub(before));
         }
     }
+}
+
+/// Appends a change; says how many bytes the history grows by.
+fn append(
+    changes: &mut ChangeLog,
+    place: Place,
+    kind: ChangeKind,
+    key: &[u8],
+    before: Option<&[u8]>,
+) -> usize {
+    let (before, apart) = match before {
+        None => (change::Before::Nothing, 0),
+        Some(version) if State::is_kept_apart(version) => {
+            (change::Before::Apart, change::key(place).len() + version.len())
+        }
+        Some(version) => (change::Before::Here(version), 0),
+    };
+    let entry = change::Entry { kind, key, before };
+    changes.push(place, |out| change::encode(entry, out)) + apart
 }
 
 fn replaced(cell: &[u8]) -> Replaced {

@@ -21,7 +21,11 @@ pub(super) struct Record<'a> {
 pub(super) type Siblings = Vec<Sibling>;
 
 /// Stores `record`; hands the cell that it replaces, if any, to `take` and returns its result.
-pub(super) fn insert<T>(root: &mut Option<Node>, record: Record<'_>, take: fn(Cell<'_>) -> T) -> Option<T> {
+pub(super) fn insert<T>(
+    root: &mut Option<Node>,
+    record: Record<'_>,
+    take: impl FnOnce(Cell<'_>) -> T,
+) -> Option<T> {
     let node = root.get_or_insert_with(|| Node::Leaf(Arc::new(Leaf::new())));
     let (old, siblings) = insert_below(node, record, true, take);
     if !siblings.is_empty()
@@ -39,7 +43,7 @@ fn insert_below<T>(
     node: &mut Node,
     record: Record<'_>,
     at_edge: bool,
-    take: fn(Cell<'_>) -> T,
+    take: impl FnOnce(Cell<'_>) -> T,
 ) -> (Option<T>, Siblings) {
     match node {
         Node::Leaf(leaf) => insert_in_leaf(leaf, record, at_edge, take),
@@ -85,17 +89,18 @@ fn insert_in_leaf<T>(
     leaf: &mut Arc<Leaf>,
     record: Record<'_>,
     at_edge: bool,
-    take: fn(Cell<'_>) -> T,
+    take: impl FnOnce(Cell<'_>) -> T,
 ) -> (Option<T>, Siblings) {
     if let Some(slot) = leaf.find(record.key, record.print) {
         let old = take(leaf.key_and_cell(slot).1);
-        let fits = leaf.has_room_to_replace(slot, &record.cell);
-        let leaf_mut = Arc::make_mut(leaf);
-        if fits {
-            leaf_mut.replace(slot, record.cell);
+        if leaf.has_room_to_replace(slot, &record.cell) {
+            match Arc::get_mut(leaf) {
+                Some(leaf) => leaf.replace(slot, record.cell),
+                None => *leaf = Arc::new(leaf.copy_replacing(slot, record.cell)),
+            }
             return (Some(old), Siblings::new());
         }
-        leaf_mut.remove(slot);
+        Arc::make_mut(leaf).remove(slot);
         return (Some(old), split(leaf, slot, record, false));
     }
     let (Ok(slot) | Err(slot)) = leaf.search(record.key);

@@ -118,6 +118,36 @@ impl Leaf {
         }
     }
 
+    /// A copy in which `slot` has another cell.
+    pub(super) fn copy_replacing(&self, slot: usize, cell: NewCell<'_>) -> Self {
+        let old = self.key_and_cell_ranges(slot).1;
+        let new_bytes = match &cell {
+            NewCell::Inline(bytes) => bytes,
+            NewCell::Shared(_) => &[][..],
+        };
+        let len = self.page.len() - old.len() + new_bytes.len();
+        let mut page = Vec::with_capacity(len);
+        page.extend_from_slice(&self.page[..old.start]);
+        page.extend_from_slice(new_bytes);
+        page.extend_from_slice(&self.page[old.end..]);
+        let mut copy = Self {
+            page,
+            large: self.large.clone(),
+            ..*self
+        };
+        if new_bytes.len() != old.len() {
+            let count = copy.count();
+            for start in &mut copy.starts[slot + 1..count] {
+                *start = narrow(usize::from(*start) - old.len() + new_bytes.len());
+            }
+        }
+        copy.remove_large(slot);
+        if let NewCell::Shared(cell) = cell {
+            copy.set_large(slot, cell);
+        }
+        copy
+    }
+
     fn record_range(&self, slot: usize) -> Range<usize> {
         let end = if slot + 1 < self.count() {
             usize::from(self.starts[slot + 1])

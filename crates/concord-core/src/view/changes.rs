@@ -1,16 +1,14 @@
 //! The change log: what happened after a revision, in order.
 
-use core::ops::Bound;
-
 use bytes::Bytes;
 
 use super::{ReadView, ViewError};
+use crate::changelog;
 use crate::ids::Revision;
 use crate::key::Key;
 use crate::record::RecordRef;
 use crate::record::cell::Place;
 use crate::state::{State, change};
-use crate::tree;
 
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,15 +132,15 @@ impl core::fmt::Debug for Change<'_> {
 #[derive(Clone, Debug)]
 pub struct Changes<'a> {
     state: &'a State,
-    range: tree::Range<'a>,
+    changes: changelog::Iter<'a>,
 }
 
 impl<'a> Iterator for Changes<'a> {
     type Item = Change<'a>;
 
     fn next(&mut self) -> Option<Change<'a>> {
-        let (key, cell) = self.range.next()?;
-        let (place, entry) = (change::stored_key(key), change::stored(cell.as_bytes()));
+        let (place, cell) = self.changes.next()?;
+        let entry = change::stored(cell);
         Some(Change {
             state: self.state,
             place,
@@ -184,14 +182,9 @@ impl ReadView {
     }
 
     fn changes_behind(&self, place: Place) -> Changes<'_> {
-        let start = change::key(place);
-        let range = self
-            .state
-            .changes
-            .range((Bound::Excluded(&start), Bound::Unbounded));
         Changes {
             state: &self.state,
-            range,
+            changes: self.state.changes.after(place),
         }
     }
 }

@@ -94,7 +94,7 @@ impl StoreRestorer {
                 if section < current {
                     return Err(out_of_order);
                 }
-                let is_first = section > current || section.tree(&self.state).is_empty();
+                let is_first = section > current || section.len(&self.state) == 0;
                 self.stage = Stage::Sections(section);
                 let (key, cell) = (reader.bytes()?, reader.bytes()?);
                 if !is_first && key <= self.last.as_slice() {
@@ -181,7 +181,7 @@ impl StoreRestorer {
                 self.version(version, place.revision)?;
             }
         }
-        self.state.changes.set(key, cell);
+        self.state.changes.push(place, |out| out.extend_from_slice(cell));
         self.count_history(key, cell);
         Ok(())
     }
@@ -189,9 +189,8 @@ impl StoreRestorer {
     fn replaced(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
         let place = change::decode_key(key)?;
         self.version(cell, place.revision)?;
-        let change = self.state.changes.get(key);
-        let is_apart =
-            change.is_some_and(|cell| change::stored(cell.as_bytes()).before == change::Before::Apart);
+        let change = self.state.changes.get(place);
+        let is_apart = change.is_some_and(|cell| change::stored(cell).before == change::Before::Apart);
         if !is_apart {
             return Err(malformed("replaced version of no change"));
         }
@@ -253,7 +252,7 @@ impl StoreRestorer {
     fn end(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         check_complete(self.open_session.as_ref())?;
         for section in Section::ALL {
-            if reader.number()? != length(section.tree(&self.state).len()) {
+            if reader.number()? != length(section.len(&self.state)) {
                 return Err(reader.error("snapshot totals do not add up"));
             }
         }
