@@ -10,6 +10,7 @@
 
 mod decode;
 mod encode;
+pub(crate) mod packed;
 
 #[cfg(test)]
 mod tests;
@@ -129,6 +130,19 @@ impl Integer {
     #[must_use]
     pub fn as_u64(self) -> Option<u64> {
         u64::try_from(self.0).ok()
+    }
+}
+
+impl Integer {
+    /// The number, if it fits `i64` or `u64`.
+    pub(crate) fn from_wide(value: i128) -> Option<Self> {
+        let fits = i64::try_from(value).is_ok() || u64::try_from(value).is_ok();
+        fits.then_some(Self(value))
+    }
+
+    /// The number in a type that holds all of them.
+    pub(crate) const fn wide(self) -> i128 {
+        self.0
     }
 }
 

@@ -24,6 +24,22 @@ pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 /// Levels of arrays and objects in a document, the outermost included.
 pub const DOCUMENT_DEPTH_MAX: usize = 128;
 
+/// The longest text of an expression.
+pub const EXPRESSION_TEXT_BYTES_MAX: usize = 4 << 10;
+
+/// The longest encoded expression: more than any text within [`EXPRESSION_TEXT_BYTES_MAX`] takes.
+pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
+
+/// Levels of an expression: a constant or a variable alone is one.
+pub const EXPRESSION_DEPTH_MAX: usize = 32;
+
+/// Steps that one evaluation of an expression may take: one for each part that is evaluated, each
+/// item of a document that is looked at, and each 64 bytes that are read or compared.
+pub const EXPRESSION_STEPS_MAX: u64 = 1 << 20;
+
+/// Bytes of strings that one evaluation of an expression may put together.
+pub const EXPRESSION_CONCAT_BYTES_MAX: usize = 64 << 10;
+
 /// Records on one scan page.
 pub const SCAN_PAGE_RECORDS_MAX: usize = 10_000;
 

@@ -45,9 +45,9 @@ fn whole<S: Sink>(bytes: &[u8]) -> Result<S::Out, DocumentError> {
     }
 }
 
-struct Walk<'a> {
-    bytes: &'a [u8],
-    at: usize,
+pub(super) struct Walk<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], DocumentError> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], DocumentError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let (taken, _) = rest
             .split_at_checked(count)
@@ -67,7 +67,7 @@ impl<'a> Walk<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DocumentError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DocumentError> {
         let taken = self.take(N)?;
         taken.try_into().map_err(|_| self.malformed("document cut short"))
     }
@@ -102,7 +102,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn integer(&mut self, marker: u8, start: usize) -> Result<i128, DocumentError> {
+    pub(super) fn integer(&mut self, marker: u8, start: usize) -> Result<i128, DocumentError> {
         // Value and the bounds outside which this marker is the shortest form.
         let (value, shorter): (i128, core::ops::RangeInclusive<i128>) = match marker {
             0xcc => (u8::from_be_bytes(self.array()?).into(), 0..=0x7f),
@@ -140,7 +140,12 @@ impl<'a> Walk<'a> {
         Ok(value)
     }
 
-    fn count(&mut self, family: &Family, marker: u8, start: usize) -> Result<usize, DocumentError> {
+    pub(super) fn count(
+        &mut self,
+        family: &Family,
+        marker: u8,
+        start: usize,
+    ) -> Result<usize, DocumentError> {
         let (count, longest_shorter) = if Some(marker) == family.len8 {
             (
                 u32::from(u8::from_be_bytes(self.array()?)),

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use concord_core::document::Finite;
+use concord_core::expr::{Binary, Expr, Literal, Unary, Variable};
 use concord_core::reply::{InvalidRequestReason, InvalidValueReason};
 use concord_core::*;
 
@@ -229,6 +231,33 @@ fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
     answers().into_iter().chain(refusals())
 }
 
+fn expressions() -> Vec<(&'static str, Expression)> {
+    let value = || Expr::Variable(Variable::Value);
+    let adult = value()
+        .field("age")
+        .with(Binary::GreaterOrEqual, Expr::integer(18_u64));
+    let tag = Expr::string("é").with(Binary::In, value().field("tags"));
+    let absent = Expr::Unary(
+        Unary::Not,
+        Box::new(Expr::Has(Box::new(value()), Box::new(Expr::integer(-1_i64)))),
+    );
+    let live = Expr::Any(vec![
+        Expr::Variable(Variable::Ttl).with(Binary::Equal, Expr::Literal(Literal::Null)),
+        Expr::Variable(Variable::TtlMs).with(Binary::Greater, Expr::integer(300_u64)),
+    ]);
+    let half = Expr::Literal(Literal::Float(Finite::new(0.5).unwrap()));
+    let branch = Expr::Conditional(Box::new([
+        Expr::Literal(Literal::Bool(true)),
+        Expr::List(vec![half, Expr::Literal(Literal::Bytes(vec![0xff]))]),
+        Expr::Literal(Literal::Bool(false)),
+    ]));
+    let checked = |tree| Expression::new(tree).unwrap();
+    vec![
+        ("predicate", checked(Expr::All(vec![adult, tag, absent, live]))),
+        ("branch", checked(branch)),
+    ]
+}
+
 fn batch() -> Batch {
     let group = |session, opens, requests| Group {
         session: SessionId::new(session),
@@ -332,6 +361,9 @@ fn written() -> BTreeMap<String, Vec<u8>> {
         reply.encode(&mut bytes);
         add(format!("reply {name}"), bytes);
     }
+    for (name, expression) in expressions() {
+        add(format!("expression {name}"), expression.to_bytes());
+    }
     let mut bytes = Vec::new();
     batch().encode(&mut bytes);
     add("batch".into(), bytes);
@@ -384,6 +416,10 @@ fn golden_bytes_of_version_1_are_read() {
             Ok(reply),
             "{name}"
         );
+    }
+    for (name, expression) in expressions() {
+        let bytes = bytes(&format!("expression {name}"));
+        assert_eq!(Expression::decode(&bytes).as_ref(), Ok(&expression), "{name}");
     }
     assert_eq!(Batch::decode(&bytes("batch")), Ok(batch()));
     assert_eq!(Group::decode(&bytes("group")), Ok(batch().groups[1].clone()));
