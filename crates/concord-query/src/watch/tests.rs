@@ -67,7 +67,8 @@ impl Log {
         self.run(Command::Put {
             key: Key::try_from(key).unwrap(),
             value: Value::text(format!("{key} at {}", self.sequence)),
-            ttl: ttl_ms.map(Millis::new),
+            lifetime: ttl_ms.map(Millis::new).into(),
+            condition: None,
             return_previous: false,
         });
     }
@@ -75,6 +76,7 @@ impl Log {
     fn delete(&mut self, key: &str) {
         self.run(Command::Delete {
             key: Key::try_from(key).unwrap(),
+            condition: None,
             return_previous: false,
         });
     }
