@@ -335,8 +335,13 @@ impl<M: Machine> Inner<M> {
         if !leads || !others || self.engine.stop.reason().is_some() {
             return;
         }
-        if let Err(error) = self.members.serve(MembershipChange::Transfer(None)).await {
-            tracing::info!(%error, "leadership was not handed over before the stop");
+        // Who takes over does so at once. After an election timeout the others elect somebody
+        // anyway, or they stop as well and there is nobody to wait for.
+        let moved = self.members.serve(MembershipChange::Transfer(None));
+        match tokio::time::timeout(self.config.timing.election_max, moved).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!(%error, "leadership was not handed over before the stop"),
+            Err(_) => tracing::info!("nobody took leadership over before the stop"),
         }
     }
 
