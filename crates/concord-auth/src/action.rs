@@ -3,10 +3,11 @@
 //! Each *field* that reads or binds needs its own right: a put that answers with the
 //! previous record also reads it (compare CVE-2026-44283 of etcd).
 
-use concord_core::Command;
+use concord_core::{Command, Operation, Txn};
 
 use crate::permission::{Permission, Permissions};
 
+const NOTHING: Permissions = Permissions::of(&[]);
 const READ: Permissions = Permissions::of(&[Permission::Read]);
 const WRITE: Permissions = Permissions::of(&[Permission::Write]);
 const DELETE: Permissions = Permissions::of(&[Permission::Delete]);
@@ -33,6 +34,8 @@ pub enum Action {
     DeleteMany,
     /// Reset many times to live.
     TouchMany,
+    /// Compare, then read and change.
+    Txn,
     /// Any read.
     Read(ReadAction),
     /// Any change of the cluster itself.
@@ -90,6 +93,7 @@ impl Request for Command {
             Self::PutMany { .. } => Action::PutMany,
             Self::DeleteMany { .. } => Action::DeleteMany,
             Self::TouchMany { .. } => Action::TouchMany,
+            Self::Txn(_) => Action::Txn,
         }
     }
 
@@ -108,6 +112,11 @@ impl Request for Command {
             } => with_read(DELETE, *return_previous || condition.is_some()),
             Self::Touch { .. } | Self::PutMany { .. } | Self::TouchMany { .. } => WRITE,
             Self::DeleteMany { .. } => DELETE,
+            // The answer to one without any part still tells the revision.
+            Self::Txn(txn) => match needs_of(txn) {
+                NOTHING => READ,
+                needs => needs,
+            },
             // Its answer is the value.
             Self::Increment { .. } => with_read(WRITE, true),
             Self::Compact { .. } | Self::Configure(_) => ADMIN,
@@ -138,6 +147,23 @@ impl Request for AdminAction {
             Self::ChangeMembers | Self::TransferLeadership | Self::Snapshot => ADMIN,
         }
     }
+}
+
+/// The rights that a transaction needs whichever branch is performed: which one it is tells
+/// what the compares read.
+fn needs_of(txn: &Txn) -> Permissions {
+    let compares = with_read(NOTHING, !txn.compares.is_empty());
+    let operations = txn.success.iter().chain(&txn.failure);
+    operations.fold(compares, |needs, operation| {
+        needs.union(match operation {
+            Operation::Get { .. } => READ,
+            Operation::Put { return_previous, .. } => with_read(WRITE, *return_previous),
+            // Its answer says how many there were.
+            Operation::Delete { .. } => with_read(DELETE, true),
+            Operation::Touch(_) => WRITE,
+            Operation::Txn(txn) => needs_of(txn),
+        })
+    })
 }
 
 const fn with_read(needed: Permissions, reads: bool) -> Permissions {

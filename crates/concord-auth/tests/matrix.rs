@@ -4,7 +4,10 @@ use concord_auth::{
     AdminAction, BuiltinRole, Permission, Permissions, Principal, ReadAction, Request, authorize,
 };
 use concord_core::ids::Revision;
-use concord_core::{Command, Condition, Key, Lifetime, PutItem, Settings, TouchItem, Value};
+use concord_core::{
+    Command, Compare, Condition, Key, Keys, Lifetime, Operation, PutItem, Settings, Test, TouchItem, Txn,
+    Value,
+};
 
 fn commands() -> Vec<(&'static str, Command)> {
     let key = || Key::new("k").expect("one byte is a key");
@@ -64,10 +67,34 @@ fn many() -> Vec<(&'static str, Command)> {
         key: key.clone(),
         lifetime: Lifetime::Forever,
     };
+    let keys = Keys::One(key.clone());
+    let exists = Compare {
+        keys: keys.clone(),
+        test: Test::Exists(true),
+    };
+    let delete = Operation::Delete {
+        keys,
+        return_previous: false,
+    };
     vec![
         ("put many", Command::PutMany { items: vec![put] }),
         ("delete many", Command::DeleteMany { keys: vec![key] }),
         ("touch many", Command::TouchMany { items: vec![touch] }),
+        (
+            "txn",
+            Command::Txn(Txn {
+                failure: vec![delete],
+                ..Txn::default()
+            }),
+        ),
+        (
+            "txn, read only",
+            Command::Txn(Txn {
+                compares: vec![exists],
+                ..Txn::default()
+            }),
+        ),
+        ("txn, empty", Command::Txn(Txn::default())),
     ]
 }
 
@@ -118,6 +145,9 @@ configure                yes    -      -      -
 put many                 yes    yes    -      -
 delete many              yes    yes    -      -
 touch many               yes    yes    -      -
+txn                      yes    yes    -      -
+txn, read only           yes    yes    yes    -
+txn, empty               yes    yes    yes    -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 history                  yes    yes    yes    -
@@ -183,5 +213,44 @@ fn conditions_and_previous_records_need_the_right_to_read() {
         (delete(Some(Condition::Present), false), true),
     ] {
         assert_eq!(command.needs().covers(read), reads, "{command:?}");
+    }
+}
+
+/// The rights of a transaction are those of all its parts, nested ones and both branches.
+#[test]
+fn a_transaction_needs_the_rights_of_all_its_parts() {
+    let key = || Key::new("k").expect("one byte is a key");
+    let get = Operation::Get {
+        keys: Keys::One(key()),
+        limit: None,
+    };
+    let put = |return_previous| Operation::Put {
+        item: PutItem {
+            key: key(),
+            value: Value::binary("v"),
+            lifetime: Lifetime::Forever,
+        },
+        return_previous,
+    };
+    let delete = Operation::Delete {
+        keys: Keys::One(key()),
+        return_previous: false,
+    };
+    let (read, write, remove) = (Permission::Read, Permission::Write, Permission::Delete);
+    for (operation, needs) in [
+        (get, Permissions::of(&[read])),
+        (put(false), Permissions::of(&[write])),
+        (put(true), Permissions::of(&[write, read])),
+        (delete, Permissions::of(&[remove, read])),
+    ] {
+        let nested = Txn {
+            failure: vec![operation.clone()],
+            ..Txn::default()
+        };
+        let outer = Txn {
+            success: vec![Operation::Txn(nested)],
+            ..Txn::default()
+        };
+        assert_eq!(Command::Txn(outer).needs(), needs, "{operation:?}");
     }
 }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::ids::{LeaseId, Millis, Revision};
 use crate::key::Key;
 use crate::settings::Settings;
+use crate::txn::Txn;
 use crate::value::Value;
 
 /// A request to change the store.
@@ -78,6 +79,8 @@ pub enum Command {
         /// At most [`crate::limits::BATCH_ITEMS_MAX`].
         items: Vec<TouchItem>,
     },
+    /// Compare, then perform one of two lists of operations, at one revision.
+    Txn(Txn),
 }
 
 /// What a put of many stores under one key.

@@ -1,5 +1,6 @@
 //! Keys, ranges of keys, and the namespace a key lives in. Ordered bytewise.
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::ops::Bound;
 
@@ -90,6 +91,13 @@ pub fn check_key(bytes: &[u8]) -> Result<(), InvalidKey> {
 pub fn namespace_of(key: &[u8]) -> &[u8] {
     let end = key.iter().position(|&byte| byte == b':').unwrap_or(0);
     key.get(..end).unwrap_or_default()
+}
+
+/// Keys are ordered, equal and hashed as their bytes.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl AsRef<[u8]> for Key {

@@ -25,6 +25,7 @@ extern crate self as concord_core;
 
 pub mod batch;
 mod changelog;
+mod check;
 pub mod codec;
 pub mod command;
 mod crc32c;
@@ -41,6 +42,7 @@ pub mod settings;
 mod state;
 pub mod store;
 pub mod tree;
+pub mod txn;
 pub mod value;
 pub mod view;
 
@@ -55,6 +57,7 @@ pub use record::{PinnedRecord, Record, RecordRef};
 pub use reply::{Rejection, Reply};
 pub use settings::{Compaction, Settings};
 pub use store::Store;
+pub use txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
 pub use value::{InvalidValue, Value, ValueFormat};
 pub use view::{
     Change, ChangeKind, Changes, Direction, HistoryPage, HistoryRequest, ReadView, ScanOutput, ScanPage,

@@ -18,6 +18,24 @@ pub const REQUEST_BYTES_MAX: usize = 64 << 20;
 /// Items of one put, delete or touch of many.
 pub const BATCH_ITEMS_MAX: usize = 500;
 
+/// Operations in one branch of a transaction.
+pub const TXN_OPERATIONS_MAX: usize = 128;
+
+/// Compares of one transaction.
+pub const TXN_COMPARES_MAX: usize = 128;
+
+/// Transactions within each other, the outermost included.
+pub const TXN_DEPTH_MAX: usize = 4;
+
+/// Compares and operations of a transaction and all those within it.
+pub const TXN_PARTS_MAX: usize = 4_096;
+
+/// Keys that the ranges of a transaction may look at, all together.
+pub const TXN_KEYS_MAX: usize = 10_000;
+
+/// Bytes of keys and values that a transaction may answer with.
+pub const TXN_REPLY_BYTES_MAX: usize = 16 << 20;
+
 /// The longest time to live: a hundred years.
 pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 

@@ -136,6 +136,11 @@ impl<'a> RecordRef<'a> {
         self.key
     }
 
+    /// The key on its own.
+    pub(crate) fn to_key(self) -> Key {
+        Key::trusted(Bytes::copy_from_slice(self.key))
+    }
+
     /// The value's bytes.
     #[must_use]
     pub fn value(&self) -> &'a [u8] {
@@ -170,7 +175,7 @@ impl<'a> RecordRef<'a> {
 
     fn with_value(&self, value: Value) -> Record {
         Record {
-            key: Key::trusted(Bytes::copy_from_slice(self.key)),
+            key: self.to_key(),
             value,
             create_revision: self.header.create_revision,
             mod_revision: self.header.mod_revision,

@@ -8,6 +8,7 @@ use core::fmt;
 use crate::ids::{LeaseId, Revision, Timestamp};
 use crate::key::InvalidKey;
 use crate::record::Record;
+use crate::txn::TxnOutcome;
 use crate::value::InvalidValue;
 
 /// The answer to one [`crate::Command`].
@@ -72,6 +73,13 @@ pub enum Reply {
         /// For each item in order: what became of its key.
         outcomes: Vec<TouchOutcome>,
     },
+    /// The transaction is performed.
+    Txn {
+        /// The revision of its writes, or the current one if it changed nothing.
+        revision: Revision,
+        /// What it did.
+        outcome: TxnOutcome,
+    },
     /// Refused: the request changed nothing (I3).
     Rejected(Rejection),
 }
@@ -105,7 +113,8 @@ impl Reply {
             | Self::Configured { .. }
             | Self::WrittenMany { .. }
             | Self::DeletedMany { .. }
-            | Self::TouchedMany { .. } => Ok(self),
+            | Self::TouchedMany { .. }
+            | Self::Txn { .. } => Ok(self),
         }
     }
 }
@@ -212,12 +221,30 @@ pub enum Rejection {
 pub enum BatchUnit {
     /// Items of a put, delete or touch of many.
     Items,
+    /// Compares of a transaction.
+    Compares,
+    /// Operations of a branch of a transaction.
+    Operations,
+    /// Transactions within each other.
+    Levels,
+    /// Compares and operations of a transaction and those within it.
+    Parts,
+    /// Keys in the ranges of a transaction.
+    Keys,
+    /// Bytes in the answer to a transaction.
+    Bytes,
 }
 
 impl fmt::Display for BatchUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Items => "items",
+            Self::Compares => "compares in a transaction",
+            Self::Operations => "operations in a branch",
+            Self::Levels => "levels of transactions",
+            Self::Parts => "compares and operations",
+            Self::Keys => "keys in its ranges",
+            Self::Bytes => "bytes to answer with",
         })
     }
 }
@@ -227,6 +254,12 @@ impl fmt::Display for BatchUnit {
 pub enum RequestPart {
     /// Items of a put, delete or touch of many.
     Item,
+    /// Compares of a transaction.
+    Compare,
+    /// Its operations for when they hold.
+    Success,
+    /// Its operations for when they do not.
+    Failure,
 }
 
 impl RequestPart {
@@ -235,6 +268,9 @@ impl RequestPart {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Item => "item",
+            Self::Compare => "compare",
+            Self::Success => "success",
+            Self::Failure => "failure",
         }
     }
 }
@@ -268,6 +304,9 @@ pub enum InvalidRequestReason {
     /// Its bytes are not an encoded request.
     #[error("malformed bytes")]
     Malformed,
+    /// It asks for the order of documents, which have none.
+    #[error("documents have no order")]
+    DocumentOrder,
     /// It sets a limit beyond what the core allows, or to nothing.
     #[error("setting out of range")]
     SettingOutOfRange,
@@ -302,6 +341,16 @@ impl Rejection {
             Self::BatchTooLarge { .. } => "batch_too_large",
             Self::LeaseNotFound { .. } => "lease_not_found",
             Self::InPart { cause, .. } => cause.name(),
+        }
+    }
+
+    /// The refusal of too much.
+    pub(crate) fn too_large(unit: BatchUnit, count: usize, limit: usize) -> Self {
+        let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
+        Self::BatchTooLarge {
+            unit,
+            count: number(count),
+            limit: number(limit),
         }
     }
 

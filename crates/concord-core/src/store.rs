@@ -20,6 +20,7 @@ mod expiry;
 mod kv;
 mod mutate;
 mod sessions;
+mod txn;
 mod usage;
 
 use alloc::sync::Arc;
@@ -115,6 +116,7 @@ impl Store {
             Command::PutMany { items } => self.put_many(&items),
             Command::DeleteMany { keys } => Ok(self.delete_many(&keys)),
             Command::TouchMany { items } => self.touch_many(&items),
+            Command::Txn(txn) => self.txn(&txn),
         }
     }
 

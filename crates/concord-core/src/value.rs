@@ -68,6 +68,14 @@ impl Value {
         })
     }
 
+    /// An integer document.
+    pub(crate) fn integer(value: i64) -> Self {
+        Self::trusted(
+            ValueFormat::Document,
+            Bytes::from(document::encode_integer(value)),
+        )
+    }
+
     /// Checks that `bytes` are of `format`.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! Decoders against arbitrary and damaged bytes.
 
 #[cfg(test)]
+#[path = "codec/arbitrary_txn.rs"]
+mod arbitrary_txn;
+#[cfg(test)]
 #[path = "codec/properties.rs"]
 mod properties;

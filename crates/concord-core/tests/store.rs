@@ -7,6 +7,9 @@ mod compaction;
 #[path = "store/model.rs"]
 mod model;
 #[cfg(test)]
+#[path = "store/model_txn.rs"]
+mod model_txn;
+#[cfg(test)]
 #[path = "store/operations.rs"]
 mod operations;
 #[cfg(test)]
@@ -24,6 +27,9 @@ mod support;
 #[cfg(test)]
 #[path = "store/traps.rs"]
 mod traps;
+#[cfg(test)]
+#[path = "store/txns.rs"]
+mod txns;
 #[cfg(test)]
 #[path = "store/writes.rs"]
 mod writes;

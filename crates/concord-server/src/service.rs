@@ -10,8 +10,7 @@ use std::time::Duration;
 use concord_auth::{AdminAction, Authorized, Denied, Principal, ReadAction, Request, authorize};
 use concord_core::command::Command;
 use concord_core::ids::{NodeId, Revision};
-use concord_core::reply::{BatchUnit, Rejection, Reply, RequestPart};
-use concord_core::value::Value;
+use concord_core::reply::{Rejection, Reply};
 use concord_core::view::{ReadView, ViewError};
 use concord_core::{Store, limits as core_limits};
 use concord_query::InvalidCursor;
@@ -98,49 +97,11 @@ impl Service {
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let command = command.into_request();
-        self.check_values(&command)?;
+        // What apply would refuse is refused before it costs the log its space.
+        command.check(number(self.value_bytes_max))?;
         let deadline = Instant::now() + timeout;
         let reply = self.node.propose(command.to_bytes(), deadline).await?;
         Ok(reply.into_result()?)
-    }
-
-    /// Refuses here what apply would refuse after it has cost the log its space.
-    fn check_values(&self, command: &Command) -> Result<(), Error> {
-        match command {
-            Command::Put { value, .. } => self.check_value(value),
-            Command::PutMany { items } => {
-                if items.len() > core_limits::BATCH_ITEMS_MAX {
-                    return Err(batch_too_large(items.len()));
-                }
-                for (index, item) in items.iter().enumerate() {
-                    self.check_value(&item.value)
-                        .map_err(|error| error.with(RequestPart::Item.name(), number(index)))?;
-                }
-                Ok(())
-            }
-            Command::DeleteMany { keys } if keys.len() > core_limits::BATCH_ITEMS_MAX => {
-                Err(batch_too_large(keys.len()))
-            }
-            Command::TouchMany { items } if items.len() > core_limits::BATCH_ITEMS_MAX => {
-                Err(batch_too_large(items.len()))
-            }
-            Command::DeleteMany { .. }
-            | Command::TouchMany { .. }
-            | Command::Delete { .. }
-            | Command::Touch { .. }
-            | Command::Increment { .. }
-            | Command::Compact { .. }
-            | Command::Configure(_) => Ok(()),
-        }
-    }
-
-    fn check_value(&self, value: &Value) -> Result<(), Error> {
-        let size_bytes = value.bytes().len();
-        if size_bytes <= self.value_bytes_max {
-            return Ok(());
-        }
-        let message = format!("value is {size_bytes} bytes, limit is {}", self.value_bytes_max);
-        Err(Error::new(ErrorKind::ValueTooLarge, message).with("limit_bytes", number(self.value_bytes_max)))
     }
 
     pub(crate) fn status(&self, _: &Authorized<ReadAction>) -> NodeStatus {
@@ -151,15 +112,6 @@ impl Service {
     pub(crate) fn administer(&self, _: &Authorized<AdminAction>) -> &Node<Store> {
         &self.node
     }
-}
-
-/// The refusal that apply would give.
-fn batch_too_large(count: usize) -> Error {
-    Error::from(Rejection::BatchTooLarge {
-        unit: BatchUnit::Items,
-        count: number(count),
-        limit: number(core_limits::BATCH_ITEMS_MAX),
-    })
 }
 
 fn number(count: usize) -> u64 {

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod condition;
+mod txn;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -28,6 +29,7 @@ const CONFIGURE: u8 = 6;
 const PUT_MANY: u8 = 7;
 const DELETE_MANY: u8 = 8;
 const TOUCH_MANY: u8 = 9;
+const TXN: u8 = 10;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
 const FORMAT_MASK: u8 = 0b11;
@@ -63,10 +65,13 @@ pub enum CommandError {
         /// What there is too much of.
         unit: BatchUnit,
         /// How much there is.
-        count: u64,
+        count: usize,
         /// How much there may be.
-        limit: u64,
+        limit: usize,
     },
+    /// It asks for the order of documents, which have none.
+    #[error("documents have no order")]
+    DocumentOrder,
     /// A part of the request is wrong.
     #[error("{part} {index}: {cause}")]
     InPart {
@@ -79,17 +84,6 @@ pub enum CommandError {
     },
 }
 
-impl CommandError {
-    fn too_large(unit: BatchUnit, count: usize, limit: usize) -> Self {
-        let number = |count| u64::try_from(count).unwrap_or(u64::MAX);
-        Self::TooLarge {
-            unit,
-            count: number(count),
-            limit: number(limit),
-        }
-    }
-}
-
 impl From<CommandError> for Rejection {
     fn from(error: CommandError) -> Self {
         match error {
@@ -99,7 +93,10 @@ impl From<CommandError> for Rejection {
             CommandError::Unsupported { version, code } => Self::Unsupported { version, code },
             CommandError::InvalidKey(error) => Self::InvalidKey(error),
             CommandError::InvalidValue(error) => error.into(),
-            CommandError::TooLarge { unit, count, limit } => Self::BatchTooLarge { unit, count, limit },
+            CommandError::TooLarge { unit, count, limit } => Self::too_large(unit, count, limit),
+            CommandError::DocumentOrder => Self::InvalidRequest {
+                reason: InvalidRequestReason::DocumentOrder,
+            },
             CommandError::InPart { part, index, cause } => Self::from(*cause).in_part(part, index),
         }
     }
@@ -158,6 +155,10 @@ impl Command {
             Self::PutMany { items } => bulk::encode_puts(items, out),
             Self::DeleteMany { keys } => bulk::encode_deletes(keys, out),
             Self::TouchMany { items } => bulk::encode_touches(items, out),
+            Self::Txn(txn) => {
+                out.extend_from_slice(&[VERSION, TXN]);
+                txn.encode(out);
+            }
         }
     }
 
@@ -210,6 +211,7 @@ impl Command {
             PUT_MANY => bulk::decode_puts(&mut reader, bytes)?,
             DELETE_MANY => bulk::decode_deletes(&mut reader, bytes)?,
             TOUCH_MANY => bulk::decode_touches(&mut reader, bytes)?,
+            TXN => Self::Txn(txn::Decoder::new(&mut reader, bytes).txn(1)?),
             // D-RAFT-5: what is not known is refused, never taken for a success.
             code => return Err(CommandError::Unsupported { version, code }),
         };

@@ -1,6 +1,7 @@
 //! Replies: for proposers on other nodes, and for the retries of a session.
 
 mod rejection;
+mod txn;
 
 use alloc::vec::Vec;
 
@@ -12,6 +13,7 @@ use crate::ids::{LeaseId, Revision, Timestamp};
 use crate::key::Key;
 use crate::record::Record;
 use crate::reply::{Rejection, Reply, TouchOutcome};
+use crate::txn::TxnOutcome;
 use crate::value::{Value, ValueFormat};
 
 const VERSION: u8 = 1;
@@ -26,6 +28,7 @@ const REJECTED: u8 = 7;
 const WRITTEN_MANY: u8 = 8;
 const DELETED_MANY: u8 = 9;
 const TOUCHED_MANY: u8 = 10;
+const TXN: u8 = 11;
 
 impl Reply {
     /// Appends the reply in its wire form.
@@ -87,6 +90,11 @@ impl Reply {
                     encode_touch(*outcome, out);
                 }
             }
+            Self::Txn { revision, outcome } => {
+                out.push(TXN);
+                writer::number(revision.get(), out);
+                outcome.encode(out);
+            }
         }
     }
 
@@ -139,6 +147,10 @@ impl Reply {
                 revision: Revision::new(reader.number()?),
                 outcomes: list(&mut reader, decode_touch)?,
             },
+            TXN => Self::Txn {
+                revision: Revision::new(reader.number()?),
+                outcome: TxnOutcome::decode(&mut reader, bytes, 1)?,
+            },
             _ => return Err(reader.error("unknown kind of reply")),
         };
         reader.end()?;
@@ -160,7 +172,8 @@ fn list<'a, T>(
     mut item: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
 ) -> Result<Vec<T>, DecodeError> {
     let count = reader.count(1)?;
-    let mut items = Vec::with_capacity(count);
+    // Room is made as items come: some take far more of it than of bytes.
+    let mut items = Vec::new();
     for _ in 0..count {
         items.push(item(reader)?);
     }
@@ -197,6 +210,10 @@ fn optional_record(record: Option<&Record>, out: &mut Vec<u8>) {
         return;
     };
     out.push(1);
+    encode_record(record, out);
+}
+
+fn encode_record(record: &Record, out: &mut Vec<u8>) {
     writer::bytes(record.key.as_bytes(), out);
     out.push(record.value.format().code());
     writer::bytes(record.value.bytes(), out);
@@ -208,14 +225,19 @@ fn optional_record(record: Option<&Record>, out: &mut Vec<u8>) {
 }
 
 fn decode_optional_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Option<Record>, DecodeError> {
-    if !truth(reader)? {
-        return Ok(None);
+    if truth(reader)? {
+        decode_record(reader, whole).map(Some)
+    } else {
+        Ok(None)
     }
+}
+
+fn decode_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Record, DecodeError> {
     let key = Key::new(reader.shared(whole)?).map_err(|_| reader.error("invalid key in a reply"))?;
     let format = ValueFormat::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown value format"))?;
     let bytes = reader.shared(whole)?;
     let value = Value::new(format, bytes).map_err(|_| reader.error("invalid value in a reply"))?;
-    Ok(Some(Record {
+    Ok(Record {
         key,
         value,
         create_revision: Revision::new(reader.number()?),
@@ -223,5 +245,5 @@ fn decode_optional_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Opti
         version: reader.number()?,
         expires_at: reader.optional()?.map(Timestamp::new),
         lease: reader.optional()?.map(LeaseId::new),
-    }))
+    })
 }

@@ -4,8 +4,11 @@
 //! draft leaves it. Only a draft without a refusal is committed, so a refusal changes nothing
 //! (I3); and a key changes at most once at a revision, to its final content.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, btree_map};
 use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::iter::Peekable;
+use core::ops::Bound;
 
 use bytes::Bytes;
 
@@ -14,10 +17,12 @@ use super::kv::Ends;
 use super::mutate::Mutation;
 use crate::command::{Lifetime, PutItem};
 use crate::ids::Revision;
-use crate::key::Key;
+use crate::key::{Key, KeyRange};
 use crate::record::RecordRef;
 use crate::record::cell::Header;
 use crate::reply::{Rejection, TouchOutcome};
+use crate::state::VersionCell;
+use crate::tree;
 use crate::view::ChangeKind;
 
 /// What the keys of a request will hold.
@@ -43,6 +48,39 @@ impl Draft {
     }
 }
 
+/// Live records and staged ones, merged. See [`Store::drafted_range`].
+pub(super) struct DraftedRange<'a> {
+    live: Peekable<tree::Range<'a>>,
+    staged: Peekable<btree_map::Range<'a, Key, Staged>>,
+}
+
+impl<'a> Iterator for DraftedRange<'a> {
+    type Item = RecordRef<'a>;
+
+    fn next(&mut self) -> Option<RecordRef<'a>> {
+        loop {
+            let order = match (self.live.peek(), self.staged.peek()) {
+                (Some((live, _)), Some((staged, _))) => (*live).cmp(staged.as_bytes()),
+                (Some(_), None) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            if order.is_lt() {
+                let (key, cell) = self.live.next()?;
+                return RecordRef::new(key, VersionCell::alone(cell));
+            }
+            if order.is_eq() {
+                self.live.next();
+            }
+            match self.staged.next()? {
+                (key, Staged::Record { header, value }) => {
+                    return Some(RecordRef::staged(key.as_bytes(), *header, value));
+                }
+                (_, Staged::Absent) => {}
+            }
+        }
+    }
+}
+
 impl Store {
     /// The record of a key as the draft leaves it.
     pub(super) fn drafted<'a>(&'a self, draft: &'a Draft, key: &'a Key) -> Option<RecordRef<'a>> {
@@ -53,10 +91,24 @@ impl Store {
         }
     }
 
+    /// The records of a range as the draft leaves them, in order.
+    pub(super) fn drafted_range<'a>(&'a self, draft: &'a Draft, range: &'a KeyRange) -> DraftedRange<'a> {
+        let bounds = if range.is_empty() {
+            // The map panics at bounds that are crossed.
+            (Bound::Included(range.start()), Bound::Excluded(range.start()))
+        } else {
+            range.bounds()
+        };
+        DraftedRange {
+            live: self.state.live.range(bounds).peekable(),
+            staged: draft.staged.range::<[u8], _>(bounds).peekable(),
+        }
+    }
+
     /// Drafts a put.
     pub(super) fn draft_put(&self, draft: &mut Draft, item: &PutItem) -> Result<(), Rejection> {
         let PutItem { key, value, lifetime } = item;
-        self.check_value_size(value.bytes().len())?;
+        self.check_value(value)?;
         let (expires_at, lease) = self.lifetime(*lifetime)?;
         let revision = self.state.revision.next();
         let header = match self.drafted(draft, key) {

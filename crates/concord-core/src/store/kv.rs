@@ -4,12 +4,12 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 
 use super::Store;
-use super::mutate::{Mutation, bytes};
+use super::mutate::Mutation;
+use crate::check::{check_lifetime, check_value_size};
 use crate::command::{Condition, Lifetime};
 use crate::document;
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
-use crate::limits::TTL_MS_MAX;
 use crate::record::RecordRef;
 use crate::record::cell::{Header, Link};
 use crate::reply::{InvalidValueReason, Rejection, Reply};
@@ -26,7 +26,7 @@ impl Store {
         condition: Option<&Condition>,
         return_previous: bool,
     ) -> Result<Reply, Rejection> {
-        self.check_value_size(value.bytes().len())?;
+        self.check_value(value)?;
         // A put replaces the lifetime as well: without a ttl there is none any more.
         let (expires_at, lease) = self.lifetime(lifetime)?;
 
@@ -139,10 +139,10 @@ impl Store {
         };
         let sum = number.checked_add(delta).ok_or(overflow)?;
         let value = match format {
-            ValueFormat::Text => sum.to_string().into_bytes(),
-            ValueFormat::Document | ValueFormat::Binary => document::encode_integer(sum),
+            ValueFormat::Text => Value::text(sum.to_string()),
+            ValueFormat::Document | ValueFormat::Binary => Value::integer(sum),
         };
-        self.check_value_size(value.len())?;
+        self.check_value(&value)?;
 
         let lineage = Lineage::of(current.as_ref());
         // Without a ttl the lifetime stays as it is: a counter that is counted does not live on.
@@ -162,7 +162,7 @@ impl Store {
             key.as_bytes(),
             Mutation::Put {
                 header,
-                value: &value,
+                value: value.bytes(),
                 behind: lineage.link,
             },
         );
@@ -186,16 +186,8 @@ impl Store {
         RecordRef::with_link(key.as_bytes(), VersionCell::alone(cell))
     }
 
-    pub(super) fn check_value_size(&self, len: usize) -> Result<(), Rejection> {
-        let (size_bytes, limit_bytes) = (bytes(len), self.state.settings.value_bytes_max);
-        if size_bytes > limit_bytes {
-            Err(Rejection::ValueTooLarge {
-                size_bytes,
-                limit_bytes,
-            })
-        } else {
-            Ok(())
-        }
+    pub(super) fn check_value(&self, value: &Value) -> Result<(), Rejection> {
+        check_value_size(value, self.state.settings.value_bytes_max)
     }
 
     /// What a lifetime means from now on.
@@ -208,7 +200,7 @@ impl Store {
         match lifetime {
             Lifetime::Forever => Ok((None, None)),
             Lifetime::Ttl(ttl) => {
-                check_ttl(ttl)?;
+                check_lifetime(lifetime)?;
                 Ok((Some(self.state.now.plus(ttl)), None))
             }
             Lifetime::Lease(lease) => Err(Rejection::LeaseNotFound { lease }),
@@ -248,13 +240,6 @@ pub(super) fn check_condition(
         Err(Rejection::ConditionFailed {
             current: current.map(|current| Box::new(current.to_record())),
         })
-    }
-}
-
-fn check_ttl(ttl: Millis) -> Result<(), Rejection> {
-    match ttl.get() {
-        1..=TTL_MS_MAX => Ok(()),
-        ttl_ms => Err(Rejection::InvalidTtl { ttl_ms }),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use concord_core::reply::{BatchUnit, RequestPart, TouchOutcome};
+use concord_core::reply::{BatchUnit, InvalidRequestReason, RequestPart, TouchOutcome};
 use concord_core::*;
 
 use crate::golden;
@@ -87,12 +87,55 @@ fn commands() -> Vec<(String, Command)> {
         ),
     ];
     all.extend(rest.map(|(name, command)| (name.into(), command)));
+    all.push(("txn of nothing".into(), Command::Txn(Txn::default())));
+    all.push(("txn".into(), Command::Txn(txn(item("a", ttl), touch("b", lease)))));
     all
 }
 
-fn replies() -> Vec<(&'static str, Reply)> {
-    let rejected = Reply::Rejected;
-    let record = Record {
+/// A transaction with one of everything.
+fn txn(item: PutItem, touch: TouchItem) -> Txn {
+    let one = || Keys::One(key("k"));
+    let compare = |keys, test| Compare { keys, test };
+    let operations = vec![
+        Operation::Get {
+            keys: one(),
+            limit: None,
+        },
+        Operation::Get {
+            keys: Keys::Range(KeyRange::prefix("k")),
+            limit: Some(300),
+        },
+        Operation::Put {
+            item,
+            return_previous: true,
+        },
+        Operation::Delete {
+            keys: Keys::Range(KeyRange::all()),
+            return_previous: true,
+        },
+        Operation::Touch(touch),
+    ];
+    let nested = Txn {
+        success: vec![],
+        failure: operations.clone(),
+        compares: vec![],
+    };
+    Txn {
+        compares: vec![
+            compare(one(), Test::Value(Operator::Equal, Value::text("v"))),
+            compare(one(), Test::ModRevision(Operator::NotEqual, rev(300))),
+            compare(one(), Test::CreateRevision(Operator::Less, rev(300))),
+            compare(one(), Test::Version(Operator::Greater, 300)),
+            compare(one(), Test::Lease(Operator::Equal, LeaseId::new(0))),
+            compare(Keys::Range(KeyRange::from("k")), Test::Exists(true)),
+        ],
+        success: operations,
+        failure: vec![Operation::Txn(nested)],
+    }
+}
+
+fn record() -> Record {
+    Record {
         key: key("k"),
         value: Value::text("v"),
         create_revision: rev(2),
@@ -100,7 +143,10 @@ fn replies() -> Vec<(&'static str, Reply)> {
         version: 7,
         expires_at: None,
         lease: Some(LeaseId::new(9)),
-    };
+    }
+}
+
+fn answers() -> Vec<(&'static str, Reply)> {
     let outcomes = vec![
         TouchOutcome::NotFound,
         TouchOutcome::Touched { expires_at: None },
@@ -108,7 +154,31 @@ fn replies() -> Vec<(&'static str, Reply)> {
             expires_at: Some(Timestamp::new(300)),
         },
     ];
+    let outcome = |results| TxnOutcome {
+        succeeded: true,
+        results,
+    };
+    let results = vec![
+        OperationResult::Records {
+            records: vec![record()],
+            more: true,
+        },
+        OperationResult::Written { previous: None },
+        OperationResult::Deleted {
+            count: 300,
+            previous: vec![record()],
+        },
+        OperationResult::Touched(TouchOutcome::NotFound),
+        OperationResult::Txn(outcome(vec![])),
+    ];
     vec![
+        (
+            "txn",
+            Reply::Txn {
+                revision: rev(300),
+                outcome: outcome(results),
+            },
+        ),
         ("written many", Reply::WrittenMany { revision: rev(300) }),
         (
             "deleted many",
@@ -124,10 +194,22 @@ fn replies() -> Vec<(&'static str, Reply)> {
                 outcomes,
             },
         ),
+    ]
+}
+
+fn refusals() -> Vec<(&'static str, Reply)> {
+    let rejected = Reply::Rejected;
+    vec![
+        (
+            "documents have no order",
+            rejected(Rejection::InvalidRequest {
+                reason: InvalidRequestReason::DocumentOrder,
+            }),
+        ),
         (
             "condition failed",
             rejected(Rejection::ConditionFailed {
-                current: Some(Box::new(record)),
+                current: Some(Box::new(record())),
             }),
         ),
         (
@@ -157,6 +239,10 @@ fn replies() -> Vec<(&'static str, Reply)> {
             }),
         ),
     ]
+}
+
+fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
+    answers().into_iter().chain(refusals())
 }
 
 /// Everything by name, as it is written now.

@@ -7,7 +7,9 @@ use concord_core::*;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-fn arb_key() -> impl Strategy<Value = Key> {
+use crate::arbitrary_txn::{arb_outcome, arb_txn};
+
+pub(crate) fn arb_key() -> impl Strategy<Value = Key> {
     prop_oneof![vec(any::<u8>(), 1..20), vec(any::<u8>(), 1024)].prop_map(|bytes| Key::new(bytes).unwrap())
 }
 
@@ -29,7 +31,7 @@ fn arb_document() -> impl Strategy<Value = Document> {
     })
 }
 
-fn arb_value() -> impl Strategy<Value = Value> {
+pub(crate) fn arb_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         vec(any::<u8>(), 0..200).prop_map(Value::binary),
         ".{0,50}".prop_map(Value::text),
@@ -41,7 +43,7 @@ fn arb_ttl() -> impl Strategy<Value = Option<Millis>> {
     prop::option::of(any::<u64>().prop_map(Millis::new))
 }
 
-fn arb_lifetime() -> impl Strategy<Value = Lifetime> {
+pub(crate) fn arb_lifetime() -> impl Strategy<Value = Lifetime> {
     prop_oneof![
         arb_ttl().prop_map(Lifetime::from),
         any::<u64>().prop_map(|lease| Lifetime::Lease(LeaseId::new(lease))),
@@ -119,6 +121,7 @@ fn arb_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         4 => arb_write(),
         3 => arb_many(),
+        3 => arb_txn().prop_map(Command::Txn),
         1 => any::<u64>().prop_map(|revision| Command::Compact {
             revision: Revision::new(revision)
         }),
@@ -166,11 +169,13 @@ fn arb_reply() -> impl Strategy<Value = Reply> {
             .prop_map(|(revision, existed)| Reply::DeletedMany { revision, existed }),
         (revision(), vec(arb_touch_outcome(), 0..6))
             .prop_map(|(revision, outcomes)| Reply::TouchedMany { revision, outcomes }),
+        (revision(), arb_outcome(record.clone()))
+            .prop_map(|(revision, outcome)| Reply::Txn { revision, outcome }),
         arb_rejection(record.clone()).prop_map(Reply::Rejected),
     ]
 }
 
-fn arb_touch_outcome() -> impl Strategy<Value = TouchOutcome> {
+pub(crate) fn arb_touch_outcome() -> impl Strategy<Value = TouchOutcome> {
     prop_oneof![
         Just(TouchOutcome::NotFound),
         prop::option::of(any::<u64>().prop_map(Timestamp::new))

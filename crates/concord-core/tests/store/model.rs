@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use concord_core::reply::{InvalidValueReason, TouchOutcome};
 use concord_core::*;
 
+use crate::model_txn;
+
 pub(crate) type Records = BTreeMap<Vec<u8>, Record>;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -185,6 +187,13 @@ impl Model {
                 Ok(Reply::DeletedMany { revision, existed })
             }
             Command::TouchMany { items } => self.touch_many(items, work),
+            Command::Txn(txn) => {
+                model_txn::check(txn)?;
+                model_txn::check_lifetimes(txn)?;
+                let outcome = work.txn(txn)?;
+                let revision = self.commit(work);
+                Ok(Reply::Txn { revision, outcome })
+            }
         }
     }
 
@@ -269,20 +278,20 @@ fn in_item(index: usize, cause: Rejection) -> Rejection {
 }
 
 /// When a key ends: at a deadline or with a lease.
-type Ends = (Option<Timestamp>, Option<LeaseId>);
+pub(crate) type Ends = (Option<Timestamp>, Option<LeaseId>);
 
 /// The records as a request sees them while it works: changed at once, kept or thrown away.
-struct Work {
+pub(crate) struct Work {
     now: u64,
     /// The revision that the request gets if it changes something.
     revision: Revision,
-    records: Records,
+    pub(crate) records: Records,
     /// Keys in the order in which they were first written.
     written: Vec<Vec<u8>>,
 }
 
 impl Work {
-    fn ends(&self, lifetime: Lifetime) -> Result<Ends, Rejection> {
+    pub(crate) fn ends(&self, lifetime: Lifetime) -> Result<Ends, Rejection> {
         match lifetime {
             Lifetime::Forever => Ok((None, None)),
             Lifetime::Ttl(ttl) if ttl.get() == 0 => Err(Rejection::InvalidTtl { ttl_ms: 0 }),
@@ -318,7 +327,7 @@ impl Work {
         }
     }
 
-    fn put(&mut self, key: &Key, value: Value, (expires_at, lease): Ends) -> Option<Record> {
+    pub(crate) fn put(&mut self, key: &Key, value: Value, (expires_at, lease): Ends) -> Option<Record> {
         self.note(key);
         let old = self.records.get(key.as_bytes());
         let version = match old {
@@ -338,13 +347,13 @@ impl Work {
         self.records.insert(key.as_bytes().to_vec(), record)
     }
 
-    fn delete(&mut self, key: &Key) -> Option<Record> {
+    pub(crate) fn delete(&mut self, key: &Key) -> Option<Record> {
         let old = self.records.remove(key.as_bytes())?;
         self.note(key);
         Some(old)
     }
 
-    fn touch(&mut self, key: &Key, lifetime: Lifetime) -> Result<TouchOutcome, Rejection> {
+    pub(crate) fn touch(&mut self, key: &Key, lifetime: Lifetime) -> Result<TouchOutcome, Rejection> {
         let ends = self.ends(lifetime)?;
         let Some(old) = self.records.get(key.as_bytes()).cloned() else {
             return Ok(TouchOutcome::NotFound);

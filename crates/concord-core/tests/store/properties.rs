@@ -90,6 +90,62 @@ fn arb_many() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn arb_keys() -> impl Strategy<Value = Keys> {
+    prop_oneof![
+        3 => arb_key().prop_map(Keys::One),
+        1 => select(ranges()).prop_map(Keys::Range),
+    ]
+}
+
+fn arb_compare() -> impl Strategy<Value = Compare> {
+    let operator = || {
+        select(vec![
+            Operator::Equal,
+            Operator::NotEqual,
+            Operator::Less,
+            Operator::Greater,
+        ])
+    };
+    let number = || (operator(), 0_u64..30);
+    let test = prop_oneof![
+        (operator(), arb_value()).prop_map(|(operator, value)| Test::Value(operator, value)),
+        number().prop_map(|(operator, number)| Test::ModRevision(operator, Revision::new(number))),
+        number().prop_map(|(operator, number)| Test::CreateRevision(operator, Revision::new(number))),
+        number().prop_map(|(operator, number)| Test::Version(operator, number / 8)),
+        number().prop_map(|(operator, number)| Test::Lease(operator, LeaseId::new(number / 8))),
+        any::<bool>().prop_map(Test::Exists),
+    ];
+    (arb_keys(), test).prop_map(|(keys, test)| Compare { keys, test })
+}
+
+fn arb_operation() -> impl Strategy<Value = Operation> {
+    let put = (arb_key(), arb_value(), arb_lifetime(), any::<bool>()).prop_map(
+        |(key, value, lifetime, return_previous)| Operation::Put {
+            item: PutItem { key, value, lifetime },
+            return_previous,
+        },
+    );
+    let get =
+        (arb_keys(), prop::option::of(0_u64..3)).prop_map(|(keys, limit)| Operation::Get { keys, limit });
+    let delete = (arb_keys(), any::<bool>()).prop_map(|(keys, return_previous)| Operation::Delete {
+        keys,
+        return_previous,
+    });
+    let touch =
+        (arb_key(), arb_lifetime()).prop_map(|(key, lifetime)| Operation::Touch(TouchItem { key, lifetime }));
+    let leaf = prop_oneof![3 => put, 2 => get, 2 => delete, 1 => touch];
+    leaf.prop_recursive(2, 8, 3, |inner| arb_txn(inner.boxed()).prop_map(Operation::Txn))
+}
+
+fn arb_txn(operation: BoxedStrategy<Operation>) -> impl Strategy<Value = Txn> {
+    let branch = || vec(operation.clone(), 0..4);
+    (vec(arb_compare(), 0..2), branch(), branch()).prop_map(|(compares, success, failure)| Txn {
+        compares,
+        success,
+        failure,
+    })
+}
+
 fn arb_command() -> impl Strategy<Value = Command> {
     let put = (
         arb_key(),
@@ -124,7 +180,8 @@ fn arb_command() -> impl Strategy<Value = Command> {
     });
     let configure = prop_oneof![Just(None), (1_u64..25).prop_map(Some)].prop_map(configure);
     prop_oneof![
-        8 => put, 4 => delete, 3 => touch, 3 => increment, 1 => compact, 1 => configure, 5 => arb_many()
+        8 => put, 4 => delete, 3 => touch, 3 => increment, 1 => compact, 1 => configure, 5 => arb_many(),
+        5 => arb_txn(arb_operation().boxed()).prop_map(Command::Txn),
     ]
 }
 

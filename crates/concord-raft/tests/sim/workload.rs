@@ -269,7 +269,8 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         | Reply::Configured { .. }
         | Reply::WrittenMany { .. }
         | Reply::DeletedMany { .. }
-        | Reply::TouchedMany { .. } => {
+        | Reply::TouchedMany { .. }
+        | Reply::Txn { .. } => {
             panic!("an answer to another question: {reply:?}")
         }
     }

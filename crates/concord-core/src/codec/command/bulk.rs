@@ -20,11 +20,8 @@ use crate::value::Value;
 pub(super) fn encode_puts(items: &[PutItem], out: &mut Vec<u8>) {
     out.extend_from_slice(&[VERSION, PUT_MANY]);
     writer::count(items.len(), out);
-    for PutItem { key, value, lifetime } in items {
-        out.push(value.format().code() | lifetime_flag(*lifetime));
-        writer::bytes(key.as_bytes(), out);
-        encode_lifetime(*lifetime, out);
-        writer::bytes(value.bytes(), out);
+    for item in items {
+        encode_put(item, 0, out);
     }
 }
 
@@ -39,21 +36,13 @@ pub(super) fn encode_deletes(keys: &[Key], out: &mut Vec<u8>) {
 pub(super) fn encode_touches(items: &[TouchItem], out: &mut Vec<u8>) {
     out.extend_from_slice(&[VERSION, TOUCH_MANY]);
     writer::count(items.len(), out);
-    for TouchItem { key, lifetime } in items {
-        out.push(lifetime_flag(*lifetime));
-        writer::bytes(key.as_bytes(), out);
-        encode_lifetime(*lifetime, out);
+    for item in items {
+        encode_touch(item, out);
     }
 }
 
 pub(super) fn decode_puts(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, CommandError> {
-    let items = decode_items(reader, 3, |reader| {
-        let flags = decode_flags(reader, FORMAT_MASK | LIFETIME)?;
-        let key = Key::new(reader.shared(whole)?)?;
-        let lifetime = decode_lifetime(flags, reader)?;
-        let value = Value::new(decode_format(flags, reader)?, reader.shared(whole)?)?;
-        Ok(PutItem { key, value, lifetime })
-    })?;
+    let items = decode_items(reader, 3, |reader| Ok(decode_put(reader, whole, 0)?.0))?;
     Ok(Command::PutMany { items })
 }
 
@@ -63,13 +52,43 @@ pub(super) fn decode_deletes(reader: &mut Reader<'_>, whole: &Bytes) -> Result<C
 }
 
 pub(super) fn decode_touches(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, CommandError> {
-    let items = decode_items(reader, 2, |reader| {
-        let flags = decode_flags(reader, LIFETIME)?;
-        let key = Key::new(reader.shared(whole)?)?;
-        let lifetime = decode_lifetime(flags, reader)?;
-        Ok(TouchItem { key, lifetime })
-    })?;
+    let items = decode_items(reader, 2, |reader| decode_touch(reader, whole))?;
     Ok(Command::TouchMany { items })
+}
+
+/// A put among others; its value does not end the request.
+pub(super) fn encode_put(item: &PutItem, flags: u8, out: &mut Vec<u8>) {
+    let PutItem { key, value, lifetime } = item;
+    out.push(flags | value.format().code() | lifetime_flag(*lifetime));
+    writer::bytes(key.as_bytes(), out);
+    encode_lifetime(*lifetime, out);
+    writer::bytes(value.bytes(), out);
+}
+
+/// Reads a put among others, and its flags.
+pub(super) fn decode_put(
+    reader: &mut Reader<'_>,
+    whole: &Bytes,
+    known_flags: u8,
+) -> Result<(PutItem, u8), CommandError> {
+    let flags = decode_flags(reader, known_flags | FORMAT_MASK | LIFETIME)?;
+    let key = Key::new(reader.shared(whole)?)?;
+    let lifetime = decode_lifetime(flags, reader)?;
+    let value = Value::new(decode_format(flags, reader)?, reader.shared(whole)?)?;
+    Ok((PutItem { key, value, lifetime }, flags))
+}
+
+pub(super) fn encode_touch(item: &TouchItem, out: &mut Vec<u8>) {
+    out.push(lifetime_flag(item.lifetime));
+    writer::bytes(item.key.as_bytes(), out);
+    encode_lifetime(item.lifetime, out);
+}
+
+pub(super) fn decode_touch(reader: &mut Reader<'_>, whole: &Bytes) -> Result<TouchItem, CommandError> {
+    let flags = decode_flags(reader, LIFETIME)?;
+    let key = Key::new(reader.shared(whole)?)?;
+    let lifetime = decode_lifetime(flags, reader)?;
+    Ok(TouchItem { key, lifetime })
 }
 
 /// A list of items, each of which takes at least `bytes_each`. Their number is judged before
@@ -81,7 +100,11 @@ fn decode_items<'a, T>(
 ) -> Result<Vec<T>, CommandError> {
     let count = reader.count(bytes_each)?;
     if count > BATCH_ITEMS_MAX {
-        return Err(CommandError::too_large(BatchUnit::Items, count, BATCH_ITEMS_MAX));
+        return Err(CommandError::TooLarge {
+            unit: BatchUnit::Items,
+            count,
+            limit: BATCH_ITEMS_MAX,
+        });
     }
     let mut items = Vec::with_capacity(count);
     for index in 0..count {

@@ -182,6 +182,7 @@ impl InvalidRequestReason {
         match self {
             Self::Malformed => 1,
             Self::SettingOutOfRange => 2,
+            Self::DocumentOrder => 3,
         }
     }
 
@@ -189,6 +190,7 @@ impl InvalidRequestReason {
         match code {
             1 => Some(Self::Malformed),
             2 => Some(Self::SettingOutOfRange),
+            3 => Some(Self::DocumentOrder),
             _ => None,
         }
     }
@@ -198,12 +200,24 @@ impl BatchUnit {
     const fn code(self) -> u8 {
         match self {
             Self::Items => 1,
+            Self::Compares => 2,
+            Self::Operations => 3,
+            Self::Levels => 4,
+            Self::Parts => 5,
+            Self::Keys => 6,
+            Self::Bytes => 7,
         }
     }
 
     const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Items),
+            2 => Some(Self::Compares),
+            3 => Some(Self::Operations),
+            4 => Some(Self::Levels),
+            5 => Some(Self::Parts),
+            6 => Some(Self::Keys),
+            7 => Some(Self::Bytes),
             _ => None,
         }
     }
@@ -213,12 +227,18 @@ impl RequestPart {
     const fn code(self) -> u8 {
         match self {
             Self::Item => 1,
+            Self::Compare => 2,
+            Self::Success => 3,
+            Self::Failure => 4,
         }
     }
 
     const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Item),
+            2 => Some(Self::Compare),
+            3 => Some(Self::Success),
+            4 => Some(Self::Failure),
             _ => None,
         }
     }

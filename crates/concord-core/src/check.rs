@@ -1,0 +1,118 @@
+//! What can be said against a request without looking at the state: judged where requests
+//! come in, before they cost the log its space, and again at apply.
+
+use crate::command::{Command, Lifetime, PutItem};
+use crate::limits::{
+    BATCH_ITEMS_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TXN_PARTS_MAX,
+};
+use crate::reply::{BatchUnit, Rejection, RequestPart};
+use crate::txn::{Operation, Txn};
+use crate::value::Value;
+
+impl Command {
+    /// Judges sizes, counts and lifetimes. Nothing else decides in advance: a request that
+    /// passes may still be refused at apply.
+    ///
+    /// # Errors
+    ///
+    /// The refusal that apply would answer with under this limit on values.
+    pub fn check(&self, value_bytes_max: u64) -> Result<(), Rejection> {
+        match self {
+            Self::Put { value, lifetime, .. } => {
+                check_value_size(value, value_bytes_max)?;
+                check_lifetime(*lifetime)
+            }
+            Self::Touch { lifetime, .. } => check_lifetime(*lifetime),
+            Self::Increment { ttl, .. } => check_lifetime((*ttl).into()),
+            Self::PutMany { items } => {
+                check_count(BatchUnit::Items, items.len(), BATCH_ITEMS_MAX)?;
+                check_each(RequestPart::Item, items, |item| check_put(item, value_bytes_max))
+            }
+            Self::DeleteMany { keys } => check_count(BatchUnit::Items, keys.len(), BATCH_ITEMS_MAX),
+            Self::TouchMany { items } => {
+                check_count(BatchUnit::Items, items.len(), BATCH_ITEMS_MAX)?;
+                check_each(RequestPart::Item, items, |item| check_lifetime(item.lifetime))
+            }
+            Self::Txn(txn) => {
+                check_shape(txn, 1, &mut 0)?;
+                check_operations(txn, value_bytes_max)
+            }
+            Self::Delete { .. } | Self::Compact { .. } | Self::Configure(_) => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn check_count(unit: BatchUnit, count: usize, limit: usize) -> Result<(), Rejection> {
+    if count <= limit {
+        Ok(())
+    } else {
+        Err(Rejection::too_large(unit, count, limit))
+    }
+}
+
+pub(crate) fn check_value_size(value: &Value, limit_bytes: u64) -> Result<(), Rejection> {
+    let size_bytes = u64::try_from(value.bytes().len()).unwrap_or(u64::MAX);
+    if size_bytes <= limit_bytes {
+        return Ok(());
+    }
+    Err(Rejection::ValueTooLarge {
+        size_bytes,
+        limit_bytes,
+    })
+}
+
+/// Whether a lifetime can be had, apart from the lease that it may name.
+pub(crate) fn check_lifetime(lifetime: Lifetime) -> Result<(), Rejection> {
+    match lifetime {
+        Lifetime::Ttl(ttl) if !(1..=TTL_MS_MAX).contains(&ttl.get()) => {
+            Err(Rejection::InvalidTtl { ttl_ms: ttl.get() })
+        }
+        Lifetime::Forever | Lifetime::Ttl(_) | Lifetime::Lease(_) => Ok(()),
+    }
+}
+
+fn check_put(item: &PutItem, value_bytes_max: u64) -> Result<(), Rejection> {
+    check_value_size(&item.value, value_bytes_max)?;
+    check_lifetime(item.lifetime)
+}
+
+/// Every item is judged, not just the first (D-DATA-3).
+fn check_each<T>(
+    part: RequestPart,
+    items: &[T],
+    check: impl Fn(&T) -> Result<(), Rejection>,
+) -> Result<(), Rejection> {
+    for (index, item) in items.iter().enumerate() {
+        check(item).map_err(|cause| cause.in_part(part, index))?;
+    }
+    Ok(())
+}
+
+fn check_shape(txn: &Txn, level: usize, parts: &mut usize) -> Result<(), Rejection> {
+    check_count(BatchUnit::Levels, level, TXN_DEPTH_MAX)?;
+    check_count(BatchUnit::Compares, txn.compares.len(), TXN_COMPARES_MAX)?;
+    *parts = parts.saturating_add(txn.compares.len());
+    for branch in [&txn.success, &txn.failure] {
+        check_count(BatchUnit::Operations, branch.len(), TXN_OPERATIONS_MAX)?;
+        *parts = parts.saturating_add(branch.len());
+    }
+    check_count(BatchUnit::Parts, *parts, TXN_PARTS_MAX)?;
+    for operation in txn.success.iter().chain(&txn.failure) {
+        if let Operation::Txn(nested) = operation {
+            check_shape(nested, level.saturating_add(1), parts)?;
+        }
+    }
+    Ok(())
+}
+
+/// Judges the operations of both branches, also of the one that will not be performed.
+pub(crate) fn check_operations(txn: &Txn, value_bytes_max: u64) -> Result<(), Rejection> {
+    let check = |operation: &Operation| match operation {
+        Operation::Put { item, .. } => check_put(item, value_bytes_max),
+        Operation::Touch(item) => check_lifetime(item.lifetime),
+        Operation::Txn(nested) => check_operations(nested, value_bytes_max),
+        Operation::Get { .. } | Operation::Delete { .. } => Ok(()),
+    };
+    check_each(RequestPart::Success, &txn.success, check)?;
+    check_each(RequestPart::Failure, &txn.failure, check)
+}
