@@ -16,6 +16,6 @@ mod router;
 mod tests;
 
 pub use filter::{Filter, Kinds, Selector};
-pub use page::{Page, PageLimits, WatchBatch, WatchEvent, read};
+pub use page::{Page, PageLimits, WatchBatch, WatchEvent, check, read};
 pub use position::{InvalidPosition, Position};
 pub use router::Router;

@@ -13,6 +13,7 @@ mod keyspace;
 mod output;
 mod start;
 mod status;
+mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ fn run(command: Command) -> Result<(), CliError> {
         | Command::Scan(_)
         | Command::Ttl(_)
         | Command::History(_)
+        | Command::Watch(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -92,6 +94,7 @@ async fn ask(command: Command) -> Result<(), CliError> {
         Command::Ttl(args) => key::ttl(s, &args).await,
         Command::Scan(args) => keyspace::scan(s, &args).await,
         Command::History(args) => keyspace::history(s, &args).await,
+        Command::Watch(args) => watch::watch(s, &args).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
         Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
     }?;
@@ -133,6 +136,7 @@ impl Command {
             Self::Ttl(args) => Some(&args.client),
             Self::Scan(args) => Some(&args.client),
             Self::History(args) => Some(&args.client),
+            Self::Watch(args) => Some(&args.client),
             Self::Cluster(command) => Some(command.client_args()),
         }
     }

@@ -13,6 +13,7 @@
 //! (`docs/http-api.md`).
 
 mod error;
+mod follow;
 mod request;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 pub use self::error::ClientError;
+pub use self::follow::{Event, Follow};
 pub(crate) use self::request::encode;
 pub use self::request::{Effect, Request};
 

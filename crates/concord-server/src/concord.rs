@@ -23,6 +23,7 @@ mod convert;
 mod operation;
 mod read;
 mod scan;
+mod watch;
 mod write;
 
 use std::fmt;
@@ -40,6 +41,7 @@ pub use self::convert::IntoValue;
 pub use self::operation::Operation;
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};
+pub use self::watch::Watch;
 pub use self::write::{Compact, Configure, Delete, Increment, Put, Touch, Write, WriteKind};
 
 use crate::compose::{self, OpenError, Running};
@@ -129,13 +131,15 @@ impl Concord {
         Ok(self.service().status(&permitted))
     }
 
-    /// Stops: lets requests in flight finish, hands leadership on, closes the log. The handle
+    /// Stops: ends watches, lets requests in flight finish, hands leadership on, closes the log. The handle
     /// and its clones answer `shutting_down` from then on; a second call waits for the first.
     ///
     /// # Errors
     ///
     /// `storage_failed` if the log could not be closed in order. What was acknowledged is safe.
     pub async fn shutdown(&self) -> Result<(), Error> {
+        // Watches never finish by themselves, and the listener waits for its requests.
+        self.service().end_watches();
         self.inner.running.shutdown(self.service().node()).await
     }
 

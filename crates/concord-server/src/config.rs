@@ -111,6 +111,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The largest value, in bytes.
     pub value_bytes_max: usize,
+    /// Watches open at once on this node.
+    pub watches_max: usize,
     /// Election and heartbeat times.
     pub timing: TimingConfig,
     /// The Raft log.
@@ -218,6 +220,7 @@ impl Config {
             peers: None,
             request_timeout: limits::REQUEST_TIMEOUT,
             value_bytes_max: limits::VALUE_BYTES_MAX,
+            watches_max: limits::WATCHES_MAX,
             timing: TimingConfig {
                 heartbeat: Duration::from_millis(100),
                 election_min: Duration::from_millis(500),
@@ -275,6 +278,13 @@ impl Config {
     #[must_use]
     pub fn value_bytes_max(mut self, bytes: usize) -> Self {
         self.value_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many watches may be open at once on this node.
+    #[must_use]
+    pub fn watches_max(mut self, count: usize) -> Self {
+        self.watches_max = count;
         self
     }
 

@@ -27,6 +27,7 @@ mod router;
 mod scan;
 mod settings;
 mod ttl;
+mod watch;
 
 use std::io;
 use std::sync::Arc;

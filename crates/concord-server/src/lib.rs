@@ -35,12 +35,13 @@ pub mod limits;
 #[cfg(doctest)]
 mod readme;
 mod service;
+mod watch;
 
 pub use answer::{Answer, Deleted, Entry, Incremented, Remaining, Touched, Written};
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::{
     Compact, Concord, Configure, Delete, Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries,
-    Increment, IntoValue, Operation, Page, Put, Readiness, Scan, Touch, Write, WriteKind,
+    Increment, IntoValue, Operation, Page, Put, Readiness, Scan, Touch, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LogIndex, NodeId, Revision, Term, Timestamp};
@@ -49,6 +50,7 @@ pub use concord_core::record::Record;
 pub use concord_core::settings::{Compaction, Settings};
 pub use concord_core::value::{Value, ValueFormat};
 pub use concord_core::view::{ChangeKind, Direction, Version};
+pub use concord_query::watch::{InvalidPosition, Position, WatchBatch, WatchEvent};
 pub use concord_query::{Cursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
@@ -57,3 +59,4 @@ pub use config::{
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};
+pub use watch::{Watcher, WatcherStatus};

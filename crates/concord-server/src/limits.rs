@@ -51,6 +51,27 @@ pub const READY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Records on one scan page unless the request says otherwise.
 pub const SCAN_PAGE_DEFAULT: usize = 1_000;
 
+/// Default number of open watches on one node.
+pub const WATCHES_MAX: usize = 100_000;
+
+/// Events that a watcher holds at most. Whatever is further behind waits in the history.
+pub const WATCH_PAGE_EVENTS: usize = 1_000;
+
+/// Bytes of keys and values after which a watcher's page is closed.
+pub const WATCH_PAGE_BYTES: usize = 1 << 20;
+
+/// Changes that a watcher looks at before it lets other tasks run.
+pub const WATCH_PAGE_VISITS: usize = 4_096;
+
+/// Changes, and watchers found for them, that are routed before others may open a watch.
+pub const WATCH_ROUTED_AT_ONCE: usize = 16_384;
+
+/// How often a stream over HTTP shows signs of life, unless the request says otherwise.
+pub const WATCH_PROGRESS_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The shortest time between two progress notifications of one watch.
+pub const WATCH_PROGRESS_MIN: Duration = Duration::from_millis(100);
+
 /// How long a graceful shutdown waits for requests in flight.
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -22,6 +22,7 @@ use concord_raft::{
 use tokio::time::Instant;
 
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind};
+use crate::watch::{self, Hub, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
 pub(crate) type Snapshot = Arc<Published<ReadView>>;
@@ -39,6 +40,7 @@ pub(crate) struct Service {
     node: Node<Store>,
     views: Views<ReadView>,
     value_bytes_max: usize,
+    watches: Hub,
 }
 
 impl fmt::Debug for Service {
@@ -50,12 +52,14 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    pub(crate) fn new(node: Node<Store>, value_bytes_max: usize) -> Self {
+    pub(crate) fn new(node: Node<Store>, value_bytes_max: usize, watches_max: usize) -> Self {
         let views = node.views();
+        let watches = Hub::new(views.clone(), watches_max);
         Self {
             node,
             views,
             value_bytes_max,
+            watches,
         }
     }
 
@@ -102,6 +106,21 @@ impl Service {
         let deadline = Instant::now() + timeout;
         let reply = self.node.propose(command.to_bytes(), deadline).await?;
         Ok(reply.into_result()?)
+    }
+
+    /// Opens a watch.
+    pub(crate) fn watch(&self, _: &Authorized<ReadAction>, plan: watch::Plan) -> Result<Watcher, Error> {
+        Watcher::open(&self.watches, plan)
+    }
+
+    /// The open watches, for somebody who may see what others watch.
+    pub(crate) fn watchers(&self, _: &Authorized<ReadAction>) -> Vec<WatcherStatus> {
+        self.watches.list()
+    }
+
+    /// Ends every watch, so that nobody waits for a node that stops.
+    pub(crate) fn end_watches(&self) {
+        self.watches.close();
     }
 
     pub(crate) fn status(&self, _: &Authorized<ReadAction>) -> NodeStatus {

@@ -8,6 +8,7 @@ mod process;
 
 use std::process::{Output, Stdio};
 
+use concord_server::client::Request;
 use process::{Cluster, Node, concord, eventually, run, run_with_input};
 use serde_json::Value;
 
@@ -208,6 +209,82 @@ async fn reads_reach_into_the_past_until_it_is_compacted() {
 }
 
 #[tokio::test]
+async fn watches_print_the_past_and_what_comes() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    ok(node, &["put", "w:a", "1"]);
+    ok(node, &["put", "w:a", "2"]);
+    ok(node, &["delete", "w:a"]);
+    let words = [
+        "watch",
+        "w:",
+        "--from-revision",
+        "2",
+        "--limit",
+        "3",
+        "--previous",
+    ];
+    let table = ok(node, &words);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "       2  put     w:a  1",
+            "       3  put     w:a  2  was 1",
+            "       4  delete  w:a  was 2"
+        ]
+    );
+    let json = ok(
+        node,
+        &[
+            "watch",
+            "--key",
+            "w:a",
+            "--events",
+            "delete",
+            "--from-revision",
+            "2",
+            "--limit",
+            "1",
+            "--output",
+            "json",
+        ],
+    );
+    let event: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&event["event"], &event["mod_revision"]),
+        (&"delete".into(), &4.into())
+    );
+
+    // One that waits for what comes.
+    let child = concord()
+        .env("CONCORD_ENDPOINTS", node.http.to_string())
+        .args(["watch", "--glob", "w:*", "--limit", "1"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let client = node.client();
+    eventually("the watch is open", async || {
+        let listed: Value = client
+            .send(&Request::get("/api/v1/watches"))
+            .await
+            .ok()?
+            .data()
+            .ok()?;
+        (listed["count"] == 1).then_some(())
+    })
+    .await;
+    ok(node, &["put", "w:b", "3"]);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(stdout(&output).contains("w:b  3"), "{}", stdout(&output));
+
+    ok(node, &["cluster", "compact", "4"]);
+    fails(node, &["watch", "--from-revision", "4"], 4, "compacted");
+    fails(node, &["watch", "--events", "created"], 4, "invalid_request");
+}
+
+#[tokio::test]
 async fn deletes_say_what_they_did_and_absent_keys_are_not_found() {
     let cluster = Cluster::start(1).await;
     let node = &cluster.nodes[0];
@@ -321,6 +398,11 @@ fn wrong_usage_exits_with_2_and_nobody_there_with_7() {
         .unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     assert!(stderr(&output).contains("unreachable") && stderr(&output).contains(&nobody));
+    let output = concord()
+        .args(["watch", "--endpoints", &nobody])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     let output = concord()
         .args(["get", "k", "--endpoints", "https://x"])
         .output()

@@ -24,6 +24,8 @@ mod load;
 mod membership;
 #[path = "process/mod.rs"]
 mod process;
+#[path = "cluster/watch.rs"]
+mod watch;
 
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -119,6 +119,15 @@ pub fn read(
     Ok(page)
 }
 
+/// That everything behind `after` can still be told from `view`.
+///
+/// # Errors
+///
+/// [`ViewError::Compacted`] if not.
+pub fn check(view: &ReadView, after: Position) -> Result<(), ViewError> {
+    open(view, after).map(drop)
+}
+
 fn open(view: &ReadView, after: Position) -> Result<Changes<'_>, ViewError> {
     match after.order() {
         None => view.changes(after.revision()),

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Ttl(KeyArgs),
     /// The versions of a key that are still known.
     History(HistoryArgs),
+    /// Print changes of keys as they happen, until stopped.
+    Watch(Box<WatchArgs>),
     /// Change the cluster: members, leadership, snapshots, compaction.
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -270,6 +272,42 @@ pub(crate) struct HistoryArgs {
     pub(crate) client: ClientArgs,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Keys that begin with this; without it, and without another choice, all keys.
+    #[arg(value_name = "PREFIX", conflicts_with_all = ["key", "prefix", "start", "end", "glob"])]
+    pub(crate) positional: Option<String>,
+    /// One key.
+    #[arg(long, conflicts_with_all = ["prefix", "start", "end", "glob"])]
+    pub(crate) key: Option<String>,
+    /// Keys that begin with this.
+    #[arg(long, conflicts_with_all = ["start", "end", "glob"])]
+    pub(crate) prefix: Option<String>,
+    /// Keys from this one on.
+    #[arg(long, conflicts_with = "glob")]
+    pub(crate) start: Option<String>,
+    /// Keys before this one.
+    #[arg(long, conflicts_with = "glob")]
+    pub(crate) end: Option<String>,
+    /// Keys that match: * any run of characters, ? one, \ takes the next as it is.
+    #[arg(long)]
+    pub(crate) glob: Option<String>,
+    /// Only these kinds of change, comma-separated: put, delete, expire.
+    #[arg(long, value_name = "KINDS")]
+    pub(crate) events: Option<String>,
+    /// Show what was there before, too.
+    #[arg(long)]
+    pub(crate) previous: bool,
+    /// Begin with this revision, as far back as history is kept; without it, from now on.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) from_revision: Option<u64>,
+    /// Stop after so many events.
+    #[arg(long)]
+    pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
     /// Add a running node that belongs to no cluster, as a learner.
@@ -468,6 +506,11 @@ mod tests {
             "concord scan a",
             "concord ttl k",
             "concord history k --limit 3",
+            "concord watch",
+            "concord watch user: --previous --from-revision 7 --limit 3",
+            "concord watch --key k --events put,delete --output json",
+            "concord watch --start a --end b",
+            "concord watch --glob user:*:mail",
             "concord cluster add 127.0.0.1:5004",
             "concord cluster promote 4",
             "concord cluster remove 4",
@@ -497,6 +540,8 @@ mod tests {
             ("concord put k v --json --binary", ErrorKind::ArgumentConflict),
             ("concord incr k --by 1.5", ErrorKind::ValueValidation),
             ("concord scan --prefix a --start b", ErrorKind::ArgumentConflict),
+            ("concord watch a --key b", ErrorKind::ArgumentConflict),
+            ("concord watch --glob a --start b", ErrorKind::ArgumentConflict),
             (
                 "concord start --seeds a:1 --join b:2",
                 ErrorKind::ArgumentConflict,

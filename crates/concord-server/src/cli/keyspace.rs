@@ -120,7 +120,7 @@ pub(super) async fn history(session: &mut Session, args: &HistoryArgs) -> Result
 }
 
 /// A key as text; one that is not UTF-8 is shown in Base64, marked as such.
-fn key_of(item: &Value) -> String {
+pub(super) fn key_of(item: &Value) -> String {
     match item.get("key_base64").and_then(Value::as_str) {
         Some(encoded) => format!("base64:{encoded}"),
         None => plain(item.get("key")),

@@ -24,6 +24,9 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "must be between 1 and 64 MiB",
         ));
     }
+    if config.watches_max == 0 {
+        return Err(ConfigError::invalid("limits.watches_max", "must be 1 or more"));
+    }
     if config.request_timeout.is_zero() || config.request_timeout > limits::REQUEST_TIMEOUT_MAX {
         return Err(ConfigError::invalid(
             "request_timeout",

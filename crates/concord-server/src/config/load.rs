@@ -217,6 +217,7 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         draft.value_bytes_max,
         config.value_bytes_max,
     )?;
+    config.watches_max = size("limits.watches_max", draft.watches_max, config.watches_max)?;
     config.logging.format = draft.log_format.unwrap_or(match profile {
         Profile::Dev => LogFormat::Human,
         Profile::Prod => LogFormat::Json,

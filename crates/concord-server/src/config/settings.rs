@@ -36,6 +36,7 @@ pub(super) struct Draft {
     pub(super) peers_secret_file: Option<String>,
     pub(super) peers_plaintext: Option<bool>,
     pub(super) value_bytes_max: Option<u64>,
+    pub(super) watches_max: Option<u64>,
     pub(super) heartbeat: Option<Duration>,
     pub(super) election_min: Option<Duration>,
     pub(super) election_max: Option<Duration>,
@@ -71,7 +72,7 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-static SETTINGS: [Setting; 30] = [
+static SETTINGS: [Setting; 31] = [
     Setting {
         key: "profile",
         about: "dev or prod: which defaults apply",
@@ -237,6 +238,12 @@ static SETTINGS: [Setting; 30] = [
         about: "largest value that this node takes; the cluster's own limit, 16 MiB, holds too",
         read: |draft, raw| set(&mut draft.value_bytes_max, raw.bytes()),
         show: |config| Some(config.value_bytes_max.to_string()),
+    },
+    Setting {
+        key: "limits.watches_max",
+        about: "watches open at once on this node; more are refused as overloaded",
+        read: |draft, raw| set(&mut draft.watches_max, raw.integer()),
+        show: |config| Some(config.watches_max.to_string()),
     },
     Setting {
         key: "timing.heartbeat",

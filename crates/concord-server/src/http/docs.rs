@@ -25,6 +25,7 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
     ),
     tags(
         (name = "kv", description = "Keys and values"),
+        (name = "watch", description = "Changes as they happen"),
         (name = "cluster", description = "Status and administration"),
         (name = "health", description = "Probes")
     )

@@ -68,6 +68,27 @@ impl TtlBody {
     }
 }
 
+/// A key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct KeyBody<'a> {
+    /// The key, if it is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    /// The key in Base64, if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+}
+
+impl<'a> KeyBody<'a> {
+    pub(crate) fn new(key: &'a [u8]) -> Self {
+        let text = str::from_utf8(key).ok();
+        Self {
+            key: text,
+            key_base64: text.is_none().then(|| BASE64_STANDARD.encode(key)),
+        }
+    }
+}
+
 impl<'a> RecordBody<'a> {
     /// A whole record, as writes answer with.
     pub(crate) fn new(record: &'a Record) -> Self {
@@ -113,10 +134,10 @@ impl<'a> RecordBody<'a> {
     }
 
     fn of_key(key: &'a [u8]) -> Self {
-        let text = str::from_utf8(key).ok();
+        let KeyBody { key, key_base64 } = KeyBody::new(key);
         Self {
-            key: text,
-            key_base64: text.is_none().then(|| BASE64_STANDARD.encode(key)),
+            key,
+            key_base64,
             value: None,
             format: None,
             create_revision: 0,

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
-use super::{cluster, docs, health, kv, scan, settings, ttl};
+use super::{cluster, docs, health, kv, scan, settings, ttl, watch};
 use crate::error::ErrorKind;
 
 /// The routes and the document that describes them, made from the same handlers.
@@ -25,6 +25,8 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(ttl::ttl))
         .routes(routes!(ttl::history))
         .routes(routes!(scan::scan))
+        .routes(routes!(watch::watch))
+        .routes(routes!(watch::watches))
         .routes(routes!(cluster::status))
         .routes(routes!(cluster::members, cluster::add))
         .routes(routes!(cluster::promote))

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::door::{Door, Found, Narrowing};
+use crate::watches;
 
-/// Runs every case. The one that compacts comes last: it takes the history of all.
+/// Runs every case. Those that compact come last: they take the history of all.
 pub(crate) async fn run_all(door: &Door) {
     values_read_back_with_their_metadata(door).await;
     deletes_are_idempotent(door).await;
@@ -23,7 +24,11 @@ pub(crate) async fn run_all(door: &Door) {
     history_and_past_revisions_can_be_read(door).await;
     unreachable_revisions_are_refused(door).await;
     invalid_arguments_are_refused(door).await;
+    watches::every_change_is_told_and_nothing_else(door).await;
+    watches::each_watcher_gets_what_its_filter_lets_through(door).await;
+    watches::a_watch_begins_at_any_revision(door).await;
     compacted_revisions_are_refused(door).await;
+    watches::a_compacted_beginning_is_refused(door).await;
 }
 
 async fn values_read_back_with_their_metadata(door: &Door) {

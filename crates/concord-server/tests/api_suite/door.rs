@@ -404,7 +404,7 @@ fn of_entry(entry: &Entry) -> Found {
     }
 }
 
-fn of_record(record: &Record) -> Found {
+pub(crate) fn of_record(record: &Record) -> Found {
     Found {
         value: of_value(&record.value),
         format: record.value.format().to_string(),

@@ -15,6 +15,7 @@ mod door;
 mod lifecycle;
 mod membership;
 mod protocol;
+mod watches;
 mod wire;
 
 use crate::cluster::Cluster;

@@ -1,0 +1,236 @@
+//! Watches: what happens to keys, as it happens or from any revision on.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use bytes::Bytes;
+use concord_auth::ReadAction;
+use concord_core::ids::Revision;
+use concord_core::key::{Key, KeyRange};
+use concord_core::view::ChangeKind;
+use concord_query::Glob;
+use concord_query::watch::{self, Filter, Kinds, Position, Selector};
+use concord_raft::ReadConsistency;
+
+use super::Concord;
+use super::operation::Operation;
+use super::read::{read_options, takes_plan};
+use crate::error::{Error, ErrorKind};
+use crate::limits;
+use crate::service::{ReadPlan, permit};
+use crate::watch::{Plan, Watcher, WatcherStatus, behind};
+
+impl Concord {
+    /// Watches keys: all of them unless narrowed, from now on unless told where to begin.
+    ///
+    /// Every committed change of those keys comes exactly once and in order of its revision, on any
+    /// node: puts, deletes, expiries, whoever caused them. All changes of one revision come in
+    /// one [`WatchBatch`](crate::WatchBatch), unless they do not fit on a page.
+    ///
+    /// ```no_run
+    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// let mut watcher = db.watch().prefix("config:").with_previous().await?;
+    /// while let Some(batch) = watcher.next().await {
+    ///     for event in batch?.events {
+    ///         println!("{} {} at {}", event.kind.name(), event.key, event.revision);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A watcher holds one page of events, however slow it is taken from: the rest waits in the
+    /// history of the store. Who falls so far behind that this is compacted gets `compacted`.
+    /// Dropping the watcher ends it.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_key`, `invalid_request`; `compacted`, with the `restart_revision` to watch from after
+    /// reading the current state; `overloaded` if the node has too many watches; to find out where
+    /// now is, as [`Concord::get`]. Later, from the watcher: `compacted`, `shutting_down`.
+    ///
+    /// # Consistency
+    ///
+    /// From now on: every change that is acknowledged after this call began. `eventual`: from
+    /// what this node has applied.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch {
+            concord: self,
+            selector: Ok(Selector::all()),
+            kinds: Kinds::ALL,
+            with_previous: false,
+            after: None,
+            progress: None,
+            plan: self.read_plan(),
+        }
+    }
+
+    /// The watches that are open on this node, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`, where authentication says so.
+    pub fn watchers(&self) -> Result<Vec<WatcherStatus>, Error> {
+        let permitted = permit(self.principal(), ReadAction::ListWatches)?;
+        Ok(self.service().watchers(&permitted))
+    }
+}
+
+/// A watch to be opened by awaiting it: see [`Concord::watch`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Watch<'a> {
+    concord: &'a Concord,
+    selector: Result<Selector, Error>,
+    kinds: Kinds,
+    with_previous: bool,
+    after: Option<Position>,
+    progress: Option<Duration>,
+    plan: ReadPlan,
+}
+
+impl Watch<'_> {
+    read_options!(plan);
+    takes_plan!();
+
+    /// Only this key.
+    pub fn key(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.selector = Key::copy_of(key.as_ref())
+            .map(Selector::Key)
+            .map_err(|error| Error::new(ErrorKind::InvalidKey, error.to_string()));
+        self
+    }
+
+    /// Only keys that start with this.
+    pub fn prefix(mut self, prefix: impl AsRef<[u8]>) -> Self {
+        self.selector = Ok(Selector::Prefix(Bytes::copy_from_slice(prefix.as_ref())));
+        self
+    }
+
+    /// Only keys from `start`, included, to `end`, excluded.
+    pub fn between(mut self, start: impl AsRef<[u8]>, end: impl AsRef<[u8]>) -> Self {
+        let (start, end) = (
+            Bytes::copy_from_slice(start.as_ref()),
+            Bytes::copy_from_slice(end.as_ref()),
+        );
+        let range = KeyRange::between(start, end);
+        self.selector = if range.is_empty() {
+            Err(Error::invalid_request(
+                "no key lies between these bounds: the end must come after the start",
+            ))
+        } else {
+            Ok(Selector::Range(range))
+        };
+        self
+    }
+
+    /// Only keys from `start` on, included.
+    pub fn from(mut self, start: impl AsRef<[u8]>) -> Self {
+        let start = Bytes::copy_from_slice(start.as_ref());
+        self.selector = Ok(Selector::Range(KeyRange::from(start)));
+        self
+    }
+
+    /// Only keys that match this pattern: `*` is any run of characters, `?` one, `\` takes the next
+    /// as it is.
+    pub fn glob(mut self, pattern: impl AsRef<[u8]>) -> Self {
+        self.selector = Glob::new(Bytes::copy_from_slice(pattern.as_ref()))
+            .map(Selector::Glob)
+            .map_err(|error| Error::invalid_request(error.to_string()));
+        self
+    }
+
+    /// Only these kinds of change.
+    pub fn kinds(mut self, kinds: &[ChangeKind]) -> Self {
+        self.kinds = Kinds::of(kinds);
+        self
+    }
+
+    /// Each event brings the record that was there before.
+    pub fn with_previous(mut self) -> Self {
+        self.with_previous = true;
+        self
+    }
+
+    /// From this revision on, included: the past as far as it is kept, then what comes. If it
+    /// is still to come, nothing before it is delivered.
+    pub fn from_revision(self, revision: Revision) -> Self {
+        self.after(Position::before(revision))
+    }
+
+    /// Goes on behind the [`position`](crate::WatchBatch::position) of a batch that came from the
+    /// same question, on any node.
+    pub fn after(mut self, position: Position) -> Self {
+        self.after = Some(position);
+        self
+    }
+
+    /// Says how far it has come after each such time without an event: a batch without
+    /// events, up to whose position nothing was left out.
+    pub fn progress(mut self, interval: Duration) -> Self {
+        self.progress = Some(interval);
+        self
+    }
+
+    fn check(&self) -> Result<Filter, Error> {
+        let selector = self.selector.clone()?;
+        if self.after.is_some() && self.plan.min_revision.is_some() {
+            return Err(Error::invalid_request(
+                "min_revision is for watches from now on: the beginning is given",
+            ));
+        }
+        if self.kinds.is_empty() {
+            return Err(Error::invalid_request("no kind of change is asked for"));
+        }
+        if self
+            .progress
+            .is_some_and(|interval| interval < limits::WATCH_PROGRESS_MIN)
+        {
+            let least = limits::WATCH_PROGRESS_MIN.as_millis();
+            return Err(Error::invalid_request(format!(
+                "progress interval must be {least} ms or more"
+            )));
+        }
+        Ok(Filter {
+            selector,
+            kinds: self.kinds,
+        })
+    }
+}
+
+impl<'a> IntoFuture for Watch<'a> {
+    type Output = Result<Watcher, Error>;
+    type IntoFuture = Operation<'a, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let filter = match self.check() {
+            Ok(filter) => filter,
+            Err(error) => return Operation::ready(Err(error)),
+        };
+        Operation::waiting(async move {
+            let (concord, service) = (self.concord, self.concord.service());
+            let permitted = permit(concord.principal(), ReadAction::Watch)?;
+            let after = match self.after {
+                Some(after) => {
+                    watch::check(&service.latest().view, after).map_err(|error| behind(after, error))?;
+                    after
+                }
+                None => {
+                    let snapshot = match service.read_now(&permitted, &self.plan) {
+                        Some(snapshot) => snapshot,
+                        None => service.read(&permitted, &self.plan).await?,
+                    };
+                    Position::behind(snapshot.view.revision())
+                }
+            };
+            let plan = Plan {
+                filter,
+                with_previous: self.with_previous,
+                after,
+                progress: self.progress,
+                principal: concord.principal().clone(),
+            };
+            service.watch(&permitted, plan)
+        })
+    }
+}

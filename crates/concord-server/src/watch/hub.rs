@@ -1,0 +1,223 @@
+//! The routing task, and the list of watchers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use concord_core::ids::Revision;
+use concord_core::view::ReadView;
+use concord_query::watch::{Filter, Position, Router};
+use concord_raft::Views;
+use parking_lot::Mutex;
+
+use super::slot::{Slot, WatcherStatus};
+use crate::error::{Error, ErrorKind};
+use crate::limits;
+
+/// The watchers of one node. The last handle closes it.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    shared: Arc<Shared>,
+}
+
+/// What the routing task and the watchers hold on to.
+#[derive(Debug)]
+pub(super) struct Shared {
+    views: Views<ReadView>,
+    /// The revision up to which every change has been marked with those it concerns. Written
+    /// behind the marks, so that who reads it first finds every mark up to it.
+    routed: AtomicU64,
+    registry: Mutex<Registry>,
+    watchers_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    router: Router<Arc<Slot>>,
+    slots: BTreeMap<u64, Arc<Slot>>,
+    next_id: u64,
+    is_routing: bool,
+    is_closed: bool,
+}
+
+impl Hub {
+    pub(crate) fn new(views: Views<ReadView>, watchers_max: usize) -> Self {
+        let shared = Shared {
+            views,
+            routed: AtomicU64::new(0),
+            registry: Mutex::default(),
+            watchers_max,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Adds a watcher of everything behind `after`. Must be called inside a tokio runtime.
+    pub(super) fn open(&self, filter: Filter, after: Position) -> Result<Registration, Error> {
+        let mut registry = self.shared.registry.lock();
+        if registry.is_closed {
+            return Err(closed());
+        }
+        let limit = self.shared.watchers_max;
+        if registry.slots.len() >= limit {
+            let message = format!("{limit} watches are open on this node, which is the limit");
+            let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+            return Err(Error::new(ErrorKind::Overloaded, message).with("limit", limit));
+        }
+        if !registry.is_routing {
+            // What was before nobody waits for: watchers look back into history themselves.
+            let latest = self.shared.views.load().view.revision();
+            self.shared.routed.store(latest.get(), Ordering::Release);
+            registry.is_routing = true;
+            tokio::spawn(route(Arc::clone(&self.shared)));
+        }
+        registry.next_id = registry.next_id.saturating_add(1);
+        let slot = Arc::new(Slot::new(registry.next_id, filter));
+        // Up to here changes were marked before this watcher was there. Nothing is routed
+        // meanwhile, since that needs the lock.
+        let routed = self.shared.routed();
+        if after.next_revision() <= routed {
+            slot.mark(after.next_revision(), routed);
+            // It looks by itself at first; marks from here on are to wake it.
+            slot.wake();
+        }
+        slot.delivered(after);
+        registry.router.insert(Arc::clone(&slot), &slot.filter);
+        registry.slots.insert(slot.id, Arc::clone(&slot));
+        Ok(Registration {
+            shared: Arc::clone(&self.shared),
+            slot,
+        })
+    }
+
+    /// Ends every watch, and those to come.
+    pub(crate) fn close(&self) {
+        self.shared.close();
+    }
+
+    /// The open watches, oldest first.
+    pub(crate) fn list(&self) -> Vec<WatcherStatus> {
+        let routed = self.shared.routed();
+        let registry = self.shared.registry.lock();
+        registry.slots.values().map(|slot| slot.status(routed)).collect()
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// A watcher's place in the hub; it goes with this.
+#[derive(Debug)]
+pub(super) struct Registration {
+    pub(super) shared: Arc<Shared>,
+    pub(super) slot: Arc<Slot>,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut registry = self.shared.registry.lock();
+        registry.router.remove(&self.slot, &self.slot.filter);
+        registry.slots.remove(&self.slot.id);
+    }
+}
+
+impl Shared {
+    pub(super) fn routed(&self) -> Revision {
+        Revision::new(self.routed.load(Ordering::Acquire))
+    }
+
+    pub(super) fn views(&self) -> &Views<ReadView> {
+        &self.views
+    }
+
+    fn close(&self) {
+        let mut registry = self.registry.lock();
+        registry.is_closed = true;
+        let slots: Vec<_> = registry.slots.values().cloned().collect();
+        drop(registry);
+        for slot in slots {
+            slot.close();
+        }
+    }
+
+    /// Marks whom the changes of `view` concern, a bounded number of them. Says whether there
+    /// are more; `None`: nobody watches any more.
+    fn route_some(&self, view: &ReadView, touched: &mut Vec<Arc<Slot>>) -> Option<bool> {
+        let mut registry = self.registry.lock();
+        if registry.slots.is_empty() || registry.is_closed {
+            registry.is_routing = false;
+            return None;
+        }
+        let (from, latest) = (self.routed(), view.revision());
+        if from >= latest {
+            return Some(false);
+        }
+        let Ok(changes) = view.changes(from) else {
+            // This node took over a snapshot, and what happened in between is not in it.
+            // Everybody has to find out whether it missed something.
+            for slot in registry.slots.values() {
+                if slot.mark(from.next(), latest) {
+                    touched.push(Arc::clone(slot));
+                }
+            }
+            self.routed.store(latest.get(), Ordering::Release);
+            return Some(false);
+        };
+        let (mut routed, mut work) = (latest, 0_usize);
+        let mut revision = from;
+        for change in changes {
+            if change.revision() != revision {
+                // Between revisions only: one is routed as a whole.
+                if work >= limits::WATCH_ROUTED_AT_ONCE {
+                    routed = revision;
+                    break;
+                }
+                revision = change.revision();
+            }
+            work = work.saturating_add(1);
+            registry.router.route(change.key(), change.kind(), |slot| {
+                work = work.saturating_add(1);
+                if slot.mark(revision, revision) {
+                    touched.push(Arc::clone(slot));
+                }
+            });
+        }
+        self.routed.store(routed.get(), Ordering::Release);
+        Some(routed < latest)
+    }
+}
+
+/// Runs while somebody watches and the node lives.
+async fn route(shared: Arc<Shared>) {
+    let mut views = shared.views.clone();
+    let mut touched = Vec::new();
+    loop {
+        let latest = views.load();
+        loop {
+            let Some(has_more) = shared.route_some(&latest.view, &mut touched) else {
+                return;
+            };
+            // Behind the lock and `routed`: who is woken finds all of it.
+            for slot in touched.drain(..) {
+                slot.wake();
+            }
+            if !has_more {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(latest);
+        if !views.changed().await {
+            shared.close();
+            return;
+        }
+    }
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::ShuttingDown, "the node is shutting down")
+}

@@ -1,0 +1,232 @@
+//! One watcher: a stream of what happens to the keys that it watches.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use concord_auth::{Principal, ReadAction};
+use concord_core::ids::Revision;
+use concord_core::view::ViewError;
+use concord_query::watch::{self, Filter, PageLimits, Position, WatchBatch, WatchEvent};
+use futures::Stream;
+use futures::stream::{self, TryStreamExt as _};
+use tokio::time::{Instant, Sleep};
+
+use super::hub::{Hub, Registration, closed};
+use super::slot::{Due, WatcherStatus};
+use crate::error::Error;
+use crate::limits;
+use crate::service::permit;
+
+/// What a watcher is to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) filter: Filter,
+    pub(crate) with_previous: bool,
+    /// Where to begin: behind this.
+    pub(crate) after: Position,
+    /// Say so after this long without an event.
+    pub(crate) progress: Option<Duration>,
+    /// In whose name.
+    pub(crate) principal: Principal,
+}
+
+/// The changes of the keys that are watched, in the order of their revisions, each exactly
+/// once: see [`Concord::watch`](crate::Concord::watch).
+///
+/// A stream of [`WatchBatch`]es, which ends after its first error. It holds at most one page of
+/// events, however far behind it is, and dropping a future of it loses nothing.
+pub struct Watcher {
+    registration: Registration,
+    plan: Plan,
+    /// Everything up to here was looked at; what matched is in `ready`.
+    position: Position,
+    /// Behind the last batch that was given out.
+    given: Position,
+    /// Changes to be read: up to this revision, then nothing before that one.
+    reading: Option<(Revision, Revision)>,
+    ready: VecDeque<WatchBatch>,
+    silence: Option<Pin<Box<Sleep>>>,
+    /// Whether an error has ended it.
+    is_over: bool,
+}
+
+impl Watcher {
+    pub(crate) fn open(hub: &Hub, plan: Plan) -> Result<Self, Error> {
+        let registration = hub.open(plan.filter.clone(), plan.after)?;
+        let silence = plan.progress.map(|after| Box::pin(tokio::time::sleep(after)));
+        Ok(Self {
+            registration,
+            position: plan.after,
+            given: plan.after,
+            plan,
+            reading: None,
+            ready: VecDeque::new(),
+            silence,
+            is_over: false,
+        })
+    }
+
+    /// Where a watcher would go on that takes over from this one now: behind everything that
+    /// it has given, with [`Watch::after`](crate::Watch::after).
+    pub fn position(&self) -> Position {
+        if self.ready.is_empty() {
+            self.position
+        } else {
+            self.given
+        }
+    }
+
+    /// Itself as an operator sees it.
+    pub fn status(&self) -> WatcherStatus {
+        self.registration.slot.status(self.registration.shared.routed())
+    }
+
+    /// The next batch; `None` after an error. To drop the future before it is done loses nothing.
+    pub async fn next(&mut self) -> Option<Result<WatchBatch, Error>> {
+        std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
+    /// The same as single events, without the progress notifications.
+    pub fn events(self) -> impl Stream<Item = Result<WatchEvent, Error>> + Send {
+        self.map_ok(|batch| stream::iter(batch.events.into_iter().map(Ok)))
+            .try_flatten()
+    }
+
+    /// A batch that is there already.
+    fn take_ready(&mut self) -> Option<WatchBatch> {
+        let batch = self.ready.pop_front()?;
+        self.given = batch.position;
+        self.registration.slot.delivered(batch.position);
+        self.restart_silence();
+        Some(batch)
+    }
+
+    fn restart_silence(&mut self) {
+        if let (Some(silence), Some(after)) = (&mut self.silence, self.plan.progress) {
+            silence.as_mut().reset(Instant::now() + after);
+        }
+    }
+
+    /// Reads the next page of what is due.
+    fn read(&mut self, upto: Revision, routed: Revision) -> Result<(), Error> {
+        // Rights may have been taken away since the watch began.
+        permit(&self.plan.principal, ReadAction::Watch)?;
+        let latest = self.registration.shared.views().load();
+        let page = watch::read(
+            &latest.view,
+            &self.plan.filter,
+            self.plan.with_previous,
+            self.position,
+            upto,
+            PAGE,
+        )
+        .map_err(|error| behind(self.position, error))?;
+        let events = page.batches.iter().map(|batch| batch.events.len()).sum();
+        self.registration.slot.count(events, page.bytes);
+        self.ready.extend(page.batches);
+        self.position = self.position.max(page.position);
+        if self.position >= Position::behind(upto) {
+            self.reading = None;
+            self.position = self.position.max(Position::behind(routed));
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to read now.
+    fn look(&mut self, context: &Context<'_>) -> Result<bool, Error> {
+        let routed = self.registration.shared.routed();
+        match self.registration.slot.take(routed, context.waker()) {
+            Due::Between(first, last) => {
+                // Between what it has seen and `first` nothing concerns it.
+                self.position = self.position.max(Position::before(first));
+                self.reading = Some((last, routed));
+                Ok(true)
+            }
+            Due::Nothing => {
+                self.position = self.position.max(Position::behind(routed));
+                Ok(false)
+            }
+            Due::Closed => Err(closed()),
+        }
+    }
+
+    fn poll_progress(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<WatchBatch, Error>>> {
+        let Some(silence) = &mut self.silence else {
+            return Poll::Pending;
+        };
+        if silence.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.restart_silence();
+        self.given = self.position;
+        Poll::Ready(Some(Ok(WatchBatch {
+            revision: self.position.revision(),
+            events: Vec::new(),
+            position: self.position,
+        })))
+    }
+}
+
+const PAGE: PageLimits = PageLimits {
+    events: limits::WATCH_PAGE_EVENTS,
+    bytes: limits::WATCH_PAGE_BYTES,
+    visits: limits::WATCH_PAGE_VISITS,
+};
+
+impl Stream for Watcher {
+    type Item = Result<WatchBatch, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        if let Some(batch) = this.take_ready() {
+            return Poll::Ready(Some(Ok(batch)));
+        }
+        let found = match this.reading {
+            Some(_) => Ok(true),
+            None => this.look(context),
+        };
+        let outcome = match (found, this.reading) {
+            (Ok(true), Some((upto, routed))) => this.read(upto, routed),
+            (Ok(_), _) => return this.poll_progress(context),
+            (Err(error), _) => Err(error),
+        };
+        if let Err(error) = outcome {
+            this.is_over = true;
+            return Poll::Ready(Some(Err(error)));
+        }
+        match this.take_ready() {
+            Some(batch) => Poll::Ready(Some(Ok(batch))),
+            None => {
+                // A page without a match: others get their turn before the next one.
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher")
+            .field("filter", &self.plan.filter)
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the changes behind `position` cannot be read, with where to begin again.
+pub(crate) fn behind(position: Position, error: ViewError) -> Error {
+    let ViewError::Compacted { compact_revision } = error else {
+        return error.into();
+    };
+    Error::from(error)
+        .with("position", position.to_string())
+        .with("restart_revision", compact_revision.next().get())
+}
