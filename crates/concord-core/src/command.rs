@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::expr::Expression;
 use crate::ids::{LeaseId, Millis, Revision};
 use crate::key::Key;
 use crate::settings::Settings;
@@ -136,4 +137,6 @@ pub enum Condition {
     ModRevisionIs(Revision),
     /// It was written this often since its creation.
     VersionIs(u64),
+    /// The expression is true of it. Of no record, and by an error, it is not.
+    Predicate(Expression),
 }

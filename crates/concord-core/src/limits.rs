@@ -33,6 +33,9 @@ pub const TXN_PARTS_MAX: usize = 4_096;
 /// Keys that the ranges of a transaction may look at, all together.
 pub const TXN_KEYS_MAX: usize = 10_000;
 
+/// Records on which a transaction may evaluate expressions, all together.
+pub const TXN_EVALUATIONS_MAX: usize = 128;
+
 /// Bytes of keys and values that a transaction may answer with.
 pub const TXN_REPLY_BYTES_MAX: usize = 16 << 20;
 

@@ -233,6 +233,8 @@ pub enum BatchUnit {
     Keys,
     /// Bytes in the answer to a transaction.
     Bytes,
+    /// Expressions evaluated by a transaction.
+    Evaluations,
 }
 
 impl fmt::Display for BatchUnit {
@@ -245,6 +247,7 @@ impl fmt::Display for BatchUnit {
             Self::Parts => "compares and operations",
             Self::Keys => "keys in its ranges",
             Self::Bytes => "bytes to answer with",
+            Self::Evaluations => "expressions to evaluate",
         })
     }
 }

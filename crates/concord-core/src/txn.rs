@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 
 use crate::command::{PutItem, TouchItem};
+use crate::expr::Expression;
 use crate::ids::{LeaseId, Revision};
 use crate::key::{Key, KeyRange};
 use crate::record::Record;
@@ -63,6 +64,9 @@ pub enum Test {
     Lease(Operator, LeaseId),
     /// It exists, or does not.
     Exists(bool),
+    /// The expression is true of it. Of no record, and by an error, it is not. A transaction
+    /// may evaluate [`TXN_EVALUATIONS_MAX`](crate::limits::TXN_EVALUATIONS_MAX) times.
+    Predicate(Expression),
 }
 
 /// How two things must be to each other.

@@ -8,6 +8,7 @@ use super::mutate::Mutation;
 use crate::check::{check_lifetime, check_value_size};
 use crate::command::{Condition, Lifetime};
 use crate::document;
+use crate::expr::Scope;
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
 use crate::record::RecordRef;
@@ -31,7 +32,7 @@ impl Store {
         let (expires_at, lease) = self.lifetime(lifetime)?;
 
         let current = self.live(key);
-        check_condition(condition, current.as_ref().map(|(record, _)| record))?;
+        self.check_condition(condition, current.as_ref().map(|(record, _)| record))?;
         let lineage = Lineage::of(current.as_ref());
         let previous = current
             .filter(|_| return_previous)
@@ -63,7 +64,7 @@ impl Store {
         return_previous: bool,
     ) -> Result<Reply, Rejection> {
         let current = self.live(key).map(|(record, _)| record);
-        check_condition(condition, current.as_ref())?;
+        self.check_condition(condition, current.as_ref())?;
         let Some(current) = current else {
             // A delete of nothing succeeds and is no revision.
             return Ok(Reply::Deleted {
@@ -186,6 +187,37 @@ impl Store {
         RecordRef::with_link(key.as_bytes(), VersionCell::alone(cell))
     }
 
+    /// Whether a condition holds of what is stored.
+    fn check_condition(
+        &self,
+        condition: Option<&Condition>,
+        current: Option<&RecordRef<'_>>,
+    ) -> Result<(), Rejection> {
+        let Some(condition) = condition else {
+            return Ok(());
+        };
+        let holds = match (condition, current) {
+            (Condition::Absent, current) => current.is_none(),
+            (_, None) => false,
+            (Condition::Present, Some(_)) => true,
+            (Condition::ValueIs(value), Some(current)) => {
+                (value.format(), value.bytes().as_ref()) == (current.format(), current.value())
+            }
+            (Condition::ModRevisionIs(revision), Some(current)) => *revision == current.mod_revision(),
+            (Condition::VersionIs(version), Some(current)) => *version == current.version(),
+            (Condition::Predicate(expression), Some(current)) => {
+                expression.holds(&Scope::of(current, self.state.now))
+            }
+        };
+        if holds {
+            Ok(())
+        } else {
+            Err(Rejection::ConditionFailed {
+                current: current.map(|current| Box::new(current.to_record())),
+            })
+        }
+    }
+
     pub(super) fn check_value(&self, value: &Value) -> Result<(), Rejection> {
         check_value_size(value, self.state.settings.value_bytes_max)
     }
@@ -215,33 +247,6 @@ impl Store {
 
 /// When a key ends: at a deadline or with a lease.
 pub(super) type Ends = (Option<Timestamp>, Option<LeaseId>);
-
-/// Whether a condition holds of what is stored.
-pub(super) fn check_condition(
-    condition: Option<&Condition>,
-    current: Option<&RecordRef<'_>>,
-) -> Result<(), Rejection> {
-    let Some(condition) = condition else {
-        return Ok(());
-    };
-    let holds = match (condition, current) {
-        (Condition::Absent, current) => current.is_none(),
-        (_, None) => false,
-        (Condition::Present, Some(_)) => true,
-        (Condition::ValueIs(value), Some(current)) => {
-            (value.format(), value.bytes().as_ref()) == (current.format(), current.value())
-        }
-        (Condition::ModRevisionIs(revision), Some(current)) => *revision == current.mod_revision(),
-        (Condition::VersionIs(version), Some(current)) => *version == current.version(),
-    };
-    if holds {
-        Ok(())
-    } else {
-        Err(Rejection::ConditionFailed {
-            current: current.map(|current| Box::new(current.to_record())),
-        })
-    }
-}
 
 /// What a new version takes over from the one before.
 struct Lineage {

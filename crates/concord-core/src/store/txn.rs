@@ -7,8 +7,9 @@ use super::draft::{Draft, DraftedRange};
 use super::mutate::bytes;
 use crate::check::{check_count, check_operations};
 use crate::command::TouchItem;
-use crate::ids::LeaseId;
-use crate::limits::{TXN_KEYS_MAX, TXN_REPLY_BYTES_MAX};
+use crate::expr::Scope;
+use crate::ids::{LeaseId, Timestamp};
+use crate::limits::{TXN_EVALUATIONS_MAX, TXN_KEYS_MAX, TXN_REPLY_BYTES_MAX};
 use crate::record::{Record, RecordRef};
 use crate::reply::{BatchUnit, Rejection, Reply, RequestPart};
 use crate::txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
@@ -28,6 +29,8 @@ struct Budget {
     keys: usize,
     /// Bytes of what it will answer with.
     bytes: usize,
+    /// Evaluations of expressions.
+    evaluations: usize,
 }
 
 impl Budget {
@@ -40,6 +43,12 @@ impl Budget {
                 check_count(BatchUnit::Keys, self.keys, TXN_KEYS_MAX)
             }
         }
+    }
+
+    /// Counts an evaluation of an expression.
+    fn evaluate(&mut self) -> Result<(), Rejection> {
+        self.evaluations = self.evaluations.saturating_add(1);
+        check_count(BatchUnit::Evaluations, self.evaluations, TXN_EVALUATIONS_MAX)
     }
 
     /// Takes a record into the answer.
@@ -88,11 +97,14 @@ impl Store {
         for record in self.selected(&run.draft, keys) {
             run.budget.visit(keys)?;
             is_empty = false;
-            if !test.holds(Some(&record)) {
+            if let Test::Predicate(_) = test {
+                run.budget.evaluate()?;
+            }
+            if !test.holds(Some(&record), self.state.now) {
                 return Ok(false);
             }
         }
-        Ok(!is_empty || test.holds(None))
+        Ok(!is_empty || test.holds(None, self.state.now))
     }
 
     fn operation(&self, run: &mut Run, operation: &Operation) -> Result<OperationResult, Rejection> {
@@ -184,7 +196,7 @@ impl<'a> Iterator for Selected<'a> {
 
 impl Test {
     /// Whether it holds of what is stored.
-    fn holds(&self, current: Option<&RecordRef<'_>>) -> bool {
+    fn holds(&self, current: Option<&RecordRef<'_>>, now: Timestamp) -> bool {
         let number = |number: fn(&RecordRef<'_>) -> u64| current.map_or(0, number);
         match self {
             Self::Value(operator, value) => {
@@ -202,6 +214,9 @@ impl Test {
                 lease.get(),
             ),
             Self::Exists(exists) => *exists == current.is_some(),
+            Self::Predicate(expression) => {
+                current.is_some_and(|current| expression.holds(&Scope::of(current, now)))
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::properties::{arb_key, arb_lifetime, arb_touch_outcome, arb_value};
+use crate::properties::{arb_key, arb_lifetime, arb_predicate, arb_touch_outcome, arb_value};
 
 fn arb_keys() -> impl Strategy<Value = Keys> {
     let bound = || vec(any::<u8>(), 0..5);
@@ -39,6 +39,7 @@ fn arb_compare() -> impl Strategy<Value = Compare> {
         number().prop_map(|(operator, number)| Test::Version(operator, number)),
         number().prop_map(|(operator, number)| Test::Lease(operator, LeaseId::new(number))),
         any::<bool>().prop_map(Test::Exists),
+        arb_predicate().prop_map(Test::Predicate),
     ];
     (arb_keys(), test).prop_map(|(keys, test)| Compare { keys, test })
 }

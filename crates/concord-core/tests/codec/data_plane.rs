@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use concord_core::expr::{Binary, Expr, Expression, Variable};
 use concord_core::reply::{BatchUnit, InvalidRequestReason, RequestPart, TouchOutcome};
 use concord_core::*;
 
@@ -18,6 +19,11 @@ fn rev(revision: u64) -> Revision {
     Revision::new(revision)
 }
 
+fn predicate() -> Expression {
+    let field = Expr::Variable(Variable::Value).field("age");
+    Expression::new(field.with(Binary::GreaterOrEqual, Expr::integer(30_i64))).unwrap()
+}
+
 fn conditions() -> Vec<(&'static str, Condition)> {
     vec![
         ("absent", Condition::Absent),
@@ -25,6 +31,7 @@ fn conditions() -> Vec<(&'static str, Condition)> {
         ("value", Condition::ValueIs(Value::text("old"))),
         ("mod revision", Condition::ModRevisionIs(rev(300))),
         ("version", Condition::VersionIs(2)),
+        ("predicate", Condition::Predicate(predicate())),
     ]
 }
 
@@ -88,6 +95,15 @@ fn commands() -> Vec<(String, Command)> {
     ];
     all.extend(rest.map(|(name, command)| (name.into(), command)));
     all.push(("txn of nothing".into(), Command::Txn(Txn::default())));
+    let asks = Compare {
+        keys: Keys::One(key("k")),
+        test: Test::Predicate(predicate()),
+    };
+    let asking = Txn {
+        compares: vec![asks],
+        ..Txn::default()
+    };
+    all.push(("txn if predicate".into(), Command::Txn(asking)));
     all.push(("txn".into(), Command::Txn(txn(item("a", ttl), touch("b", lease)))));
     all
 }

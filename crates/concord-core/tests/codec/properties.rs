@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use concord_core::document::{Finite, Integer};
+use concord_core::expr::{Binary, Expr, Expression, Variable};
 use concord_core::reply::{BatchUnit, RequestPart, TouchOutcome};
 use concord_core::*;
 use proptest::collection::{btree_map, vec};
@@ -57,7 +58,15 @@ fn arb_condition() -> impl Strategy<Value = Option<Condition>> {
         arb_value().prop_map(Condition::ValueIs),
         any::<u64>().prop_map(|revision| Condition::ModRevisionIs(Revision::new(revision))),
         any::<u64>().prop_map(Condition::VersionIs),
+        arb_predicate().prop_map(Condition::Predicate),
     ])
+}
+
+pub(crate) fn arb_predicate() -> impl Strategy<Value = Expression> {
+    "[a-z]{1,5}".prop_map(|name| {
+        let field = Expr::Variable(Variable::Value).field(name);
+        Expression::new(field.with(Binary::Equal, Expr::integer(1_i64))).unwrap()
+    })
 }
 
 fn arb_write() -> impl Strategy<Value = Command> {

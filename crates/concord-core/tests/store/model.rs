@@ -310,6 +310,9 @@ impl Work {
             Some(Condition::ModRevisionIs(revision)) => {
                 current.is_some_and(|current| current.mod_revision == *revision)
             }
+            Some(Condition::Predicate(expression)) => {
+                current.is_some_and(|current| self.is_true(expression, current))
+            }
             Some(Condition::VersionIs(version)) => current.is_some_and(|current| current.version == *version),
         };
         let current = current.cloned().map(Box::new);
@@ -318,6 +321,10 @@ impl Work {
         } else {
             Err(Rejection::ConditionFailed { current })
         }
+    }
+
+    pub(crate) fn is_true(&self, expression: &expr::Expression, record: &Record) -> bool {
+        expression.holds(&expr::Scope::of_record(record, Timestamp::new(self.now)))
     }
 
     fn note(&mut self, key: &Key) {

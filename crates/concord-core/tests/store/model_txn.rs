@@ -90,9 +90,44 @@ impl Work {
     fn compare(&self, compare: &Compare) -> bool {
         let selected = self.select(&compare.keys);
         if selected.is_empty() {
-            return holds(&compare.test, None);
+            return self.holds(&compare.test, None);
         }
-        selected.iter().all(|record| holds(&compare.test, Some(record)))
+        selected
+            .iter()
+            .all(|record| self.holds(&compare.test, Some(record)))
+    }
+
+    fn holds(&self, test: &Test, record: Option<&Record>) -> bool {
+        match test {
+            Test::Exists(exists) => record.is_some() == *exists,
+            Test::Value(operator, value) => record.is_some_and(|record| {
+                let same_format = record.value.format() == value.format();
+                match operator {
+                    Operator::Equal => record.value == *value,
+                    Operator::NotEqual => record.value != *value,
+                    Operator::Less => same_format && record.value.bytes() < value.bytes(),
+                    Operator::Greater => same_format && record.value.bytes() > value.bytes(),
+                }
+            }),
+            Test::Predicate(expression) => record.is_some_and(|record| self.is_true(expression, record)),
+            Test::ModRevision(operator, given) => ordered(
+                *operator,
+                record.map_or(0, |record| record.mod_revision.get()),
+                given.get(),
+            ),
+            Test::CreateRevision(operator, given) => ordered(
+                *operator,
+                record.map_or(0, |record| record.create_revision.get()),
+                given.get(),
+            ),
+            Test::Version(operator, given) => {
+                ordered(*operator, record.map_or(0, |record| record.version), *given)
+            }
+            Test::Lease(operator, given) => {
+                let lease = record.and_then(|record| record.lease);
+                ordered(*operator, lease.map_or(0, LeaseId::get), given.get())
+            }
+        }
     }
 
     fn operation(&mut self, operation: &Operation) -> Result<OperationResult, Rejection> {
@@ -131,38 +166,6 @@ impl Work {
             Operation::Touch(item) => OperationResult::Touched(self.touch(&item.key, item.lifetime)?),
             Operation::Txn(txn) => OperationResult::Txn(self.txn(txn)?),
         })
-    }
-}
-
-fn holds(test: &Test, record: Option<&Record>) -> bool {
-    match test {
-        Test::Exists(exists) => record.is_some() == *exists,
-        Test::Value(operator, value) => record.is_some_and(|record| {
-            let same_format = record.value.format() == value.format();
-            match operator {
-                Operator::Equal => record.value == *value,
-                Operator::NotEqual => record.value != *value,
-                Operator::Less => same_format && record.value.bytes() < value.bytes(),
-                Operator::Greater => same_format && record.value.bytes() > value.bytes(),
-            }
-        }),
-        Test::ModRevision(operator, given) => ordered(
-            *operator,
-            record.map_or(0, |record| record.mod_revision.get()),
-            given.get(),
-        ),
-        Test::CreateRevision(operator, given) => ordered(
-            *operator,
-            record.map_or(0, |record| record.create_revision.get()),
-            given.get(),
-        ),
-        Test::Version(operator, given) => {
-            ordered(*operator, record.map_or(0, |record| record.version), *given)
-        }
-        Test::Lease(operator, given) => {
-            let lease = record.and_then(|record| record.lease);
-            ordered(*operator, lease.map_or(0, LeaseId::get), given.get())
-        }
     }
 }
 

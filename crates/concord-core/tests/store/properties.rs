@@ -4,6 +4,7 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
+use concord_core::expr::{Binary, Expr, Expression, Variable};
 use concord_core::limits::HISTORY_PAGE_MAX;
 use concord_core::*;
 use proptest::collection::vec;
@@ -69,7 +70,22 @@ fn arb_condition() -> impl Strategy<Value = Condition> {
         arb_value().prop_map(Condition::ValueIs),
         (0_u64..40).prop_map(|revision| Condition::ModRevisionIs(Revision::new(revision))),
         (0_u64..4).prop_map(Condition::VersionIs),
+        arb_predicate().prop_map(Condition::Predicate),
     ]
+}
+
+/// Whether a part of a record is less than a small number: often an error, sometimes true.
+fn arb_predicate() -> impl Strategy<Value = Expression> {
+    let part = select(vec![
+        Variable::Value,
+        Variable::Version,
+        Variable::TtlMs,
+        Variable::Lease,
+    ]);
+    (part, -3_i64..20).prop_map(|(part, number)| {
+        let root = Expr::Variable(part).with(Binary::Less, Expr::integer(number));
+        Expression::new(root).unwrap()
+    })
 }
 
 fn arb_conditional() -> impl Strategy<Value = Option<Condition>> {
@@ -114,6 +130,7 @@ fn arb_compare() -> impl Strategy<Value = Compare> {
         number().prop_map(|(operator, number)| Test::Version(operator, number / 8)),
         number().prop_map(|(operator, number)| Test::Lease(operator, LeaseId::new(number / 8))),
         any::<bool>().prop_map(Test::Exists),
+        arb_predicate().prop_map(Test::Predicate),
     ];
     (arb_keys(), test).prop_map(|(keys, test)| Compare { keys, test })
 }

@@ -1,5 +1,6 @@
 //! Transactions, one fact a test.
 
+use concord_core::expr::{Expr, Expression, Literal};
 use concord_core::limits::{TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_KEYS_MAX, TXN_OPERATIONS_MAX};
 use concord_core::reply::{BatchUnit, InvalidRequestReason, RequestPart};
 use concord_core::*;
@@ -342,6 +343,16 @@ fn ranges_in_transactions_are_bounded() {
         panic!("{outcome:?}")
     };
     assert_eq!((records.len(), *more), (2, true));
+
+    let evaluates = Compare {
+        keys: all(),
+        test: Test::Predicate(Expression::new(Expr::Literal(Literal::Bool(true))).unwrap()),
+    };
+    let over = Txn {
+        compares: vec![evaluates],
+        ..Txn::default()
+    };
+    assert_eq!(too_large(&log.run(Command::Txn(over))), BatchUnit::Evaluations);
 
     let large = Command::Put {
         key: key("large"),

@@ -1,6 +1,7 @@
 //! Conditional writes and writes of many keys.
 
 use bytes::Bytes;
+use concord_core::expr::{Binary, Expr, Expression, Variable};
 use concord_core::limits::BATCH_ITEMS_MAX;
 use concord_core::reply::{BatchUnit, RequestPart, TouchOutcome};
 use concord_core::*;
@@ -301,4 +302,39 @@ fn a_write_on_an_unknown_lease_is_refused() {
     });
     assert_eq!(reply, Reply::Rejected(Rejection::LeaseNotFound { lease }));
     assert!(log.view().is_empty());
+}
+
+/// A predicate is judged on what is stored when it applies; what cannot be judged does not hold.
+#[test]
+fn a_predicate_is_judged_at_apply() {
+    let under_30 = || {
+        let field = Expr::Variable(Variable::Value).field("age");
+        let root = field.with(Binary::Less, Expr::integer(30_i64));
+        Condition::Predicate(Expression::new(root).unwrap())
+    };
+    let person = |age: i64| {
+        let fields = [("age".to_string(), Document::integer(age))];
+        Value::document(&Document::Object(fields.into())).unwrap()
+    };
+    let put = |value, condition| Command::Put {
+        key: key("a"),
+        value,
+        lifetime: Lifetime::Forever,
+        condition,
+        return_previous: false,
+    };
+    let mut log = Log::new();
+    assert!(is_refused(&log.run(put(person(1), Some(under_30())))), "absent");
+    log.put("a", "text");
+    assert!(
+        is_refused(&log.run(put(person(1), Some(under_30())))),
+        "no such field"
+    );
+    let replies = log.batch(&[
+        put(person(29), None),
+        put(person(30), Some(under_30())),
+        put(person(31), Some(under_30())),
+    ]);
+    assert!(!is_refused(&replies[1]));
+    assert!(is_refused(&replies[2]));
 }

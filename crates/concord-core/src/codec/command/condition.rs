@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use super::CommandError;
 use crate::codec::reader::Reader;
-use crate::codec::writer;
+use crate::codec::{DecodeError, writer};
 use crate::command::Condition;
+use crate::expr::Expression;
 use crate::ids::Revision;
 use crate::value::{Value, ValueFormat};
 
@@ -16,6 +17,7 @@ const PRESENT: u8 = 2;
 const VALUE_IS: u8 = 3;
 const MOD_REVISION_IS: u8 = 4;
 const VERSION_IS: u8 = 5;
+const PREDICATE: u8 = 6;
 
 impl Condition {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -34,6 +36,10 @@ impl Condition {
                 out.push(VERSION_IS);
                 writer::number(*version, out);
             }
+            Self::Predicate(expression) => {
+                out.push(PREDICATE);
+                writer::bytes(&expression.to_bytes(), out);
+            }
         }
     }
 
@@ -44,6 +50,7 @@ impl Condition {
             VALUE_IS => Self::ValueIs(decode_value(reader, whole)?),
             MOD_REVISION_IS => Self::ModRevisionIs(Revision::new(reader.number()?)),
             VERSION_IS => Self::VersionIs(reader.number()?),
+            PREDICATE => Self::Predicate(decode_expression(reader)?),
             _ => return Err(reader.error("unknown condition").into()),
         })
     }
@@ -53,6 +60,15 @@ impl Condition {
 pub(super) fn encode_value(value: &Value, out: &mut Vec<u8>) {
     out.push(value.format().code());
     writer::bytes(value.bytes(), out);
+}
+
+pub(super) fn decode_expression(reader: &mut Reader<'_>) -> Result<Expression, DecodeError> {
+    let start = reader.offset();
+    let expression = Expression::decode(reader.bytes()?);
+    expression.map_err(|error| DecodeError {
+        what: error.what,
+        offset: start,
+    })
 }
 
 pub(super) fn decode_value(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Value, CommandError> {

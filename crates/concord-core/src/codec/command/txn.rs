@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::condition::{decode_value, encode_value};
+use super::condition::{decode_expression, decode_value, encode_value};
 use super::{CommandError, RETURN_PREVIOUS, bulk, decode_flags, previous_flag};
 use crate::codec::reader::Reader;
 use crate::codec::writer;
@@ -32,6 +32,7 @@ const TEST_CREATE_REVISION: u8 = 3;
 const TEST_VERSION: u8 = 4;
 const TEST_LEASE: u8 = 5;
 const TEST_EXISTS: u8 = 6;
+const TEST_PREDICATE: u8 = 7;
 
 const GET: u8 = 1;
 const PUT: u8 = 2;
@@ -90,6 +91,10 @@ impl Test {
             Self::Value(operator, value) => {
                 out.extend_from_slice(&[TEST_VALUE, operator.code()]);
                 encode_value(value, out);
+            }
+            Self::Predicate(expression) => {
+                out.push(TEST_PREDICATE);
+                writer::bytes(&expression.to_bytes(), out);
             }
             Self::Exists(exists) => out.extend_from_slice(&[TEST_EXISTS, u8::from(*exists)]),
         }
@@ -208,6 +213,10 @@ impl<'r, 'a> Decoder<'r, 'a> {
         let kind = self.reader.u8()?;
         if kind == TEST_EXISTS {
             let test = Test::Exists(self.truth()?);
+            return Ok(Compare { keys, test });
+        }
+        if kind == TEST_PREDICATE {
+            let test = Test::Predicate(decode_expression(self.reader)?);
             return Ok(Compare { keys, test });
         }
         let operator = Operator::from_code(self.reader.u8()?);

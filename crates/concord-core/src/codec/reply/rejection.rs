@@ -206,6 +206,7 @@ impl BatchUnit {
             Self::Parts => 5,
             Self::Keys => 6,
             Self::Bytes => 7,
+            Self::Evaluations => 8,
         }
     }
 
@@ -218,6 +219,7 @@ impl BatchUnit {
             5 => Some(Self::Parts),
             6 => Some(Self::Keys),
             7 => Some(Self::Bytes),
+            8 => Some(Self::Evaluations),
             _ => None,
         }
     }
