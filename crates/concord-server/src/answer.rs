@@ -224,3 +224,32 @@ pub struct Incremented {
     /// The number after the change.
     pub value: i64,
 }
+
+/// The answer to a put of many.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct WrittenMany {
+    /// The revision of the writes, or the current one if there were no items.
+    pub revision: Revision,
+}
+
+/// The answer to a delete of many.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeletedMany {
+    /// The revision of the removals, or the current one if there was nothing to remove.
+    pub revision: Revision,
+    /// For each key in order: whether there was something to remove.
+    pub existed: Vec<bool>,
+}
+
+/// The answer to a touch of many.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TouchedMany {
+    /// The revision of the writes, or the current one if nothing changed.
+    pub revision: Revision,
+    /// For each key in order: when it expires now, inner `None`: never; outer `None`: there is
+    /// no such key.
+    pub expires_at: Vec<Option<Option<Timestamp>>>,
+}

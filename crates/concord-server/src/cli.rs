@@ -5,6 +5,7 @@
 //! flags and exit codes are documented in `docs/cli.md`.
 
 mod args;
+mod bulk;
 mod cluster;
 mod config;
 mod error;
@@ -60,6 +61,7 @@ fn run(command: Command) -> Result<(), CliError> {
         | Command::Members(_)
         | Command::Get(_)
         | Command::Put(_)
+        | Command::PutMany(_)
         | Command::Delete(_)
         | Command::Touch(_)
         | Command::Incr(_)
@@ -88,6 +90,7 @@ async fn ask(command: Command) -> Result<(), CliError> {
         Command::Members(_) => status::members(s).await,
         Command::Get(args) => key::get(s, &args).await,
         Command::Put(args) => key::put(s, &args).await,
+        Command::PutMany(args) => bulk::put(s, &args).await,
         Command::Delete(args) => key::delete(s, &args).await,
         Command::Touch(args) => key::touch(s, &args).await,
         Command::Incr(args) => key::increment(s, &args).await,
@@ -130,6 +133,7 @@ impl Command {
             Self::Status(client) | Self::Members(client) => Some(client),
             Self::Get(args) => Some(&args.client),
             Self::Put(args) => Some(&args.client),
+            Self::PutMany(args) => Some(&args.client),
             Self::Delete(args) => Some(&args.client),
             Self::Touch(args) => Some(&args.client),
             Self::Incr(args) => Some(&args.client),

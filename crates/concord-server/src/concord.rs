@@ -18,7 +18,9 @@
 //!
 //! Not here: consensus (`concord-raft`), the checks that every interface shares (`service`).
 
+mod bulk;
 mod cluster;
+mod condition;
 mod convert;
 mod operation;
 mod read;
@@ -36,7 +38,9 @@ use concord_core::ids::{NodeId, Revision};
 use concord_raft::NodeStatus;
 use futures::FutureExt as _;
 
+pub use self::bulk::{DeleteMany, GetMany, Item, PutMany, TouchMany};
 pub use self::cluster::Readiness;
+pub use self::condition::{Conditional, Only};
 pub use self::convert::IntoValue;
 pub use self::operation::Operation;
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};

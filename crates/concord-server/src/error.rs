@@ -7,6 +7,7 @@ use std::fmt;
 
 use concord_core::ids::Revision;
 use concord_core::record::Record;
+use concord_core::reply::RequestPart;
 
 /// The name of an error. Stable, unlike the message text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +182,13 @@ impl Error {
     pub(crate) fn with_current(mut self, current: Option<Record>) -> Self {
         self.0.current = current;
         self
+    }
+
+    /// The refusal of one part of a request: says which.
+    pub(crate) fn in_part(self, part: RequestPart, place: usize) -> Self {
+        let message = format!("{part} {place}: {}", self.message());
+        let place = u64::try_from(place).unwrap_or(u64::MAX);
+        self.with_message(message).with(part.name(), place)
     }
 
     pub(crate) fn invalid_request(message: impl Into<String>) -> Self {

@@ -11,7 +11,9 @@
 mod answer;
 mod app;
 mod body;
+mod bulk;
 mod cluster;
+mod condition;
 mod courtesy;
 mod decode;
 mod docs;
@@ -27,6 +29,7 @@ mod router;
 mod scan;
 mod settings;
 mod ttl;
+mod value;
 mod watch;
 
 use std::io;

@@ -37,11 +37,14 @@ mod readme;
 mod service;
 mod watch;
 
-pub use answer::{Answer, Deleted, Entry, Incremented, Remaining, Touched, Written};
+pub use answer::{
+    Answer, Deleted, DeletedMany, Entry, Incremented, Remaining, Touched, TouchedMany, Written, WrittenMany,
+};
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::{
-    Compact, Concord, Configure, Delete, Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries,
-    Increment, IntoValue, Operation, Page, Put, Readiness, Scan, Touch, Watch, Write, WriteKind,
+    Compact, Concord, Conditional, Configure, Delete, DeleteMany, Exists, Get, GetDoc, GetMany, GetSettings,
+    GetTtl, History, HistoryEntries, Increment, IntoValue, Item, Only, Operation, Page, Put, PutMany,
+    Readiness, Scan, Touch, TouchMany, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LogIndex, NodeId, Revision, Term, Timestamp};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use concord_auth::{AdminAction, Authorized, Denied, Principal, ReadAction, Request, authorize};
 use concord_core::command::Command;
 use concord_core::ids::{NodeId, Revision};
-use concord_core::reply::{Rejection, Reply};
+use concord_core::reply::{BatchUnit, Rejection, Reply};
 use concord_core::view::{ReadView, ViewError};
 use concord_core::{Store, limits as core_limits};
 use concord_query::InvalidCursor;
@@ -131,6 +131,15 @@ impl Service {
     pub(crate) fn administer(&self, _: &Authorized<AdminAction>) -> &Node<Store> {
         &self.node
     }
+}
+
+/// The refusal that apply would give.
+pub(crate) fn batch_too_large(count: usize) -> Error {
+    Error::from(Rejection::BatchTooLarge {
+        unit: BatchUnit::Items,
+        count: number(count),
+        limit: number(core_limits::BATCH_ITEMS_MAX),
+    })
 }
 
 fn number(count: usize) -> u64 {

@@ -312,6 +312,82 @@ async fn status_and_members_show_the_node_to_people_and_programs() {
 }
 
 #[tokio::test]
+async fn conditions_of_writes_exit_with_5_when_they_fail() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    ok(node, &["put", "k", "one", "--if-absent"]);
+    fails(node, &["put", "k", "two", "--if-absent"], 5, "condition_failed");
+    fails(
+        node,
+        &["put", "k", "two", "--if-value", "1"],
+        5,
+        "condition_failed",
+    );
+    ok(node, &["put", "k", "[1, 2]", "--json", "--if-value", "one"]);
+    ok(node, &["put", "k", "three", "--if-json", "[1,2]"]);
+    ok(node, &["put", "k", "four", "--if-version", "3"]);
+    fails(
+        node,
+        &["delete", "k", "--if-mod-revision", "1"],
+        5,
+        "condition_failed",
+    );
+    let record: Value = serde_json::from_str(&ok(node, &["get", "k", "--output", "json"])).unwrap();
+    let revision = record["mod_revision"].to_string();
+    ok(node, &["delete", "k", "--if-mod-revision", &revision]);
+    fails(node, &["put", "k", "v", "--if-present"], 5, "condition_failed");
+    fails(
+        node,
+        &["put", "k", "v", "--if-present", "--if-absent"],
+        2,
+        "cannot be used with",
+    );
+    fails(node, &["put", "k", "v", "--if-json", "{"], 4, "invalid_value");
+    let error = run(node, &["put", "k", "v", "--if-version", "7", "--output", "json"]);
+    let error: Value = serde_json::from_str(stderr(&error)).unwrap();
+    assert_eq!(error["error"]["details"]["current"], Value::Null);
+}
+
+#[tokio::test]
+async fn many_keys_are_one_request() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let lines = b"{\"key\":\"a\",\"value\":18446744073709551615}\n{\"key\":\"bulk\",\"value\":\"x\",\"ttl\":\"1h\"}\n";
+    let put = run_with_input(node, &["put-many", "-"], lines);
+    assert!(put.status.success(), "{}", stderr(&put));
+    let both = ok(node, &["get", "a", "bulk"]);
+    assert!(
+        both.contains("18446744073709551615") && both.contains('x'),
+        "{both}"
+    );
+    assert_eq!(ok(node, &["touch", "a", "bulk", "--ttl", "30m"]), "revision 3\n");
+    ok(node, &["touch", "bulk"]);
+    assert_eq!(ok(node, &["ttl", "bulk"]), "never expires\n");
+
+    let partly = run(node, &["get", "a", "none"]);
+    assert_eq!(partly.status.code(), Some(3));
+    assert!(stdout(&partly).contains("18446744073709551615") && stderr(&partly).contains("none"));
+    assert_eq!(
+        ok(node, &["delete", "a", "bulk", "none"]),
+        "revision 5, 2 deleted\n"
+    );
+
+    let bad = run_with_input(
+        node,
+        &["put-many", "-"],
+        b"{\"key\":\"a\",\"value\":1}\n{\"key\":\"\",\"value\":1}\n",
+    );
+    assert_eq!(bad.status.code(), Some(4));
+    assert!(
+        stderr(&bad).contains("invalid_key") && stderr(&bad).contains("item 1"),
+        "{}",
+        stderr(&bad)
+    );
+    fails(node, &["get", "a"], 3, "not_found");
+    fails(node, &["delete", "a", "b", "--if-present"], 2, "one key");
+}
+
+#[tokio::test]
 async fn settings_are_shown_and_changed_one_by_one() {
     let cluster = Cluster::start(1).await;
     let node = &cluster.nodes[0];

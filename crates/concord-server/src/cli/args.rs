@@ -28,13 +28,15 @@ pub(crate) enum Command {
     Status(ClientArgs),
     /// The members of the cluster.
     Members(ClientArgs),
-    /// Read a key.
+    /// Read keys.
     Get(GetArgs),
     /// Write a key.
     Put(PutArgs),
-    /// Delete keys.
+    /// Write many keys at one revision, or none: one JSON object a line.
+    PutMany(PutManyArgs),
+    /// Delete keys, several at one revision.
     Delete(DeleteArgs),
-    /// Give a key a new time to live, or none.
+    /// Give keys a new time to live, or none.
     Touch(TouchArgs),
     /// Add to an integer, atomically.
     Incr(IncrArgs),
@@ -146,9 +148,10 @@ pub(crate) struct KeyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// The key.
-    pub(crate) key: String,
-    /// Write the value's bytes as they are, with no line end.
+    /// The key, or up to 500, which are read at one revision.
+    #[arg(required = true)]
+    pub(crate) keys: Vec<String>,
+    /// Write the value's bytes as they are, with no line end. Of one key only.
     #[arg(long, conflicts_with = "output")]
     pub(crate) raw: bool,
     #[command(flatten)]
@@ -177,6 +180,52 @@ pub(crate) struct PutArgs {
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     #[command(flatten)]
+    pub(crate) only: ConditionArgs,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// What must hold of the key for a write to happen, else it exits with 5.
+#[derive(Clone, Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct ConditionArgs {
+    /// Only if the key is absent.
+    #[arg(long, help_heading = "Condition")]
+    pub(crate) if_absent: bool,
+    /// Only if the key exists.
+    #[arg(long, help_heading = "Condition")]
+    pub(crate) if_present: bool,
+    /// Only if the key holds this text.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = "Condition"
+    )]
+    pub(crate) if_value: Option<String>,
+    /// Only if the key holds this JSON document.
+    #[arg(
+        long,
+        value_name = "JSON",
+        allow_hyphen_values = true,
+        help_heading = "Condition"
+    )]
+    pub(crate) if_json: Option<String>,
+    /// Only if the last write of the key was at this revision.
+    #[arg(long, value_name = "REVISION", help_heading = "Condition")]
+    pub(crate) if_mod_revision: Option<u64>,
+    /// Only if the key was written this often since it came into being.
+    #[arg(long, value_name = "N", help_heading = "Condition")]
+    pub(crate) if_version: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PutManyArgs {
+    /// A file with up to 500 lines such as {"key":"a","value":1,"ttl":"30s"}, or `-` for standard
+    /// input. `ttl` and `format` may be missing.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
@@ -197,18 +246,21 @@ pub(crate) struct FormatArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArgs {
-    /// The keys, deleted in this order.
+    /// The key, or up to 500, which are deleted at one revision.
     #[arg(required = true)]
     pub(crate) keys: Vec<String>,
+    #[command(flatten)]
+    pub(crate) only: ConditionArgs,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TouchArgs {
-    /// The key.
-    pub(crate) key: String,
-    /// The new time to live, for example 30s; without it the key no longer expires.
+    /// The key, or up to 500, which are touched at one revision.
+    #[arg(required = true)]
+    pub(crate) keys: Vec<String>,
+    /// The new time to live, for example 30s; without it the keys no longer expire.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) ttl: Option<String>,
     #[command(flatten)]

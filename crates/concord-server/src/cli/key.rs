@@ -1,15 +1,16 @@
-//! Commands about one key, and deletes of several.
+//! Commands about one key.
 
 use std::io::Read;
+use std::path::Path;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::Session;
-use super::args::{DeleteArgs, GetArgs, IncrArgs, KeyArgs, PutArgs, ReadArgs, TouchArgs};
+use super::args::{ConditionArgs, DeleteArgs, GetArgs, IncrArgs, KeyArgs, PutArgs, ReadArgs, TouchArgs};
 use super::error::CliError;
 use super::output::plain;
+use super::{Session, bulk};
 use crate::client::{Answer, Request};
 use concord_query::duration;
 
@@ -23,7 +24,10 @@ const JSON: &str = "application/json";
 
 /// `concord get`
 pub(super) async fn get(session: &mut Session, args: &GetArgs) -> Result<(), CliError> {
-    let request = with_read(Request::get(path(&args.key)?), &args.read);
+    let [key] = args.keys.as_slice() else {
+        return bulk::get(session, args).await;
+    };
+    let request = with_read(Request::get(path(key)?), &args.read);
     if session.out.is_json() {
         let answer = session.client.send(&request.accept(JSON)).await?;
         return session.out.json(&answer.data()?);
@@ -59,7 +63,7 @@ fn pretty(json: &str) -> String {
 /// `concord put`
 pub(super) async fn put(session: &mut Session, args: &PutArgs) -> Result<(), CliError> {
     let bytes = input(args)?;
-    let request = Request::put(path(&args.key)?);
+    let request = only_if(Request::put(path(&args.key)?), &args.only)?;
     let request = if args.format.json {
         request.body(JSON, document(&bytes, args.ttl.as_deref())?)
     } else {
@@ -73,66 +77,116 @@ pub(super) async fn put(session: &mut Session, args: &PutArgs) -> Result<(), Cli
 }
 
 fn input(args: &PutArgs) -> Result<Bytes, CliError> {
-    let read = |what: &str, source: &mut dyn Read| {
-        let mut bytes = Vec::new();
-        source
-            .take(INPUT_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| CliError::io(what, e))?;
-        if bytes.len() as u64 > INPUT_BYTES_MAX {
-            let message = format!("{what} has more than {INPUT_BYTES_MAX} bytes");
-            return Err(CliError::Request {
-                code: "value_too_large",
-                message,
-            });
-        }
-        Ok(Bytes::from(bytes))
-    };
     match (&args.file, args.value.as_deref()) {
-        (Some(path), _) => {
-            let what = path.display().to_string();
-            let mut file = std::fs::File::open(path).map_err(|e| CliError::io(&what, e))?;
-            read(&what, &mut file)
-        }
-        (None, Some("-")) => read("standard input", &mut std::io::stdin().lock()),
+        (Some(path), _) => from_file(path),
+        (None, Some("-")) => from_stdin(),
         (None, value) => Ok(Bytes::from(value.unwrap_or_default().to_owned())),
+    }
+}
+
+/// What a file holds.
+fn from_file(path: &Path) -> Result<Bytes, CliError> {
+    let what = path.display().to_string();
+    let mut file = std::fs::File::open(path).map_err(|e| CliError::io(&what, e))?;
+    read_all(&what, &mut file)
+}
+
+/// What comes in by standard input.
+fn from_stdin() -> Result<Bytes, CliError> {
+    read_all("standard input", &mut std::io::stdin().lock())
+}
+
+/// What a file holds, or standard input for `-`.
+pub(super) fn from_file_or_stdin(path: &Path) -> Result<Bytes, CliError> {
+    if path == Path::new("-") {
+        from_stdin()
+    } else {
+        from_file(path)
+    }
+}
+
+fn read_all(what: &str, source: &mut dyn Read) -> Result<Bytes, CliError> {
+    let mut bytes = Vec::new();
+    source
+        .take(INPUT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| CliError::io(what, e))?;
+    if bytes.len() as u64 > INPUT_BYTES_MAX {
+        let message = format!("{what} has more than {INPUT_BYTES_MAX} bytes");
+        return Err(CliError::Request {
+            code: "value_too_large",
+            message,
+        });
+    }
+    Ok(Bytes::from(bytes))
+}
+
+/// Adds the condition of a write.
+fn only_if(request: Request, only: &ConditionArgs) -> Result<Request, CliError> {
+    let expected = match (&only.if_value, &only.if_json) {
+        (Some(text), _) => Some(json!(text).to_string()),
+        (None, Some(document)) => {
+            check_json(document)?;
+            Some(document.clone())
+        }
+        (None, None) => None,
+    };
+    Ok(request
+        .query("absent", only.if_absent.then_some(true))
+        .query("present", only.if_present.then_some(true))
+        .query("mod_revision", only.if_mod_revision)
+        .query("version", only.if_version)
+        .query("expected_format", only.if_json.as_ref().map(|_| "document"))
+        .query("expected", expected))
+}
+
+fn check_json(text: &str) -> Result<(), CliError> {
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(IgnoredAny) => Ok(()),
+        Err(error) => Err(CliError::Request {
+            code: "invalid_value",
+            message: format!("the value is not JSON: {error}"),
+        }),
     }
 }
 
 /// The request body for a document. The text goes in as it is: parsing it into numbers
 /// here could round what the node keeps exactly.
 fn document(bytes: &[u8], ttl: Option<&str>) -> Result<Bytes, CliError> {
-    let invalid = |reason: String| CliError::Request {
+    let text = std::str::from_utf8(bytes).map_err(|error| CliError::Request {
         code: "invalid_value",
-        message: format!("the value is not JSON: {reason}"),
-    };
-    let text = std::str::from_utf8(bytes).map_err(|e| invalid(e.to_string()))?;
-    serde_json::from_str::<IgnoredAny>(text).map_err(|e| invalid(e.to_string()))?;
+        message: format!("the value is not JSON: {error}"),
+    })?;
+    check_json(text)?;
     let ttl = ttl.map_or_else(String::new, |ttl| format!(",\"ttl\":{}", json!(ttl)));
     Ok(format!("{{\"value\":{text},\"format\":\"document\"{ttl}}}").into())
 }
 
-/// `concord delete`: one request a key, in order, up to the first that fails.
+/// `concord delete`
 pub(super) async fn delete(session: &mut Session, args: &DeleteArgs) -> Result<(), CliError> {
-    for key in &args.keys {
-        let answer: Value = session.client.send(&Request::delete(path(key)?)).await?.data()?;
-        if session.out.is_json() {
-            session.out.json(&answer)?;
-        } else if answer.get("existed").and_then(Value::as_bool) == Some(false) {
-            session.out.line("nothing to delete")?;
-        } else {
-            session
-                .out
-                .line(format!("revision {}", plain(answer.get("revision"))))?;
-        }
+    let [key] = args.keys.as_slice() else {
+        return bulk::delete(session, args).await;
+    };
+    let request = only_if(Request::delete(path(key)?), &args.only)?;
+    let answer: Value = session.client.send(&request).await?.data()?;
+    if session.out.is_json() {
+        return session.out.json(&answer);
     }
-    Ok(())
+    if answer.get("existed").and_then(Value::as_bool) == Some(false) {
+        return session.out.line("nothing to delete");
+    }
+    session
+        .out
+        .line(format!("revision {}", plain(answer.get("revision"))))
 }
 
 /// `concord touch`
 pub(super) async fn touch(session: &mut Session, args: &TouchArgs) -> Result<(), CliError> {
+    let [key] = args.keys.as_slice() else {
+        return bulk::touch(session, args).await;
+    };
     let body = json!({ "ttl": args.ttl });
-    let request = Request::post(format!("{}/touch", path(&args.key)?)).json(&body);
+    let request = Request::post(format!("{}/touch", path(key)?)).json(&body);
     let answer = session.client.send(&request).await?;
     print_revision(session, &answer)
 }
@@ -164,7 +218,7 @@ pub(super) async fn ttl(session: &mut Session, args: &KeyArgs) -> Result<(), Cli
         .line(left.map_or_else(|| "never expires".to_owned(), duration::format))
 }
 
-fn print_revision(session: &mut Session, answer: &Answer) -> Result<(), CliError> {
+pub(super) fn print_revision(session: &mut Session, answer: &Answer) -> Result<(), CliError> {
     let answer: Value = answer.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);
@@ -197,6 +251,8 @@ pub(super) fn path(key: &str) -> Result<String, CliError> {
         "" => refused("key is empty"),
         // Every HTTP client takes these for steps between directories, however they are spelt.
         "." | ".." => refused("the keys `.` and `..` cannot stand in a path"),
+        // The path of its own name is that of the bulk requests.
+        "bulk" => Ok("/api/v1/kv/%62ulk".to_owned()),
         _ => Ok(format!("/api/v1/kv/{}", crate::client::encode(key))),
     }
 }

@@ -49,6 +49,11 @@ impl Request {
         Self::new(Method::POST, path, Effect::Writes)
     }
 
+    /// Asks for something with a body.
+    pub fn fetch(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path, Effect::Reads)
+    }
+
     /// Takes something away.
     pub fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path, Effect::Writes)

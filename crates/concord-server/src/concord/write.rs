@@ -18,6 +18,7 @@ use concord_core::value::Value;
 use serde::Serialize;
 
 use super::Concord;
+use super::condition::Only;
 use super::convert::{IntoValue, ttl_millis};
 use super::operation::Operation;
 use crate::answer::{Deleted, Incremented, Touched, Written};
@@ -55,6 +56,7 @@ impl Concord {
             key: key_of(key),
             value,
             ttl: Ok(None),
+            only: Only::ALWAYS,
             return_previous: false,
         })
     }
@@ -67,6 +69,7 @@ impl Concord {
     pub fn delete(&self, key: impl AsRef<[u8]>) -> Write<'_, Delete> {
         self.draft(Delete {
             key: key_of(key),
+            only: Only::ALWAYS,
             return_previous: false,
         })
     }
@@ -215,6 +218,7 @@ pub struct Put {
     key: Result<Key, Error>,
     value: Result<Value, Error>,
     ttl: Result<Option<Millis>, Error>,
+    pub(super) only: Only,
     return_previous: bool,
 }
 
@@ -240,7 +244,7 @@ impl WriteKind for Put {
             key: self.key?,
             value: self.value?,
             lifetime: self.ttl?.into(),
-            condition: None,
+            condition: self.only.into_condition()?,
             return_previous: self.return_previous,
         })
     }
@@ -257,6 +261,7 @@ impl WriteKind for Put {
 #[derive(Debug)]
 pub struct Delete {
     key: Result<Key, Error>,
+    pub(super) only: Only,
     return_previous: bool,
 }
 
@@ -274,7 +279,7 @@ impl WriteKind for Delete {
     fn command(self) -> Result<Command, Error> {
         Ok(Command::Delete {
             key: self.key?,
-            condition: None,
+            condition: self.only.into_condition()?,
             return_previous: self.return_previous,
         })
     }

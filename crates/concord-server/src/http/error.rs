@@ -4,9 +4,11 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use concord_core::reply::RequestPart;
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
+use super::record::RecordBody;
 use crate::error::{Detail, Error, ErrorKind};
 
 /// Seconds after which a refused request is worth another try.
@@ -34,6 +36,12 @@ impl ApiError {
     /// Answers with another status than the name's own.
     pub(crate) fn status(mut self, status: StatusCode) -> Self {
         self.status = status;
+        self
+    }
+
+    /// Says which part of the request it is about.
+    pub(crate) fn in_part(mut self, part: RequestPart, place: usize) -> Self {
+        self.error = self.error.in_part(part, place);
         self
     }
 
@@ -129,6 +137,9 @@ impl Serialize for Facts<'_> {
                 Detail::Number(number) => map.serialize_entry(name, number)?,
                 Detail::Text(text) => map.serialize_entry(name, text)?,
             }
+        }
+        if self.0.kind() == ErrorKind::ConditionFailed {
+            map.serialize_entry("current", &self.0.current_record().map(RecordBody::new))?;
         }
         map.end()
     }

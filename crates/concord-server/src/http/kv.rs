@@ -2,12 +2,11 @@
 
 use std::convert::Infallible;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::http::header::{ACCEPT, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use concord_core::document::Document;
 use concord_core::ids::Revision;
 use concord_core::value::{Value, ValueFormat};
 use serde::{Deserialize, Serialize};
@@ -17,11 +16,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{etag, not_modified, ok, ok_sized, tagged, with_body};
 use super::app::{PathKey, ReadParams, Shared, WriteParams, revision};
 use super::body::{self, Declared, MediaType};
+use super::condition::{ConditionHeaders, ConditionParams, Conditions, expected};
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::Unconditional;
+use super::later::OneAttempt;
 use super::query::Query;
 use super::record::RecordBody;
+use super::value::{Format, text, value_of};
 use crate::answer::Entry;
 use crate::error::ErrorKind;
 use crate::json;
@@ -57,18 +58,18 @@ pub(crate) struct PutBody<'a> {
     /// Answer with the record that was replaced.
     #[serde(default)]
     return_previous: bool,
+    /// Only if this is the stored value, given like `value`.
+    #[serde(borrow, default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    expected: Option<&'a RawValue>,
+    /// What `expected` is kept as.
+    #[serde(default)]
+    expected_format: Option<Format>,
 }
 
-/// What a value is kept as.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Format {
-    /// Any bytes.
-    Binary,
-    /// UTF-8.
-    Text,
-    /// A JSON tree.
-    Document,
+/// With a function of its own null is a value.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The answer to a put.
@@ -85,7 +86,7 @@ pub(crate) struct PutAnswer<'a> {
 /// Stores a value.
 #[utoipa::path(
     put, path = "/api/v1/kv/{key}", tag = "kv",
-    params(("key" = String, Path, description = "The key, percent-encoded"), PutParams, WriteParams),
+    params(("key" = String, Path, description = "The key, percent-encoded"), PutParams, WriteParams, ConditionParams, ConditionHeaders),
     request_body(
         content((PutBody = "application/json"), (String = "text/plain"), (Vec<u8> = "application/octet-stream")),
         description = "JSON with the value, or the raw value"),
@@ -95,12 +96,14 @@ pub(crate) struct PutAnswer<'a> {
 pub(crate) async fn put(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params, common): Query<PutParams, WriteParams>,
-    _: Unconditional,
+    Query(params, common, conditions): Query<PutParams, WriteParams, ConditionParams>,
+    headers: Conditions,
+    _: OneAttempt,
     declared: Declared,
     body: Body,
 ) -> ApiResult {
     let media_type = declared.media_type()?;
+    let mut condition = headers.with(&conditions)?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let mut return_previous = params.return_previous;
     let mut ttl = params.ttl.as_deref().map(body::ttl_text).transpose()?;
@@ -118,12 +121,18 @@ pub(crate) async fn put(
                 }
                 ttl = Some(body::ttl(written)?);
             }
+            if let Some(value) = body.expected {
+                condition.add(expected(value, body.expected_format)?)?;
+            }
             value_of(body.value, body.format)?
         }
     };
     let mut put = common.shape(&app, app.concord.put(&key, value))?;
     if let Some(ttl) = ttl {
         put = put.ttl(ttl);
+    }
+    if let Some(condition) = condition.get() {
+        put = put.only_if(Ok(condition));
     }
     if return_previous {
         put = put.return_previous();
@@ -161,7 +170,7 @@ pub(crate) struct GetParams {
 pub(crate) async fn get(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params, common): Query<GetParams, ReadParams>,
+    Query(params, common, _): Query<GetParams, ReadParams>,
     wanted: Wanted,
 ) -> ApiResult {
     let mut get = app.concord.get(&key).plan(common.plan(&app)?);
@@ -218,17 +227,21 @@ pub(crate) struct DeleteAnswer<'a> {
 /// Removes a key. Succeeds also if there is none.
 #[utoipa::path(
     delete, path = "/api/v1/kv/{key}", tag = "kv",
-    params(("key" = String, Path, description = "The key, percent-encoded"), DeleteParams, WriteParams),
+    params(("key" = String, Path, description = "The key, percent-encoded"), DeleteParams, WriteParams, ConditionParams, ConditionHeaders),
     responses(
         (status = 200, description = "Absent now", body = super::answer::Ok<DeleteAnswer>),
         WriteRefusals))]
 pub(crate) async fn delete(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params, common): Query<DeleteParams, WriteParams>,
-    _: Unconditional,
+    Query(params, common, conditions): Query<DeleteParams, WriteParams, ConditionParams>,
+    headers: Conditions,
+    _: OneAttempt,
 ) -> ApiResult {
     let mut delete = common.shape(&app, app.concord.delete(&key))?;
+    if let Some(condition) = headers.with(&conditions)?.get() {
+        delete = delete.only_if(Ok(condition));
+    }
     if params.return_previous {
         delete = delete.return_previous();
     }
@@ -242,42 +255,6 @@ pub(crate) async fn delete(
         previous,
     };
     ok(answer, deleted.revision)
-}
-
-fn text(bytes: Bytes) -> ApiResult<Value> {
-    Value::new(ValueFormat::Text, bytes).map_err(|error| invalid_value(error.to_string()))
-}
-
-/// A JSON value as the value to keep.
-fn value_of(raw: &RawValue, format: Option<Format>) -> ApiResult<Value> {
-    let is_string = raw.get().starts_with('"');
-    let format = format.unwrap_or(if is_string { Format::Text } else { Format::Document });
-    match format {
-        Format::Text | Format::Binary if !is_string => {
-            Err(invalid_value("value must be a string to be of that format"))
-        }
-        Format::Text => Ok(Value::text(string(raw)?)),
-        Format::Binary => {
-            use base64::Engine as _;
-            let bytes = base64::prelude::BASE64_STANDARD
-                .decode(string(raw)?)
-                .map_err(|error| invalid_value(format!("value is not Base64: {error}")))?;
-            Ok(Value::binary(bytes))
-        }
-        Format::Document => {
-            let document: Document =
-                json::document_from_json(raw.get()).map_err(|error| invalid_value(error.to_string()))?;
-            Value::document(&document).map_err(|error| crate::Error::from(error).into())
-        }
-    }
-}
-
-fn string(raw: &RawValue) -> ApiResult<String> {
-    serde_json::from_str(raw.get()).map_err(|error| invalid_value(error.to_string()))
-}
-
-fn invalid_value(message: impl Into<String>) -> ApiError {
-    ApiError::new(ErrorKind::InvalidValue, message)
 }
 
 /// In which form the caller wants the value, if at all. Extracted, so that the headers need

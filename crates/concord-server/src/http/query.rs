@@ -17,10 +17,10 @@ use super::error::ApiError;
 use super::later;
 use crate::error::ErrorKind;
 
-/// The query parameters of an endpoint: those that its struct `T` names, and those of a
-/// struct `Common` that it shares with others.
+/// The query parameters of an endpoint: those that its struct `T` names, and those of the
+/// structs `A` and `B` that it shares with others.
 #[derive(Debug)]
-pub(crate) struct Query<T, Common = Nothing>(pub(crate) T, pub(crate) Common);
+pub(crate) struct Query<T, A = Nothing, B = Nothing>(pub(crate) T, pub(crate) A, pub(crate) B);
 
 /// No query parameter at all.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -30,22 +30,32 @@ pub(crate) struct Nothing {}
 /// A request without query parameters.
 pub(crate) type NoQuery = Query<Nothing>;
 
-impl<T: DeserializeOwned, Common: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T, Common> {
+impl<T, A, B, S: Sync> FromRequestParts<S> for Query<T, A, B>
+where
+    T: DeserializeOwned,
+    A: DeserializeOwned,
+    B: DeserializeOwned,
+{
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        parse(parts.uri.query().unwrap_or_default()).map(|(own, common)| Self(own, common))
+        parse(parts.uri.query().unwrap_or_default())
     }
 }
 
-/// Reads a query string: first what `Common` names, then the rest, which is `T`'s.
-pub(crate) fn parse<T: DeserializeOwned, Common: DeserializeOwned>(
-    query: &str,
-) -> Result<(T, Common), ApiError> {
-    let named = Cell::new(&[][..]);
-    let common = Common::deserialize(Pairs::new(query, Part::Named(&named))).map_err(refusal)?;
-    let own = T::deserialize(Pairs::new(query, Part::Without(named.get()))).map_err(refusal)?;
-    Ok((own, common))
+/// Reads a query string: first what `A` and `B` name, then the rest, which is `T`'s.
+pub(crate) fn parse<T, A, B>(query: &str) -> Result<Query<T, A, B>, ApiError>
+where
+    T: DeserializeOwned,
+    A: DeserializeOwned,
+    B: DeserializeOwned,
+{
+    let (named_a, named_b) = (Cell::new(&[][..]), Cell::new(&[][..]));
+    let a = A::deserialize(Pairs::new(query, Part::Named(&named_a))).map_err(refusal)?;
+    let b = B::deserialize(Pairs::new(query, Part::Named(&named_b))).map_err(refusal)?;
+    let rest = Part::Without([named_a.get(), named_b.get()]);
+    let own = T::deserialize(Pairs::new(query, rest)).map_err(refusal)?;
+    Ok(Query(own, a, b))
 }
 
 fn refusal(problem: Problem) -> ApiError {
@@ -116,7 +126,7 @@ enum Part<'a> {
     /// Those that it names. Its names are left here.
     Named(&'a Cell<Names>),
     /// All but these.
-    Without(Names),
+    Without([Names; 2]),
 }
 
 /// The pairs of a query string, one at a time.
@@ -140,7 +150,7 @@ impl<'a> Pairs<'a> {
     fn concerns(&self, name: &str) -> bool {
         match self.part {
             Part::Named(names) => names.get().contains(&name),
-            Part::Without(names) => !names.contains(&name),
+            Part::Without(taken) => !taken.iter().any(|names| names.contains(&name)),
         }
     }
 
@@ -290,12 +300,13 @@ mod tests {
     }
 
     fn parse<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
-        super::parse::<T, Nothing>(query).map(|(own, Nothing {})| own)
+        super::parse::<T, Nothing, Nothing>(query).map(|Query(own, ..)| own)
     }
 
     #[test]
     fn shared_parameters_stand_among_the_others() {
-        let (own, common) = super::parse::<Params, Common>("limit=1&timeout=5s&keys_only").unwrap();
+        let Query(own, common, Nothing {}) =
+            super::parse::<Params, Common, Nothing>("limit=1&timeout=5s&keys_only").unwrap();
         assert_eq!((own.limit, own.keys_only), (Some(1), true));
         assert_eq!(common.timeout.as_deref(), Some("5s"));
         for (query, message) in [
@@ -303,7 +314,10 @@ mod tests {
             ("timeout=1&tll=2", "there is no query parameter `tll` here"),
             ("timeout=%f", "`timeout` has a %"),
         ] {
-            let error = format!("{:?}", super::parse::<Params, Common>(query).unwrap_err());
+            let error = format!(
+                "{:?}",
+                super::parse::<Params, Common, Nothing>(query).unwrap_err()
+            );
             assert!(error.contains(message), "{query}\n{error}");
         }
     }

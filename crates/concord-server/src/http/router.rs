@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
+use axum::routing::put;
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
-use super::{cluster, docs, health, kv, scan, settings, ttl, watch};
+use super::{bulk, cluster, docs, health, kv, scan, settings, ttl, watch};
 use crate::error::ErrorKind;
 
 /// The routes and the document that describes them, made from the same handlers.
@@ -20,6 +21,10 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(health::api_health))
         .routes(routes!(health::api_ready))
         .routes(routes!(kv::put, kv::get, kv::delete))
+        .routes(routes!(bulk::put_many))
+        .routes(routes!(bulk::get_many))
+        .routes(routes!(bulk::delete_many))
+        .routes(routes!(bulk::touch_many))
         .routes(routes!(ttl::touch))
         .routes(routes!(ttl::increment))
         .routes(routes!(ttl::ttl))
@@ -42,7 +47,11 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
 /// The whole router.
 pub(super) fn build(app: Shared, with_pages: bool) -> Result<Router, serde_json::Error> {
     let (router, document) = documented();
-    let router = router.with_state(app).merge(docs::routes(&document, with_pages)?);
+    // `bulk` is a key like any other, for the methods that the bulk routes do not take.
+    let router = router
+        .route("/api/v1/kv/bulk", put(kv::put).get(kv::get).delete(kv::delete))
+        .with_state(app)
+        .merge(docs::routes(&document, with_pages)?);
     Ok(router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method))

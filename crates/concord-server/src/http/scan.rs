@@ -76,7 +76,7 @@ pub(crate) struct ScanAnswer<'a> {
         ReadRefusals))]
 pub(crate) async fn scan(
     State(app): State<Shared>,
-    Query(params, common): Query<ScanParams, ReadParams>,
+    Query(params, common, _): Query<ScanParams, ReadParams>,
 ) -> ApiResult {
     let mut scan = app
         .concord

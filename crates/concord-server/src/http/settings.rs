@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 use super::answer::ok;
 use super::app::{ReadParams, Shared, WriteParams};
 use super::body::Json;
+use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::ApiResult;
-use super::later::Unconditional;
+use super::later::OneAttempt;
 use super::query::{Nothing, Query};
 
 /// The settings that the whole cluster judges by.
@@ -62,7 +63,7 @@ impl From<Settings> for SettingsBody {
         ReadRefusals))]
 pub(crate) async fn settings(
     State(app): State<Shared>,
-    Query(Nothing {}, common): Query<Nothing, ReadParams>,
+    Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
     let found = app.concord.settings().plan(common.plan(&app)?).await?;
     ok(SettingsBody::from(found.data), found.revision)
@@ -108,8 +109,9 @@ fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>
         WriteRefusals))]
 pub(crate) async fn configure(
     State(app): State<Shared>,
-    Query(Nothing {}, common): Query<Nothing, WriteParams>,
-    _: Unconditional,
+    Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
+    _: NoConditions,
+    _: OneAttempt,
     Json(body): Json<ConfigureBody>,
 ) -> ApiResult {
     let NewCompaction {

@@ -11,9 +11,10 @@ use utoipa::{IntoParams, ToSchema};
 use super::answer::{ok, tagged};
 use super::app::{PathKey, ReadParams, Shared, WriteParams, revision};
 use super::body::{self, Json, MaybeJson};
+use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::Unconditional;
+use super::later::OneAttempt;
 use super::query::{Nothing, Query};
 use super::record::{RecordBody, TtlBody};
 use super::scan::Order;
@@ -52,8 +53,9 @@ pub(crate) struct TouchAnswer {
 pub(crate) async fn touch(
     State(app): State<Shared>,
     key: PathKey,
-    Query(Nothing {}, common): Query<Nothing, WriteParams>,
-    _: Unconditional,
+    Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
+    _: NoConditions,
+    _: OneAttempt,
     Json(body): Json<TouchBody>,
 ) -> ApiResult {
     let Some(written) = body.ttl else {
@@ -106,8 +108,9 @@ pub(crate) struct IncrementAnswer {
 pub(crate) async fn increment(
     State(app): State<Shared>,
     key: PathKey,
-    Query(Nothing {}, common): Query<Nothing, WriteParams>,
-    _: Unconditional,
+    Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
+    _: NoConditions,
+    _: OneAttempt,
     MaybeJson(body): MaybeJson<IncrementBody>,
 ) -> ApiResult {
     let delta = match body.delta {
@@ -144,7 +147,7 @@ pub(crate) async fn increment(
 pub(crate) async fn ttl(
     State(app): State<Shared>,
     key: PathKey,
-    Query(Nothing {}, common): Query<Nothing, ReadParams>,
+    Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
     let found = app.concord.get(&key).plan(common.plan(&app)?).await?;
     let Some(entry) = &found.data else {
@@ -222,7 +225,7 @@ impl<'a> VersionBody<'a> {
 pub(crate) async fn history(
     State(app): State<Shared>,
     key: PathKey,
-    Query(params, common): Query<HistoryParams, ReadParams>,
+    Query(params, common, _): Query<HistoryParams, ReadParams>,
 ) -> ApiResult {
     let limit = super::scan::limit(params.limit, HISTORY_PAGE_DEFAULT, HISTORY_PAGE_MAX)?;
     let mut history = app.concord.history(&key).limit(limit).plan(common.plan(&app)?);

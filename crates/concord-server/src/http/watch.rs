@@ -94,7 +94,7 @@ pub(crate) struct WatchAnswer<'a> {
 pub(crate) async fn watch(
     State(app): State<Shared>,
     headers: HeaderMap,
-    Query(params, common): Query<WatchParams, ReadParams>,
+    Query(params, common, _): Query<WatchParams, ReadParams>,
 ) -> ApiResult {
     let plan = common.plan(&app)?;
     let mut watch = narrowed(app.concord.watch(), &params)?.plan(plan);

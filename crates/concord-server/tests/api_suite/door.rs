@@ -16,6 +16,10 @@ pub(crate) struct Refusal {
     pub(crate) may_have_written: bool,
     /// `compact_revision` or `current_revision`, if there is one.
     pub(crate) revision: Option<u64>,
+    /// Which item of the request is wrong, if the error is about one.
+    pub(crate) item: Option<u64>,
+    /// The record that a condition was judged by.
+    pub(crate) current: Option<Found>,
 }
 
 pub(crate) type Outcome<T> = Result<T, Refusal>;
@@ -76,11 +80,7 @@ impl Door {
     ) -> Outcome<(u64, Option<Found>)> {
         match self {
             Self::Embedded(db) => {
-                let value = match value.as_str() {
-                    Some(text) => Value::text(text),
-                    None => Value::document(&document_from_json(&value.to_string()).unwrap()).unwrap(),
-                };
-                let mut put = db.put(key, value).return_previous();
+                let mut put = db.put(key, kept(&value)).return_previous();
                 if let Some(ttl) = ttl {
                     put = put.ttl(ttl);
                 }
@@ -313,14 +313,14 @@ impl Door {
         }
     }
 
-    async fn fetch(&self, path: &str) -> Outcome<Json> {
+    pub(crate) async fn fetch(&self, path: &str) -> Outcome<Json> {
         let Self::Http { read, .. } = self else {
             unreachable!("only over HTTP")
         };
         self.exchange(read, Method::GET, path, None).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Json>) -> Outcome<Json> {
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Option<Json>) -> Outcome<Json> {
         let Self::Http { write, .. } = self else {
             unreachable!("only over HTTP")
         };
@@ -359,7 +359,17 @@ impl Door {
             revision: details["compact_revision"]
                 .as_u64()
                 .or(details["current_revision"].as_u64()),
+            item: details["item"].as_u64(),
+            current: of_json(&details["current"]),
         })
+    }
+}
+
+/// A JSON value as the store keeps it: a string as text, anything else as a document.
+pub(crate) fn kept(value: &Json) -> Value {
+    match value.as_str() {
+        Some(text) => Value::text(text),
+        None => Value::document(&document_from_json(&value.to_string()).unwrap()).unwrap(),
     }
 }
 
@@ -372,6 +382,8 @@ impl From<Error> for Refusal {
                 .compact_revision()
                 .or(error.current_revision())
                 .map(Revision::get),
+            item: error.number("item"),
+            current: error.current_record().map(of_record),
         }
     }
 }
@@ -384,7 +396,7 @@ fn absent_as_none(outcome: Outcome<Json>) -> Outcome<Option<Json>> {
     }
 }
 
-fn of_json(record: &Json) -> Option<Found> {
+pub(crate) fn of_json(record: &Json) -> Option<Found> {
     (!record.is_null()).then(|| Found {
         value: record["value"].clone(),
         format: record["format"].as_str().unwrap().to_owned(),
@@ -394,7 +406,7 @@ fn of_json(record: &Json) -> Option<Found> {
     })
 }
 
-fn of_entry(entry: &Entry) -> Found {
+pub(crate) fn of_entry(entry: &Entry) -> Found {
     Found {
         value: of_value(&entry.to_value()),
         format: entry.format().to_string(),
@@ -424,7 +436,7 @@ fn of_value(value: &Value) -> Json {
     }
 }
 
-fn number(json: &Json) -> u64 {
+pub(crate) fn number(json: &Json) -> u64 {
     json.as_u64().unwrap_or_else(|| panic!("not a number: {json}"))
 }
 

@@ -11,6 +11,7 @@ mod bad_input;
 mod cases;
 mod cluster;
 mod contract;
+mod data_plane;
 mod door;
 mod lifecycle;
 mod membership;

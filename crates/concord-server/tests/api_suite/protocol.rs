@@ -405,3 +405,65 @@ async fn settings_are_read_and_replaced_as_a_whole() {
     );
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn entity_tags_guard_writes() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let path = "/api/v1/kv/guarded";
+    let text = "content-type: text/plain";
+    let only = |condition: &str| format!("{text}\r\n{condition}");
+    let made = send(&url, "PUT", path, &only("if-none-match: *"), b"1").await;
+    assert_eq!(made.status, 200);
+    let again = send(&url, "PUT", path, &only("if-none-match: *"), b"2").await;
+    assert_eq!((again.status, again.code().as_str()), (412, "condition_failed"));
+    let details = &again.json()["error"]["details"];
+    assert_eq!(
+        details["current"]["value"], "1",
+        "the record that was judged: {details}"
+    );
+    let tag = format!("if-match: {}", made.header("etag").unwrap());
+    assert_eq!(send(&url, "PUT", path, &only(&tag), b"3").await.status, 200);
+    assert_eq!(send(&url, "PUT", path, &only(&tag), b"4").await.status, 412);
+    assert_eq!(send(&url, "DELETE", path, &tag, b"").await.status, 412);
+    assert_eq!(send(&url, "DELETE", path, "if-match: *", b"").await.status, 200);
+    let absent = send(&url, "PUT", path, &only("if-match: *"), b"5").await;
+    assert!(absent.json()["error"]["details"]["current"].is_null());
+    // Bytes can be expected too.
+    let binary = "content-type: application/octet-stream";
+    assert_eq!(send(&url, "PUT", path, binary, b"\0\xff").await.status, 200);
+    let body = json!({"value": 1, "expected": "AP8=", "expected_format": "binary"}).to_string();
+    assert_eq!(send(&url, "PUT", path, JSON, body.as_bytes()).await.status, 200);
+    cluster.stop().await;
+}
+
+/// `bulk` is a key like any other, and where its path means something else, `%62ulk` is its name.
+#[tokio::test]
+async fn a_key_named_bulk_can_be_reached() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let path = "/api/v1/kv/bulk";
+    assert_eq!(send(&url, "PUT", path, JSON, b"{\"value\":7}").await.status, 200);
+    assert_eq!(send(&url, "GET", path, "", b"").await.json()["data"]["value"], 7);
+    assert_eq!(
+        send(&url, "POST", &format!("{path}/increment"), "", b"")
+            .await
+            .json()["data"]["value"],
+        8
+    );
+    assert_eq!(
+        send(&url, "GET", &format!("{path}/ttl"), "", b"").await.status,
+        200
+    );
+    let touched = send(&url, "POST", "/api/v1/kv/%62ulk/touch", JSON, b"{\"ttl\":60}").await;
+    assert!(
+        touched.json()["data"]["expires_at"].is_u64(),
+        "{:?}",
+        touched.json()
+    );
+    assert_eq!(
+        send(&url, "DELETE", path, "", b"").await.json()["data"]["existed"],
+        true
+    );
+    cluster.stop().await;
+}
