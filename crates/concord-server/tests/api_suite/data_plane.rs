@@ -231,7 +231,7 @@ async fn a_failed_condition_shows_what_was_judged(door: &Door) {
         mod_revision: revision,
         version: 1,
     };
-    assert_eq!(refusal.current, Some(current));
+    assert_eq!(refusal.current.as_deref(), Some(&current));
 }
 
 /// D-DATA-4 for conditions and touches of many.

@@ -19,7 +19,7 @@ pub(crate) struct Refusal {
     /// Which item of the request is wrong, if the error is about one.
     pub(crate) item: Option<u64>,
     /// The record that a condition was judged by.
-    pub(crate) current: Option<Found>,
+    pub(crate) current: Option<Box<Found>>,
 }
 
 pub(crate) type Outcome<T> = Result<T, Refusal>;
@@ -360,7 +360,7 @@ impl Door {
                 .as_u64()
                 .or(details["current_revision"].as_u64()),
             item: details["item"].as_u64(),
-            current: of_json(&details["current"]),
+            current: of_json(&details["current"]).map(Box::new),
         })
     }
 }
@@ -383,7 +383,7 @@ impl From<Error> for Refusal {
                 .or(error.current_revision())
                 .map(Revision::get),
             item: error.number("item"),
-            current: error.current_record().map(of_record),
+            current: error.current_record().map(of_record).map(Box::new),
         }
     }
 }
