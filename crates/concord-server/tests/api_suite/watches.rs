@@ -96,6 +96,8 @@ fn refusal(answer: &Json) -> Refusal {
         revision: details["compact_revision"]
             .as_u64()
             .or(details["current_revision"].as_u64()),
+        item: None,
+        current: None,
     }
 }
 
