@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::ports::PeerAddress;
+use crate::sole_voter::SoleVoter;
 
 /// The replies to one batch, in its order of groups and requests.
 pub(crate) type BatchReplies<M> = Vec<<M as Machine>::Reply>;
@@ -36,6 +37,9 @@ pub(crate) trait Consensus<M: Machine>: Send + Sync + 'static {
 
     /// The views that apply publishes.
     fn views(&self) -> Views<M::View>;
+
+    /// Whether this node decides alone.
+    fn sole_voter(&self) -> Arc<SoleVoter>;
 
     /// When the machine next has something to expire, as of the latest view.
     fn next_deadline(&self) -> Option<Timestamp>;

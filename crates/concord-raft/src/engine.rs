@@ -34,6 +34,7 @@ use crate::adapter::serve::Raft;
 use crate::adapter::state_machine::Deadline;
 use crate::consensus::{AppendError, AppendOutcome, Consensus, Leadership, ReadIndexError, Views};
 use crate::roster::Roster;
+use crate::sole_voter::SoleVoter;
 use crate::stop::Stop;
 use crate::types::{EncodedBatch, Runtime, StoredMembership, TypeConfig};
 
@@ -46,6 +47,7 @@ pub(crate) struct Engine<M: Machine> {
     pub(crate) stop: Stop,
     pub(crate) seeds: Seeds,
     pub(crate) votes: VoteGate,
+    pub(crate) sole_voter: Arc<SoleVoter>,
     /// When a leader last sent a heartbeat.
     pub(crate) heard: Mutex<Instant>,
     views: Views<M::View>,
@@ -216,6 +218,10 @@ impl<M: Machine> Consensus<M> for Engine<M> {
 
     fn views(&self) -> Views<M::View> {
         self.views.clone()
+    }
+
+    fn sole_voter(&self) -> Arc<SoleVoter> {
+        Arc::clone(&self.sole_voter)
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

@@ -24,6 +24,7 @@ use crate::ports::{
     Clock, Disk, DiskFile, DiskLock, Duplex, Entropy, Lane, OpenMode, PeerAddress, Ports, Transport,
     TransportError,
 };
+use crate::sole_voter::SoleVoter;
 
 /// What the machine answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,6 +246,8 @@ pub(crate) struct FakeConsensus {
     pub(crate) mode: Mutex<Mode>,
     held: Mutex<VecDeque<HeldEntry>>,
     pub(crate) publisher: Publisher<u64>,
+    /// Shut: the paths that ask are what is tested here.
+    sole_voter: Arc<SoleVoter>,
     pub(crate) deadline: Mutex<Option<Timestamp>>,
     /// Scripted answers to `read_index`; the calls wait for them.
     pub(crate) read_rounds: mpsc::UnboundedSender<oneshot::Sender<Result<LogIndex, ReadIndexError>>>,
@@ -271,6 +274,7 @@ impl FakeConsensus {
             mode: Mutex::new(Mode::Apply),
             held: Mutex::default(),
             publisher: Publisher::new(0, LogIndex::new(0)),
+            sole_voter: Arc::new(SoleVoter::new(NodeId::new(1))),
             deadline: Mutex::default(),
             read_rounds,
             batches: Mutex::default(),
@@ -357,6 +361,10 @@ impl Consensus<Tally> for FakeConsensus {
 
     fn views(&self) -> Views<u64> {
         self.publisher.views()
+    }
+
+    fn sole_voter(&self) -> Arc<SoleVoter> {
+        Arc::clone(&self.sole_voter)
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

@@ -23,6 +23,7 @@ pub mod ports;
 pub mod proposer;
 pub mod read;
 mod roster;
+mod sole_voter;
 pub mod status;
 mod stop;
 pub mod types;

@@ -193,6 +193,12 @@ impl<M: Machine> Node<M> {
         self.inner.server.reads.read(request.into(), deadline).await
     }
 
+    /// The answer to [`Node::read`] where it needs no wait: at `Eventual`, and while this node is the
+    /// only voter and leads. No lock, no await.
+    pub fn read_now(&self, request: impl Into<ReadRequest>) -> Option<Arc<Published<M::View>>> {
+        self.inner.server.reads.read_now(request.into())
+    }
+
     /// The latest view of this node: what an `eventual` read sees. No lock, no await.
     pub fn published(&self) -> Arc<Published<M::View>> {
         self.inner.server.reads.published()
@@ -307,6 +313,7 @@ impl<M: Machine> Node<M> {
             return;
         }
         self.inner.hand_over().await;
+        self.inner.engine.sole_voter.end();
         // Proposals and reads end before consensus, so that each is answered.
         self.inner.quit.send_replace(true);
         let clients = std::mem::take(&mut *self.inner.clients.lock());

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  eventual ───────────────────────────────────────────────> the published view
+//!  strong, and this node is the only voter and leads ──────> the published view
 //!  strong ──> gather ── round ──> read index ── applied? ──> the published view
 //!                         │ this node leads: a quorum confirms it
 //!                         └ another one does: it is asked, and does the same
@@ -31,6 +32,7 @@ use crate::consensus::{Consensus, Published, ReadIndexError, Views};
 use crate::error::ErrorKind;
 use crate::limits;
 use crate::ports::Ports;
+use crate::sole_voter::SoleVoter;
 use task::{Goal, Waiter};
 
 /// How fresh a read must be.
@@ -111,6 +113,7 @@ impl ReadError {
 pub(crate) struct Reads<M: Machine> {
     waiters: mpsc::Sender<Waiter<M>>,
     views: Views<M::View>,
+    sole_voter: Arc<SoleVoter>,
 }
 
 impl<M: Machine> Clone for Reads<M> {
@@ -118,6 +121,7 @@ impl<M: Machine> Clone for Reads<M> {
         Self {
             waiters: self.waiters.clone(),
             views: self.views.clone(),
+            sole_voter: Arc::clone(&self.sole_voter),
         }
     }
 }
@@ -137,14 +141,33 @@ impl<M: Machine> Reads<M> {
         stop: watch::Receiver<bool>,
     ) -> (Self, impl Future<Output = ()> + Send + use<M, C>) {
         let (waiters, queue) = mpsc::channel(limits::READS_WAITING_MAX);
-        let views = consensus.views();
+        let (views, sole_voter) = (consensus.views(), consensus.sole_voter());
         let task = task::Task::new(consensus, Arc::clone(&ports.transport), queue, stop);
-        (Self { waiters, views }, task.run())
+        let reads = Self {
+            waiters,
+            views,
+            sole_voter,
+        };
+        (reads, task.run())
     }
 
     /// The latest view of this node, whatever its age. Never waits.
     pub(crate) fn published(&self) -> Arc<Published<M::View>> {
         self.views.load()
+    }
+
+    /// The published view, if it is as fresh as the request asks for without any wait.
+    pub(crate) fn read_now(&self, request: ReadRequest) -> Option<Arc<Published<M::View>>> {
+        let published = self.views.load();
+        let is_fresh = match request.consistency {
+            ReadConsistency::Eventual => true,
+            // The view first, then the question: whoever else could decide did so later (I6).
+            ReadConsistency::Strong | ReadConsistency::Leader => self.sole_voter.decides(),
+        };
+        let is_enough = request
+            .min_revision
+            .is_none_or(|least| M::revision_of(&published.view) >= least);
+        (is_fresh && is_enough).then_some(published)
     }
 
     /// A view as fresh as the request asks for.
@@ -161,20 +184,14 @@ impl<M: Machine> Reads<M> {
         request: ReadRequest,
         deadline: Instant,
     ) -> Result<Arc<Published<M::View>>, ReadError> {
+        if let Some(published) = self.read_now(request) {
+            return Ok(published);
+        }
         let goal = match request.consistency {
             // `Leader` may be served from a lease once restarts respect it; until then it
             // is as strong, and as costly, as `Strong`.
             ReadConsistency::Strong | ReadConsistency::Leader => Goal::FreshView,
-            ReadConsistency::Eventual => {
-                let published = self.views.load();
-                if request
-                    .min_revision
-                    .is_none_or(|least| M::revision_of(&published.view) >= least)
-                {
-                    return Ok(published);
-                }
-                Goal::AnyView
-            }
+            ReadConsistency::Eventual => Goal::AnyView,
         };
         let (reply, answer) = oneshot::channel();
         self.wait(goal, request.min_revision, deadline, task::Reply::View(reply))?;

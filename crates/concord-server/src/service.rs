@@ -35,6 +35,15 @@ pub(crate) struct ReadPlan {
     pub(crate) timeout: Duration,
 }
 
+impl From<&ReadPlan> for ReadRequest {
+    fn from(plan: &ReadPlan) -> Self {
+        Self {
+            consistency: plan.consistency,
+            min_revision: plan.min_revision,
+        }
+    }
+}
+
 /// One node, guarded.
 pub(crate) struct Service {
     node: Node<Store>,
@@ -74,23 +83,12 @@ impl Service {
 
     /// The view for a plan that needs no wait; `None` if it does.
     pub(crate) fn read_now(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Option<Snapshot> {
-        if plan.consistency != ReadConsistency::Eventual {
-            return None;
-        }
-        let latest = self.latest();
-        let is_enough = plan
-            .min_revision
-            .is_none_or(|wanted| wanted <= latest.view.revision());
-        is_enough.then_some(latest)
+        self.node.read_now(plan)
     }
 
     /// The view for a plan.
     pub(crate) async fn read(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Result<Snapshot, Error> {
-        let request = ReadRequest {
-            consistency: plan.consistency,
-            min_revision: plan.min_revision,
-        };
-        let read = self.node.read(request, Instant::now() + plan.timeout).await?;
+        let read = self.node.read(plan, Instant::now() + plan.timeout).await?;
         Ok(read)
     }
 

@@ -31,6 +31,7 @@ use crate::identity::Identity;
 use crate::limits;
 use crate::roster::Roster;
 use crate::snapshot_store::{SnapshotFile, SnapshotHeader, SnapshotStore};
+use crate::sole_voter::SoleVoter;
 use crate::stop::Stop;
 use crate::storage_error::StorageError;
 use crate::types::{
@@ -116,6 +117,7 @@ pub(crate) struct StateMachine<M: Machine> {
     publisher: Publisher<M::View>,
     deadline: Arc<Deadline>,
     roster: Arc<Roster>,
+    sole_voter: Arc<SoleVoter>,
     files: Files,
 }
 
@@ -157,6 +159,7 @@ impl<M: Machine> StateMachine<M> {
         publisher: Publisher<M::View>,
         deadline: Arc<Deadline>,
         roster: Arc<Roster>,
+        sole_voter: Arc<SoleVoter>,
         files: Files,
     ) -> Self {
         Self {
@@ -166,6 +169,7 @@ impl<M: Machine> StateMachine<M> {
             publisher,
             deadline,
             roster,
+            sole_voter,
             files,
         }
     }
@@ -215,6 +219,7 @@ impl<M: Machine> StateMachine<M> {
         let applied = LogIndex::new(self.applied.map_or(0, |applied| applied.index));
         self.deadline.set(self.machine.get_mut().next_deadline());
         self.publisher.publish(self.machine.get_mut().view(), applied);
+        self.sole_voter.published(self.applied, &self.membership);
         for (responder, replies) in burst.waiting.drain(..) {
             responder.send(replies);
         }

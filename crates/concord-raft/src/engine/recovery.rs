@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Engine, Seeds, VoteGate, watcher};
+use crate::adapter::gated_log::GatedLog;
 use crate::adapter::network::{AddressBook, Network};
 use crate::adapter::serve::SnapshotInbox;
 use crate::adapter::state_machine::{Deadline, Files, StateMachine};
@@ -25,6 +26,7 @@ use crate::log::{self, LogHandle, LogOptions, LogStore};
 use crate::ports::Ports;
 use crate::roster::Roster;
 use crate::snapshot_store::SnapshotStore;
+use crate::sole_voter::SoleVoter;
 use crate::stop::Stop;
 
 /// What starting gives.
@@ -61,10 +63,21 @@ pub(crate) async fn start<M: Machine>(
         blocking,
         stop: stop.clone(),
     };
-    let machine = StateMachine::<M>::new(publisher, Arc::clone(&deadline), Arc::clone(&roster), files);
+    let node_id = identity.current().node_id;
+    let sole_voter = Arc::new(SoleVoter::new(node_id));
+    let machine = StateMachine::<M>::new(
+        publisher,
+        Arc::clone(&deadline),
+        Arc::clone(&roster),
+        Arc::clone(&sole_voter),
+        files,
+    );
+    let log = GatedLog {
+        log: opened.log,
+        gate: Arc::clone(&sole_voter),
+    };
     let book = Arc::new(AddressBook::default());
     let network = Network::<M>::new(Arc::clone(&ports.transport), Arc::clone(&book), blocking);
-    let node_id = identity.current().node_id;
     let mut seed = [0; 8];
     ports.entropy.fill(&mut seed);
     let seeds = Seeds::new(u64::from_le_bytes(seed));
@@ -74,7 +87,7 @@ pub(crate) async fn start<M: Machine>(
             node_id.get(),
             raft_config,
             network,
-            opened.log,
+            log,
             machine,
         ))
         .boxed()
@@ -89,6 +102,7 @@ pub(crate) async fn start<M: Machine>(
         stop: stop.clone(),
         seeds,
         votes: VoteGate::default(),
+        sole_voter,
         heard: Mutex::new(Instant::now()),
         views,
         deadline,

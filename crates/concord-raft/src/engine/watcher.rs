@@ -39,6 +39,7 @@ pub(super) async fn run<M: Machine>(engine: Arc<Engine<M>>, mut health: watch::R
         }
         engine.observe(&now);
         if engine.stop.reason().is_some() {
+            engine.sole_voter.end();
             engine
                 .leadership
                 .send_if_modified(|leadership| leadership.leader.take().is_some());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
-use concord_raft::{MembershipError, Role, StartMode, StopReason};
+use concord_raft::{MembershipError, ReadConsistency, Role, StartMode, StopReason};
 
 use crate::cluster::Cluster;
 use crate::network::pass;
@@ -38,6 +38,8 @@ async fn a_cluster_of_one_grows_to_three() {
     cluster.start(0).await.unwrap();
     cluster.node(0).form(StartMode::Alone).await.unwrap();
     cluster.put(0, "k", "v").await;
+    let fresh_now = |cluster: &Cluster| cluster.node(0).read_now(ReadConsistency::Strong).is_some();
+    assert!(fresh_now(&cluster), "the only voter asks nobody");
     let join = StartMode::Join(cluster.places[0].address.clone());
     for n in 1..3 {
         cluster.start(n).await.unwrap();
@@ -45,6 +47,7 @@ async fn a_cluster_of_one_grows_to_three() {
         cluster
             .until(n, "a voter", |status| status.role == Role::Follower)
             .await;
+        assert!(!fresh_now(&cluster), "one voter of several must ask");
     }
     cluster.crash(0).await;
     let leader = cluster.leader_other_than(0).await;

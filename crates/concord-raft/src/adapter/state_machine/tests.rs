@@ -13,6 +13,7 @@ use crate::log::Host;
 use crate::os::OsEntropy;
 use crate::ports::Disk;
 use crate::sim_disk::SimDisk;
+use crate::sole_voter::SoleVoter;
 use crate::types::{EncodedBatch, Membership, log_id};
 
 struct Bench {
@@ -36,7 +37,8 @@ fn bench() -> Bench {
         blocking: Blocking::new(Host::Task),
         stop: stop.clone(),
     };
-    let machine = StateMachine::new(publisher, Arc::default(), Arc::clone(&roster), files);
+    let sole_voter = Arc::new(SoleVoter::new(NodeId::new(1)));
+    let machine = StateMachine::new(publisher, Arc::default(), Arc::clone(&roster), sole_voter, files);
     Bench {
         machine,
         views,
