@@ -3,6 +3,7 @@
 //! `types`, `log` and `engine`.
 
 pub(crate) mod append_stream;
+pub(crate) mod backlog;
 pub(crate) mod gated_log;
 pub(crate) mod network;
 pub(crate) mod serve;

@@ -62,9 +62,14 @@ impl NodeConfig {
                 limits::LOG_ENTRIES_KEPT_MAX
             )));
         }
-        if self.snapshot.after_entries == 0 || self.log.segment_bytes == 0 {
+        let SnapshotConfig {
+            after_entries,
+            after_bytes,
+            ..
+        } = self.snapshot;
+        if after_entries == 0 || after_bytes == 0 || self.log.segment_bytes == 0 {
             return Err(invalid(
-                "snapshot.after_entries and log.segment_bytes must not be 0",
+                "snapshot.after_entries, snapshot.after_bytes and log.segment_bytes must not be 0",
             ));
         }
         self.timing.check()
@@ -156,16 +161,23 @@ impl Default for LogConfig {
 pub struct SnapshotConfig {
     /// A snapshot is taken when this many entries follow the last one. Default 100,000.
     pub after_entries: u64,
+    /// And when entries of this many bytes do, or of as many as the last one has if that
+    /// is more: a start replays no more. Default 64 MiB.
+    pub after_bytes: u64,
     /// Entries kept in the log although a snapshot has them, so that a follower that was
     /// away briefly needs no snapshot. Default 20,000.
     pub log_entries_kept: u64,
+    /// How much of the log these may take, up to a segment more. Default 128 MiB.
+    pub log_bytes_kept: u64,
 }
 
 impl Default for SnapshotConfig {
     fn default() -> Self {
         Self {
             after_entries: 100_000,
+            after_bytes: 64 << 20,
             log_entries_kept: 20_000,
+            log_bytes_kept: 128 << 20,
         }
     }
 }
@@ -196,7 +208,7 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_work_are_refused() {
-        let broken: [fn(&mut NodeConfig); 7] = [
+        let broken: [fn(&mut NodeConfig); 8] = [
             |config| config.node_id = Some(NodeId::new(0)),
             |config| config.peer_address = Some("nowhere".to_owned()),
             |config| config.peer_address = Some("host:0".to_owned()),
@@ -204,6 +216,7 @@ mod tests {
             |config| config.timing.election_max = config.timing.election_min,
             |config| config.timing.election_min = config.timing.heartbeat,
             |config| config.snapshot.after_entries = 0,
+            |config| config.snapshot.after_bytes = 0,
         ];
         for breakage in broken {
             let mut config = NodeConfig::new("data");

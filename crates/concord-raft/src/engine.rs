@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::adapter::backlog::Backlog;
 use crate::adapter::network::AddressBook;
 use crate::adapter::serve::Raft;
 use crate::adapter::state_machine::Deadline;
@@ -44,6 +45,7 @@ pub(crate) struct Engine<M: Machine> {
     pub(crate) raft: Raft<M>,
     pub(crate) book: Arc<AddressBook>,
     pub(crate) roster: Arc<Roster>,
+    pub(crate) backlog: Arc<Backlog>,
     pub(crate) stop: Stop,
     pub(crate) seeds: Seeds,
     pub(crate) votes: VoteGate,

@@ -36,6 +36,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
+pub(crate) use reader::LogPieces;
 pub use reader::LogReader;
 pub use store::LogStore;
 
@@ -102,6 +103,7 @@ pub enum LogHealth {
 /// Watches the log from outside openraft.
 #[derive(Clone, Debug)]
 pub struct LogHandle {
+    shared: Arc<Shared>,
     health: watch::Receiver<LogHealth>,
     closed: watch::Receiver<()>,
 }
@@ -110,6 +112,12 @@ impl LogHandle {
     /// How the log is, and when that changes.
     pub fn health(&self) -> watch::Receiver<LogHealth> {
         self.health.clone()
+    }
+
+    /// The last entry that can go if of the segments that end at or before entry `upto` those
+    /// with the newest `kept_bytes` are to stay.
+    pub fn purgeable(&self, upto: u64, kept_bytes: u64) -> Option<u64> {
+        self.shared.state.lock().purgeable(upto, kept_bytes)
     }
 
     /// Waits until the writer has ended: after [`LogStore`] is dropped, when everything
@@ -152,7 +160,7 @@ pub fn open(
     let (alive, closed) = watch::channel(());
     let health = shared.health();
     run_writer(options.host, directory, writer, requests, alive)?;
-    let reader = LogReader::new(shared, options.host);
+    let reader = LogReader::new(Arc::clone(&shared), options.host);
     let entry_bytes_max = segment::entry_bytes_max(options.segment_bytes);
     Ok((
         LogStore {
@@ -161,7 +169,11 @@ pub fn open(
             ticket: 0,
             entry_bytes_max,
         },
-        LogHandle { health, closed },
+        LogHandle {
+            shared,
+            health,
+            closed,
+        },
     ))
 }
 

@@ -384,7 +384,9 @@ fn node_config(config: &Config, peer_address: Option<String>) -> NodeConfig {
     };
     node.snapshot = SnapshotConfig {
         after_entries: config.snapshot.after_entries,
+        after_bytes: config.snapshot.after_bytes,
         log_entries_kept: config.snapshot.log_entries_kept,
+        log_bytes_kept: config.snapshot.log_bytes_kept,
     };
     node
 }

@@ -188,9 +188,13 @@ pub struct LogConfig {
 pub struct SnapshotConfig {
     /// One is taken when this many entries follow the last one.
     pub after_entries: u64,
+    /// And when entries of this many bytes do, or of as many as the last one has.
+    pub after_bytes: u64,
     /// Entries that stay in the log although a snapshot has them, so that a node that was
     /// away briefly needs no snapshot.
     pub log_entries_kept: u64,
+    /// How much of the log these may take.
+    pub log_bytes_kept: u64,
 }
 
 /// Logging of the `concord` binary.
@@ -231,7 +235,9 @@ impl Config {
             },
             snapshot: SnapshotConfig {
                 after_entries: 100_000,
+                after_bytes: 64 << 20,
                 log_entries_kept: 20_000,
+                log_bytes_kept: 128 << 20,
             },
             logging: LoggingConfig {
                 format: LogFormat::Human,

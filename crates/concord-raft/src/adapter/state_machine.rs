@@ -10,6 +10,8 @@
 //! its effect. Keeps I1 (order, no gaps) and I16 (views never go back). A committed entry
 //! that cannot be read stops the node: the others could read it, or will stop as well.
 
+mod recover;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +26,7 @@ use openraft::storage::{ApplyResponder, EntryResponder};
 use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use parking_lot::Mutex;
 
+use crate::adapter::backlog::Backlog;
 use crate::blocking::Blocking;
 use crate::consensus::Publisher;
 use crate::error::StopReason;
@@ -35,7 +38,8 @@ use crate::sole_voter::SoleVoter;
 use crate::stop::Stop;
 use crate::storage_error::StorageError;
 use crate::types::{
-    CommittedLeaderId, Entry, LogId, Payload, Peer, Replies, SnapshotMeta, StoredMembership, TypeConfig,
+    CommittedLeaderId, Entry, LogId, Membership, Payload, Peer, Replies, SnapshotMeta, StoredMembership,
+    TypeConfig,
 };
 
 /// When the machine next has something to expire: written by apply, read by the proposer.
@@ -118,6 +122,7 @@ pub(crate) struct StateMachine<M: Machine> {
     deadline: Arc<Deadline>,
     roster: Arc<Roster>,
     sole_voter: Arc<SoleVoter>,
+    backlog: Arc<Backlog>,
     files: Files,
 }
 
@@ -129,6 +134,26 @@ impl<M: Machine> Drop for StateMachine<M> {
             let reason = "the state machine panicked".to_owned();
             self.files.stop.set(StopReason::Defect { reason });
         }
+    }
+}
+
+/// What an entry carries, read.
+enum Decoded {
+    Blank,
+    Membership(Membership),
+    Batch(Batch),
+}
+
+impl Decoded {
+    fn from_entry(entry: Entry, files: &Files) -> Result<Self, io::Error> {
+        Ok(match entry.payload {
+            Payload::Blank => Self::Blank,
+            Payload::Membership(membership) => Self::Membership(membership),
+            Payload::Normal(batch) => Self::Batch(Batch::decode(batch.bytes()).map_err(|error| {
+                let index = entry.log_id.index;
+                files.damaged(format!("committed entry {index} cannot be read: {error}"))
+            })?),
+        })
     }
 }
 
@@ -160,6 +185,7 @@ impl<M: Machine> StateMachine<M> {
         deadline: Arc<Deadline>,
         roster: Arc<Roster>,
         sole_voter: Arc<SoleVoter>,
+        backlog: Arc<Backlog>,
         files: Files,
     ) -> Self {
         Self {
@@ -170,39 +196,62 @@ impl<M: Machine> StateMachine<M> {
             deadline,
             roster,
             sole_voter,
+            backlog,
             files,
         }
     }
 
     fn apply_entry(&mut self, entry: Entry) -> Result<Replies<M>, io::Error> {
+        let log_id = entry.log_id;
+        let decoded = Decoded::from_entry(entry, &self.files)?;
+        self.apply_decoded(log_id, decoded)
+    }
+
+    fn apply_decoded(&mut self, log_id: LogId, decoded: Decoded) -> Result<Replies<M>, io::Error> {
         let expected = self.applied.map_or(0, |applied| applied.index.saturating_add(1));
         // I1: openraft promises this order; with a gap this replica would differ (I9).
-        if entry.log_id.index != expected {
-            let found = entry.log_id.index;
+        if log_id.index != expected {
+            let found = log_id.index;
             return Err(self.files.damaged(format!(
                 "I1: entry {found} came to be applied where {expected} was due"
             )));
         }
-        let replies = match entry.payload {
-            Payload::Blank => Vec::new(),
-            Payload::Membership(membership) => {
-                self.adopt(StoredMembership::new(Some(entry.log_id), membership))?;
+        let replies = match decoded {
+            Decoded::Blank => Vec::new(),
+            Decoded::Membership(membership) => {
+                self.adopt(StoredMembership::new(Some(log_id), membership))?;
                 Vec::new()
             }
-            Payload::Normal(batch) => {
-                let batch = Batch::decode(batch.bytes()).map_err(|error| {
-                    self.files
-                        .damaged(format!("committed entry {expected} cannot be read: {error}"))
-                })?;
+            Decoded::Batch(batch) => {
                 let meta = Meta {
-                    index: LogIndex::new(entry.log_id.index),
-                    term: Term::new(entry.log_id.leader_id.term),
+                    index: LogIndex::new(log_id.index),
+                    term: Term::new(log_id.leader_id.term),
                 };
                 self.machine.get_mut().apply(meta, &batch)
             }
         };
-        self.applied = Some(entry.log_id);
+        self.applied = Some(log_id);
         Ok(Replies::new(replies))
+    }
+
+    /// The state as of now is in a snapshot file.
+    fn note_snapshot(&self, covered: u64, file_bytes: u64) {
+        let index = self.applied.map_or(0, |applied| applied.index);
+        self.backlog.covered(covered, index, file_bytes);
+    }
+
+    /// A snapshot of another cluster is refused.
+    fn check_owner(&self, snapshot: &SnapshotFile) -> Result<(), io::Error> {
+        let (expected, found) = (self.files.cluster_id(), snapshot.header().cluster_id);
+        if found == expected {
+            return Ok(());
+        }
+        let file = snapshot.path().to_path_buf();
+        Err(self.files.failed(StorageError::Foreign {
+            file,
+            found,
+            expected,
+        }))
     }
 
     /// Takes over a membership, noting durably who is no longer in it.
@@ -214,6 +263,11 @@ impl<M: Machine> StateMachine<M> {
         Ok(())
     }
 
+    /// Publishes a state that nobody can wait for: a snapshot, or what a start recovered.
+    fn publish_recovered(&mut self) {
+        self.publish(&mut Burst::new());
+    }
+
     /// Publishes what was applied, then answers those who wait for it.
     fn publish(&mut self, burst: &mut Burst<M>) {
         let applied = LogIndex::new(self.applied.map_or(0, |applied| applied.index));
@@ -223,6 +277,7 @@ impl<M: Machine> StateMachine<M> {
         for (responder, replies) in burst.waiting.drain(..) {
             responder.send(replies);
         }
+        self.backlog.add(burst.bytes as u64);
         (burst.entries, burst.bytes) = (0, 0);
     }
 
@@ -233,6 +288,8 @@ impl<M: Machine> StateMachine<M> {
                 last_log_id: self.applied,
                 last_membership: self.membership.clone(),
             },
+            covers: self.backlog.bytes(),
+            backlog: Arc::clone(&self.backlog),
             files: self.files.clone(),
         }
     }
@@ -287,16 +344,8 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         meta: &SnapshotMeta,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
-        let expected = self.files.cluster_id();
-        let found = snapshot.header().cluster_id;
-        if found != expected {
-            let file = snapshot.path().to_path_buf();
-            return Err(self.files.failed(StorageError::Foreign {
-                file,
-                found,
-                expected,
-            }));
-        }
+        self.check_owner(&snapshot)?;
+        let file_bytes = snapshot.file_bytes();
         let restored = self
             .files
             .blocking
@@ -307,7 +356,8 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         self.files.blocking.drop_later(replaced);
         self.applied = meta.last_log_id;
         self.adopt(meta.last_membership.clone())?;
-        self.publish(&mut Burst::new());
+        self.publish_recovered();
+        self.note_snapshot(self.backlog.bytes(), file_bytes);
         let store = self.files.store.clone();
         let cleaned = self
             .files
@@ -350,6 +400,9 @@ fn restore<M: Machine>(file: &SnapshotFile) -> Result<M, StorageError> {
 pub(crate) struct SnapshotBuilder<M: Machine> {
     view: M::View,
     meta: SnapshotMeta,
+    /// Bytes of the backlog that it will hold.
+    covers: u64,
+    backlog: Arc<Backlog>,
     files: Files,
 }
 
@@ -370,7 +423,11 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
                 .run(move || build::<M>(&store, header, &view))
                 .await;
             match built {
-                Ok(file) => return Ok(with_meta(file)),
+                Ok(file) => {
+                    let index = self.meta.last_log_id.map_or(0, |last| last.index);
+                    self.backlog.covered(self.covers, index, file.file_bytes());
+                    return Ok(with_meta(file));
+                }
                 // openraft takes any failure here for fatal, but a full disk is not: reads
                 // go on, and space may come back.
                 Err(error) if error.is_full() => {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Engine, Seeds, VoteGate, watcher};
+use crate::adapter::backlog::Backlog;
 use crate::adapter::gated_log::GatedLog;
 use crate::adapter::network::{AddressBook, Network};
 use crate::adapter::serve::SnapshotInbox;
@@ -65,13 +66,18 @@ pub(crate) async fn start<M: Machine>(
     };
     let node_id = identity.current().node_id;
     let sole_voter = Arc::new(SoleVoter::new(node_id));
+    let backlog = Arc::new(Backlog::new(config.snapshot.after_bytes));
     let machine = StateMachine::<M>::new(
         publisher,
         Arc::clone(&deadline),
         Arc::clone(&roster),
         Arc::clone(&sole_voter),
+        Arc::clone(&backlog),
         files,
     );
+    let (reader, committed) = (opened.log.reader(), opened.log.committed());
+    let recovering = machine.recover(reader, committed, config.host);
+    let machine = recovering.await.map_err(|error| start_error(stop, &error))?;
     let log = GatedLog {
         log: opened.log,
         gate: Arc::clone(&sole_voter),
@@ -99,6 +105,7 @@ pub(crate) async fn start<M: Machine>(
         raft,
         book,
         roster,
+        backlog,
         stop: stop.clone(),
         seeds,
         votes: VoteGate::default(),

@@ -65,6 +65,23 @@ impl LogReader {
         (state.carried.purged, state.carried.last)
     }
 
+    /// The indices that can be read.
+    pub(crate) fn readable(&self) -> Range<u64> {
+        self.shared.state.lock().readable()
+    }
+
+    /// The entries of a range, read a piece at a time on the caller's thread.
+    pub(crate) fn pieces_blocking(&self, range: Range<u64>) -> LogPieces {
+        LogPieces {
+            read: DiskRead {
+                shared: Arc::clone(&self.shared),
+                scanner: None,
+                wanted: range,
+                budget: Budget::of_one_read(),
+            },
+        }
+    }
+
     async fn read(&mut self, wanted: Range<u64>, budget: Budget) -> Result<Vec<Entry>, StorageError> {
         let in_memory = {
             let state = self.shared.state.lock();
@@ -121,6 +138,25 @@ struct DiskRead {
     scanner: Option<Scanner>,
     wanted: Range<u64>,
     budget: Budget,
+}
+
+/// Pieces of the log in order, each of bounded size. Blocks.
+pub(crate) struct LogPieces {
+    read: DiskRead,
+}
+
+impl Iterator for LogPieces {
+    type Item = Result<Vec<Entry>, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read.budget = Budget::of_one_read();
+        let piece = self.read.run();
+        match &piece {
+            Ok(entries) => self.read.wanted.start = entries.last()?.log_id.index.saturating_add(1),
+            Err(_) => self.read.wanted.start = self.read.wanted.end,
+        }
+        Some(piece)
+    }
 }
 
 /// Entries from one position to before the next, or to the tail.

@@ -239,6 +239,22 @@ impl State {
         taken
     }
 
+    /// The last entry of the segment before those that hold the newest `kept_bytes` of all
+    /// that end at or before entry `upto`.
+    pub(super) fn purgeable(&self, upto: u64, kept_bytes: u64) -> Option<u64> {
+        let mut newer_bytes = 0_u64;
+        for kept in self.segments.values().rev() {
+            let Some(last) = kept.last_index.filter(|last| *last <= upto) else {
+                continue;
+            };
+            if newer_bytes >= kept_bytes {
+                return Some(last);
+            }
+            newer_bytes = newer_bytes.saturating_add(kept.written);
+        }
+        None
+    }
+
     /// Where to read from for `index`, how far that leads, and in which segments.
     pub(super) fn locate(&self, index: u64) -> Option<(Position, Option<u64>)> {
         let after = self

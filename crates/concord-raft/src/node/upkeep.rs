@@ -38,6 +38,7 @@ pub(super) async fn run<M: Machine>(node: &Node<M>, is_restart: bool) {
     }
     tokio::spawn(Arc::clone(&inner.members).finish_changes());
     tokio::spawn(notice_removal(Arc::clone(inner)));
+    tokio::spawn(take_snapshots(Arc::clone(inner)));
     tokio::spawn(supervise(Arc::clone(inner)));
 }
 
@@ -47,6 +48,39 @@ async fn supervise<M: Machine>(inner: Arc<Inner<M>>) {
     if reason != StopReason::Shutdown {
         inner.quit.send_replace(true);
         inner.end_raft().await;
+    }
+}
+
+/// Asks for snapshots by the bytes of the log, and lets go of what is far behind one.
+/// openraft counts entries, of which one can be a byte or a megabyte.
+async fn take_snapshots<M: Machine>(inner: Arc<Inner<M>>) {
+    let engine = &inner.engine;
+    loop {
+        tokio::select! {
+            biased;
+            _ = engine.stop.stopped() => return,
+            () = engine.backlog.changed() => {}
+        }
+        let taken = engine.backlog.snapshot_index();
+        // openraft learns of a snapshot a moment later, and purges no further than it knows.
+        engine
+            .until(|metrics| metrics.snapshot.map_or(0, |id| id.index) >= taken)
+            .await;
+        let is_due = engine.backlog.is_due();
+        let purgeable = inner.log.purgeable(taken, inner.config.snapshot.log_bytes_kept);
+        let raft = engine.raft.clone();
+        let asked = engine.seeds.scope(async move {
+            if is_due {
+                raft.trigger().snapshot().await?;
+            }
+            match purgeable {
+                Some(upto) => raft.trigger().purge_log(upto).await,
+                None => Ok(()),
+            }
+        });
+        if asked.await.is_err() {
+            return;
+        }
     }
 }
 
@@ -62,7 +96,8 @@ async fn open_votes<M: Machine>(inner: Arc<Inner<M>>) {
         .await
         .is_ok();
     let voters: Vec<u64> = engine.membership().voter_ids().collect();
-    if !(membership_known && voters == [own]) {
+    let alone = membership_known && voters == [own];
+    if !alone {
         if let Some(reason) = copied(&inner).await {
             engine.stop.set(StopReason::Copied { reason });
             return;
@@ -71,6 +106,13 @@ async fn open_votes<M: Machine>(inner: Arc<Inner<M>>) {
     }
     engine.votes.open();
     engine.raft.runtime_config().elect(true);
+    if alone {
+        // There is nobody to hear from first, so there is nothing to wait for. If it
+        // fails, openraft has stopped, which others notice.
+        let raft = engine.raft.clone();
+        let electing = async move { raft.trigger().elect(false).await };
+        let _ = engine.seeds.scope(electing).await;
+    }
     announce_address(&inner).await;
 }
 

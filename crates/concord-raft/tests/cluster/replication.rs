@@ -98,6 +98,35 @@ async fn writes_go_on_while_one_follower_is_away() {
     cluster.converge().await;
 }
 
+/// Claim: snapshots are taken by the bytes of the log too, and let it be purged: few large
+/// entries do not make a long replay. Method: small segments and no limit by entries.
+#[tokio::test(start_paused = true)]
+async fn large_entries_bring_snapshots_and_purges_by_their_bytes() {
+    const SEGMENT_BYTES: u64 = 32 << 10;
+    let mut cluster = Cluster::new(1);
+    let config = &mut cluster.places[0].config;
+    config.log.segment_bytes = SEGMENT_BYTES;
+    config.snapshot.after_bytes = 2 * SEGMENT_BYTES;
+    config.snapshot.log_bytes_kept = SEGMENT_BYTES;
+    cluster.form_all().await;
+    let value = "v".repeat(4_000);
+    for n in 0..100 {
+        cluster.put(0, &format!("k{}", n % 5), &value).await;
+    }
+    cluster.converge().await;
+    let status = cluster.node(0).status();
+    assert!(status.snapshot_index.get() > 50, "{status:#?}");
+    assert!(status.purged_index.get() > 25, "{status:#?}");
+    assert!(
+        status.purged_index.get() + 6 < status.snapshot_index.get(),
+        "as much stays as was asked for: {status:#?}"
+    );
+    cluster.crash(0).await;
+    cluster.start(0).await.unwrap();
+    cluster.converge().await;
+    assert_eq!(cluster.get(0, "k4").await.as_deref(), Some(&*value));
+}
+
 /// Claim: a follower that is further behind than the log reaches back gets a snapshot,
 /// while writes go on, and ends with the same state. Method: small snapshots, cut it off,
 /// write far more than is kept, heal, keep writing.

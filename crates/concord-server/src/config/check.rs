@@ -33,11 +33,13 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "must be between 1 ms and 10 minutes",
         ));
     }
-    if config.snapshot.after_entries == 0 {
-        return Err(ConfigError::invalid(
-            "snapshot.after_entries",
-            "must be 1 or more",
-        ));
+    for (setting, value) in [
+        ("snapshot.after_entries", config.snapshot.after_entries),
+        ("snapshot.after_bytes", config.snapshot.after_bytes),
+    ] {
+        if value == 0 {
+            return Err(ConfigError::invalid(setting, "must be 1 or more"));
+        }
     }
     check_timing(config)?;
     check_http(config)?;

@@ -210,7 +210,9 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
     put(&mut config.timing.election_max, draft.election_max);
     put(&mut config.log.segment_bytes, draft.segment_bytes);
     put(&mut config.snapshot.after_entries, draft.snapshot_after_entries);
+    put(&mut config.snapshot.after_bytes, draft.snapshot_after_bytes);
     put(&mut config.snapshot.log_entries_kept, draft.log_entries_kept);
+    put(&mut config.snapshot.log_bytes_kept, draft.log_bytes_kept);
     put(&mut config.logging.filter, draft.log_filter.clone());
     config.value_bytes_max = size(
         "limits.value_bytes_max",

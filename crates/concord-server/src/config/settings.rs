@@ -42,7 +42,9 @@ pub(super) struct Draft {
     pub(super) election_max: Option<Duration>,
     pub(super) segment_bytes: Option<u64>,
     pub(super) snapshot_after_entries: Option<u64>,
+    pub(super) snapshot_after_bytes: Option<u64>,
     pub(super) log_entries_kept: Option<u64>,
+    pub(super) log_bytes_kept: Option<u64>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) log_filter: Option<String>,
 }
@@ -72,7 +74,7 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-static SETTINGS: [Setting; 31] = [
+static SETTINGS: [Setting; 33] = [
     Setting {
         key: "profile",
         about: "dev or prod: which defaults apply",
@@ -276,10 +278,22 @@ static SETTINGS: [Setting; 31] = [
         show: |config| Some(config.snapshot.after_entries.to_string()),
     },
     Setting {
+        key: "snapshot.after_bytes",
+        about: "and when entries of this size do, or of the size of the last snapshot if that is more",
+        read: |draft, raw| set(&mut draft.snapshot_after_bytes, raw.bytes()),
+        show: |config| Some(config.snapshot.after_bytes.to_string()),
+    },
+    Setting {
         key: "snapshot.log_entries_kept",
         about: "log entries kept although a snapshot has them, for nodes that were away briefly",
         read: |draft, raw| set(&mut draft.log_entries_kept, raw.integer()),
         show: |config| Some(config.snapshot.log_entries_kept.to_string()),
+    },
+    Setting {
+        key: "snapshot.log_bytes_kept",
+        about: "how much of the log these may take, up to a segment more",
+        read: |draft, raw| set(&mut draft.log_bytes_kept, raw.bytes()),
+        show: |config| Some(config.snapshot.log_bytes_kept.to_string()),
     },
     Setting {
         key: "logging.format",

@@ -38,7 +38,15 @@ fn bench() -> Bench {
         stop: stop.clone(),
     };
     let sole_voter = Arc::new(SoleVoter::new(NodeId::new(1)));
-    let machine = StateMachine::new(publisher, Arc::default(), Arc::clone(&roster), sole_voter, files);
+    let backlog = Arc::new(Backlog::new(u64::MAX));
+    let machine = StateMachine::new(
+        publisher,
+        Arc::default(),
+        Arc::clone(&roster),
+        sole_voter,
+        backlog,
+        files,
+    );
     Bench {
         machine,
         views,
