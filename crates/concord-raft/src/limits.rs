@@ -33,8 +33,9 @@ pub const LOG_POSITION_EVERY_BYTES: u64 = 32 << 10;
 /// Entries handed out by one read for replication stay under this, but for the first.
 pub const LOG_READ_ENTRIES_BYTES: usize = 2 << 20;
 
-/// Bytes of the newest entries that stay in memory, unless configured otherwise.
-pub const LOG_TAIL_BYTES: usize = 64 << 20;
+/// Bytes of the newest entries that stay in memory, unless configured otherwise: twice what
+/// may be on its way to a follower. Who is further behind is served from the page cache.
+pub const LOG_TAIL_BYTES: usize = 2 * APPEND_IN_FLIGHT_BYTES;
 
 /// Bytes of a small file such as the identity, and of a snapshot's header.
 pub const SMALL_FILE_BYTES: usize = 1 << 20;
