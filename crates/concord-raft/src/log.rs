@@ -114,6 +114,12 @@ impl LogHandle {
         self.health.clone()
     }
 
+    /// Whether the next segment cannot be made for lack of space: see
+    /// [`LogHealth::DiskFull`]. No lock.
+    pub fn is_full(&self) -> bool {
+        self.shared.is_full()
+    }
+
     /// The last entry that can go if of the segments that end at or before entry `upto` those
     /// with the newest `kept_bytes` are to stay.
     pub fn purgeable(&self, upto: u64, kept_bytes: u64) -> Option<u64> {

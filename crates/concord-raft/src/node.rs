@@ -204,6 +204,12 @@ impl<M: Machine> Node<M> {
         self.inner.server.reads.published()
     }
 
+    /// Whether this node's disk has no room for more log than the segment being written: new
+    /// data should be refused, so that there is room for votes and for what gives space back.
+    pub fn is_disk_full(&self) -> bool {
+        self.inner.log.is_full()
+    }
+
     /// The views as they are published.
     pub fn views(&self) -> Views<M::View> {
         self.inner.engine.views()

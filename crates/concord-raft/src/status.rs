@@ -102,6 +102,8 @@ pub struct NodeStatus {
     pub withholds_votes: bool,
     /// The snapshot that it is receiving, if any.
     pub receiving_snapshot: Option<SnapshotProgress>,
+    /// Whether its disk has no room for more log: see [`crate::Node::is_disk_full`].
+    pub disk_full: bool,
     /// What an operator should know.
     pub warnings: Vec<String>,
     /// Why it has stopped, if it has.

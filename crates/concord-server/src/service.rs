@@ -101,9 +101,19 @@ impl Service {
         let command = command.into_request();
         // What apply would refuse is refused before it costs the log its space.
         command.check(number(self.value_bytes_max))?;
+        self.check_disk(&command)?;
         let deadline = Instant::now() + timeout;
         let reply = self.node.propose(command.to_bytes(), deadline).await?;
         Ok(reply.into_result()?)
+    }
+
+    /// With a full disk, what room is left in the log is for votes and for giving space back.
+    fn check_disk(&self, command: &Command) -> Result<(), Error> {
+        if !self.node.is_disk_full() || gives_space_back(command) {
+            return Ok(());
+        }
+        let message = "this node's disk is full: it takes no new data, only deletes and compaction";
+        Err(Error::new(ErrorKind::Overloaded, message).with("reason", "disk_full".to_owned()))
     }
 
     /// Opens a watch.
@@ -138,6 +148,14 @@ pub(crate) fn batch_too_large(count: usize) -> Error {
         count: number(count),
         limit: number(core_limits::BATCH_ITEMS_MAX),
     })
+}
+
+/// Whether a command takes data away, or lets it go sooner.
+const fn gives_space_back(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Delete { .. } | Command::DeleteMany { .. } | Command::Compact { .. } | Command::Configure(_)
+    )
 }
 
 fn number(count: usize) -> u64 {

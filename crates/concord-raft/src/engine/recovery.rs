@@ -23,7 +23,7 @@ use crate::consensus::{Leadership, Publisher};
 use crate::error::{StartError, StopReason};
 use crate::identity::DataDirectory;
 use crate::limits;
-use crate::log::{self, LogHandle, LogOptions, LogStore};
+use crate::log::{self, Host, LogHandle, LogOptions, LogStore};
 use crate::ports::Ports;
 use crate::roster::Roster;
 use crate::snapshot_store::SnapshotStore;
@@ -75,18 +75,14 @@ pub(crate) async fn start<M: Machine>(
         Arc::clone(&backlog),
         files,
     );
-    let (reader, committed) = (opened.log.reader(), opened.log.committed());
-    let recovering = machine.recover(reader, committed, config.host);
-    let machine = recovering.await.map_err(|error| start_error(stop, &error))?;
+    let machine = recovered(machine, &opened.log, config.host, stop).await?;
     let log = GatedLog {
         log: opened.log,
         gate: Arc::clone(&sole_voter),
     };
     let book = Arc::new(AddressBook::default());
     let network = Network::<M>::new(Arc::clone(&ports.transport), Arc::clone(&book), blocking);
-    let mut seed = [0; 8];
-    ports.entropy.fill(&mut seed);
-    let seeds = Seeds::new(u64::from_le_bytes(seed));
+    let seeds = draw_seeds(ports);
     let raft_config = Arc::new(raft_config(config)?);
     let raft = seeds
         .scope(openraft::Raft::build(
@@ -124,6 +120,23 @@ pub(crate) async fn start<M: Machine>(
         inbox: Arc::new(SnapshotInbox::new(opened.snapshots, blocking)),
         log: opened.log_handle,
     })
+}
+
+/// Before openraft looks at the machine: it would do this itself, only slower.
+async fn recovered<M: Machine>(
+    machine: StateMachine<M>,
+    log: &LogStore,
+    host: Host,
+    stop: &Stop,
+) -> Result<StateMachine<M>, StartError> {
+    let recovering = machine.recover(log.reader(), log.committed(), host);
+    recovering.await.map_err(|error| start_error(stop, &error))
+}
+
+fn draw_seeds(ports: &Ports) -> Seeds {
+    let mut seed = [0; 8];
+    ports.entropy.fill(&mut seed);
+    Seeds::new(u64::from_le_bytes(seed))
 }
 
 async fn open(config: &NodeConfig, directory: &DataDirectory, ports: &Ports) -> Result<Opened, StartError> {

@@ -21,6 +21,8 @@ pub(super) struct Shared {
     /// The first failure; nothing is written or acknowledged after it (I12).
     failure: OnceLock<StorageError>,
     health: watch::Sender<LogHealth>,
+    /// The disk is full, as `health` says: asked for every write.
+    is_full: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -31,6 +33,7 @@ impl Shared {
             state: Mutex::new(state),
             failure: OnceLock::new(),
             health,
+            is_full: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         }
     }
@@ -52,6 +55,7 @@ impl Shared {
 
     /// Notes whether the next segment can be made.
     pub(super) fn note_space(&self, full: Option<&StorageError>) {
+        self.is_full.store(full.is_some(), Ordering::Release);
         self.health.send_if_modified(|health| match (&*health, full) {
             (LogHealth::Healthy, Some(error)) => {
                 tracing::warn!(%error, "no space for the next log segment");
@@ -64,6 +68,10 @@ impl Shared {
             }
             (LogHealth::Healthy | LogHealth::DiskFull(_) | LogHealth::Failed(_), _) => false,
         });
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
     }
 
     /// From here on nothing more comes, and waiting for space is pointless.

@@ -48,7 +48,8 @@ impl<M: Machine> Inner<M> {
             quorum_silent_ms: quorum_silent.filter(|_| role == Role::Leader).map(super::millis),
             withholds_votes: self.engine.votes.is_withheld(),
             receiving_snapshot: self.server.inbox.progress(),
-            warnings: warnings(&metrics),
+            disk_full: self.log.is_full(),
+            warnings: warnings(&metrics, self.log.is_full()),
             stopped,
         }
     }
@@ -96,8 +97,11 @@ const fn role_of(state: ServerState) -> Role {
     }
 }
 
-fn warnings<M: Machine>(metrics: &RaftMetrics<TypeConfig<M>>) -> Vec<String> {
+fn warnings<M: Machine>(metrics: &RaftMetrics<TypeConfig<M>>, disk_full: bool) -> Vec<String> {
     let mut warnings = Vec::new();
+    if disk_full {
+        warnings.push("the disk is full: this node takes no new data".to_owned());
+    }
     let voters = metrics.membership_config.voter_ids().count();
     if voters > 0 && voters.is_multiple_of(2) {
         warnings.push(format!(

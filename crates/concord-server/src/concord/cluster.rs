@@ -170,6 +170,8 @@ fn readiness(status: &NodeStatus, trouble: Option<String>, patience: Duration) -
         "no leader is known".to_owned()
     } else if status.role == Role::Leader && quorum_silent.is_some_and(|silent| silent > patience) {
         "this node leads but cannot reach a majority".to_owned()
+    } else if status.disk_full {
+        "the disk is full: this node takes no new data".to_owned()
     } else if status.applied_index < status.commit_index {
         let behind = status
             .commit_index
