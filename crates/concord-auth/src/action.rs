@@ -36,6 +36,12 @@ pub enum Action {
     TouchMany,
     /// Compare, then read and change.
     Txn,
+    /// Make a lease.
+    LeaseGrant,
+    /// Let a lease live on.
+    LeaseKeepAlive,
+    /// End a lease and remove its keys.
+    LeaseRevoke,
     /// Any read.
     Read(ReadAction),
     /// Any change of the cluster itself.
@@ -51,6 +57,8 @@ pub enum ReadAction {
     Scan,
     /// The versions of a key.
     History,
+    /// Leases and the keys on them.
+    Lease,
     /// Changes of keys as they happen, with the records before and after. Judged again
     /// whenever there is something to deliver.
     Watch,
@@ -94,6 +102,9 @@ impl Request for Command {
             Self::DeleteMany { .. } => Action::DeleteMany,
             Self::TouchMany { .. } => Action::TouchMany,
             Self::Txn(_) => Action::Txn,
+            Self::LeaseGrant { .. } => Action::LeaseGrant,
+            Self::LeaseKeepAlive { .. } => Action::LeaseKeepAlive,
+            Self::LeaseRevoke { .. } => Action::LeaseRevoke,
         }
     }
 
@@ -110,7 +121,13 @@ impl Request for Command {
                 return_previous,
                 ..
             } => with_read(DELETE, *return_previous || condition.is_some()),
-            Self::Touch { .. } | Self::PutMany { .. } | Self::TouchMany { .. } => WRITE,
+            Self::Touch { .. }
+            | Self::PutMany { .. }
+            | Self::TouchMany { .. }
+            | Self::LeaseGrant { .. }
+            | Self::LeaseKeepAlive { .. } => WRITE,
+            // The keys of a lease are deleted with it; its answer tells how many.
+            Self::LeaseRevoke { .. } => with_read(DELETE, true),
             Self::DeleteMany { .. } => DELETE,
             // The answer to one without any part still tells the revision.
             Self::Txn(txn) => match needs_of(txn) {
@@ -131,7 +148,7 @@ impl Request for ReadAction {
 
     fn needs(&self) -> Permissions {
         match self {
-            Self::Get | Self::Scan | Self::History | Self::Watch | Self::Status => READ,
+            Self::Get | Self::Scan | Self::History | Self::Lease | Self::Watch | Self::Status => READ,
             Self::ListWatches | Self::Settings => ADMIN,
         }
     }

@@ -5,8 +5,8 @@ use concord_auth::{
 };
 use concord_core::ids::Revision;
 use concord_core::{
-    Command, Compare, Condition, Key, Keys, Lifetime, Operation, PutItem, Settings, Test, TouchItem, Txn,
-    Value,
+    Command, Compare, Condition, Key, Keys, LeaseId, Lifetime, Millis, Operation, PutItem, Settings, Test,
+    TouchItem, Txn, Value,
 };
 
 fn commands() -> Vec<(&'static str, Command)> {
@@ -68,6 +68,7 @@ fn many() -> Vec<(&'static str, Command)> {
         lifetime: Lifetime::Forever,
     };
     let keys = Keys::One(key.clone());
+    let (lease, ttl) = (LeaseId::new(7), Millis::new(1));
     let exists = Compare {
         keys: keys.clone(),
         test: Test::Exists(true),
@@ -95,6 +96,9 @@ fn many() -> Vec<(&'static str, Command)> {
             }),
         ),
         ("txn, empty", Command::Txn(Txn::default())),
+        ("grant", Command::LeaseGrant { lease, ttl }),
+        ("keep alive", Command::LeaseKeepAlive { lease }),
+        ("revoke", Command::LeaseRevoke { lease }),
     ]
 }
 
@@ -119,6 +123,7 @@ fn the_matrix_of_roles_and_actions_is_as_printed() {
         ReadAction::Get,
         ReadAction::Scan,
         ReadAction::History,
+        ReadAction::Lease,
         ReadAction::Watch,
         ReadAction::ListWatches,
         ReadAction::Status,
@@ -148,9 +153,13 @@ touch many               yes    yes    -      -
 txn                      yes    yes    -      -
 txn, read only           yes    yes    yes    -
 txn, empty               yes    yes    yes    -
+grant                    yes    yes    -      -
+keep alive               yes    yes    -      -
+revoke                   yes    yes    -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 history                  yes    yes    yes    -
+lease                    yes    yes    yes    -
 watch                    yes    yes    yes    -
 listwatches              yes    -      -      -
 status                   yes    yes    yes    -

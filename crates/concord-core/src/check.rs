@@ -37,7 +37,12 @@ impl Command {
                 check_shape(txn, 1, &mut 0)?;
                 check_operations(txn, value_bytes_max)
             }
-            Self::Delete { .. } | Self::Compact { .. } | Self::Configure(_) => Ok(()),
+            Self::LeaseGrant { ttl, .. } => check_lifetime(Lifetime::Ttl(*ttl)),
+            Self::Delete { .. }
+            | Self::Compact { .. }
+            | Self::Configure(_)
+            | Self::LeaseKeepAlive { .. }
+            | Self::LeaseRevoke { .. } => Ok(()),
         }
     }
 }

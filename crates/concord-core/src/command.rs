@@ -82,6 +82,23 @@ pub enum Command {
     },
     /// Compare, then perform one of two lists of operations, at one revision.
     Txn(Txn),
+    /// Make a lease that ends when it was not kept alive for `ttl`.
+    LeaseGrant {
+        /// Its id; 0: the state machine chooses one.
+        lease: LeaseId,
+        /// How long it lives from now on, and from each time that it is kept alive.
+        ttl: Millis,
+    },
+    /// Let a lease live for its ttl from now on.
+    LeaseKeepAlive {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// End a lease. Its keys are deleted at one revision.
+    LeaseRevoke {
+        /// Which.
+        lease: LeaseId,
+    },
 }
 
 /// What a put of many stores under one key.

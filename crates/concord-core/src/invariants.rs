@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | usage recounted from the live records | I10 |
 //! | expiry queue is exactly the live deadlines, none of them past | I17 |
+//! | keys of leases are those whose records say so, no lease has ended | I19 |
 //! | changes follow each other without gaps, and every revision since compaction has some | I11 |
 //! | the chains of versions lead through every change since compaction, in order | I11 |
 //! | session totals recounted, blocks disjoint | I7 |
@@ -14,8 +15,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::ids::{Revision, SessionId, Timestamp};
+use crate::ids::{LeaseId, Revision, SessionId, Timestamp};
 use crate::key::namespace_of;
+use crate::lease::{LeaseCell, attached, decode_lease_key};
 use crate::record::cell::{self, Place, StoredCell};
 use crate::state::{State, VersionCell, change};
 use crate::store::{SessionHeader, SessionTable, Store, decode_replies, session_key_parts};
@@ -44,6 +46,8 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         changes,
         replaced,
         sessions,
+        leases,
+        lease_keys,
         usage,
         ..
     } = state;
@@ -51,7 +55,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         invariant: "I11",
         detail: detail.into(),
     })?;
-    for tree in [live, graves, replaced, sessions, usage] {
+    for tree in [live, graves, replaced, sessions, leases, lease_keys, usage] {
         tree.check().map_err(|detail| Violation {
             invariant: "tree",
             detail: detail.into(),
@@ -59,6 +63,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
     }
     check_usage(state)?;
     check_expiry(store)?;
+    check_leases(store)?;
     check_records(state)?;
     check_changes(state)?;
     check_sessions(state, store.sessions())
@@ -131,7 +136,60 @@ fn check_expiry(store: &Store) -> Result<(), Violation> {
     hold("I17", store.expiry().iter().eq(deadlines), || {
         "expiry queue differs from the records".into()
     })?;
+    for (key, cell) in store.state().leases.iter() {
+        let lease = decode_lease_key(key).map_err(|_| broken("malformed lease"))?;
+        let keys = attached::count(&store.state().lease_keys, lease);
+        let weight = usize::try_from(keys).unwrap_or(usize::MAX).saturating_add(1);
+        *crowd.entry(LeaseCell::stored(&cell).expires_at).or_default() += weight;
+    }
     equal("I17", "deadlines", store.expiry().crowd(), &crowd)
+}
+
+fn broken(detail: &str) -> Violation {
+    Violation {
+        invariant: "I19",
+        detail: detail.into(),
+    }
+}
+
+/// I19: the keys of each lease are those whose records name it, it exists and has not ended.
+fn check_leases(store: &Store) -> Result<(), Violation> {
+    let state = store.state();
+    let mut counted: BTreeMap<LeaseId, Vec<&[u8]>> = BTreeMap::new();
+    for (key, cell) in state.live.iter() {
+        if let StoredCell::Record { header, .. } = cell::stored(cell.as_bytes())
+            && let Some(lease) = header.lease
+        {
+            hold("I19", header.expires_at.is_none(), || {
+                format!("{} has a deadline and a lease", key.escape_ascii())
+            })?;
+            counted.entry(lease).or_default().push(key);
+        }
+    }
+    let mut deadlines = BTreeSet::new();
+    let mut entries = 0;
+    for (key, cell) in state.leases.iter() {
+        let lease = decode_lease_key(key).map_err(|_| broken("malformed lease"))?;
+        let deadline = LeaseCell::stored(&cell).expires_at;
+        hold("I19", deadline > state.now, || format!("lease {lease} has ended"))?;
+        deadlines.insert((deadline, lease));
+        let keys = counted.remove(&lease).unwrap_or_default();
+        equal(
+            "I19",
+            "keys",
+            attached::count(&state.lease_keys, lease),
+            length(keys.len()),
+        )?;
+        entries += keys.len() + usize::from(!keys.is_empty());
+        hold("I19", attached::keys(&state.lease_keys, lease).eq(keys), || {
+            format!("keys of lease {lease} differ from the records")
+        })?;
+    }
+    hold("I19", counted.is_empty(), || "keys on no lease".into())?;
+    equal("I19", "entries", state.lease_keys.len(), entries)?;
+    hold("I19", store.expiry().leases().eq(deadlines), || {
+        "expiry queue differs from the leases".into()
+    })
 }
 
 /// The live tree holds records only, and their numbers make sense.

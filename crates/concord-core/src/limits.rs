@@ -39,6 +39,15 @@ pub const TXN_EVALUATIONS_MAX: usize = 128;
 /// Bytes of keys and values that a transaction may answer with.
 pub const TXN_REPLY_BYTES_MAX: usize = 16 << 20;
 
+/// Leases at once.
+pub const LEASES_MAX: usize = 1_000_000;
+
+/// Keys that can hang on one lease: all of them go in one batch.
+pub const LEASE_KEYS_MAX: u64 = 10_000;
+
+/// The greatest id of a lease: a positive signed number, as clients of etcd expect.
+pub const LEASE_ID_MAX: u64 = u64::MAX / 2;
+
 /// The longest time to live: a hundred years.
 pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 
@@ -74,7 +83,8 @@ pub const SCAN_PAGE_VISITS_MAX: usize = 1_000_000;
 /// Versions on one page of a key's history.
 pub const HISTORY_PAGE_MAX: usize = 10_000;
 
-/// Keys that expire in one batch; the replicated clock stops short of the rest.
+/// Keys and leases, with the keys on them, that end in one batch; the replicated clock stops
+/// short of the rest. The last lease may exceed it by [`LEASE_KEYS_MAX`].
 pub const EXPIRIES_PER_BATCH: usize = 10_000;
 
 /// Changes that compaction removes in one batch.

@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::ids::{LeaseId, Revision, Timestamp};
+use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::InvalidKey;
 use crate::record::Record;
 use crate::txn::TxnOutcome;
@@ -80,6 +80,35 @@ pub enum Reply {
         /// What it did.
         outcome: TxnOutcome,
     },
+    /// The lease exists.
+    LeaseGranted {
+        /// The current revision: a lease by itself is no change.
+        revision: Revision,
+        /// Its id.
+        lease: LeaseId,
+        /// How long it lives from each time that it is kept alive.
+        ttl: Millis,
+        /// When it ends.
+        expires_at: Timestamp,
+    },
+    /// The lease lives on.
+    LeaseKept {
+        /// The current revision.
+        revision: Revision,
+        /// Its id.
+        lease: LeaseId,
+        /// How long it lives from each time that it is kept alive.
+        ttl: Millis,
+        /// When it ends now.
+        expires_at: Timestamp,
+    },
+    /// The lease and its keys are gone.
+    LeaseRevoked {
+        /// The revision of the removal of its keys, or the current one if it had none.
+        revision: Revision,
+        /// How many keys it had.
+        keys: u64,
+    },
     /// Refused: the request changed nothing (I3).
     Rejected(Rejection),
 }
@@ -114,7 +143,10 @@ impl Reply {
             | Self::WrittenMany { .. }
             | Self::DeletedMany { .. }
             | Self::TouchedMany { .. }
-            | Self::Txn { .. } => Ok(self),
+            | Self::Txn { .. }
+            | Self::LeaseGranted { .. }
+            | Self::LeaseKept { .. }
+            | Self::LeaseRevoked { .. } => Ok(self),
         }
     }
 }
@@ -210,6 +242,20 @@ pub enum Rejection {
         /// The one asked for.
         lease: LeaseId,
     },
+    /// There is a lease of this id. Nothing was written.
+    #[error("lease {lease} exists")]
+    LeaseExists {
+        /// The id asked for.
+        lease: LeaseId,
+    },
+    /// There is as much as there may be. Nothing was written.
+    #[error("{quota} are limited to {limit}")]
+    QuotaExceeded {
+        /// What there is too much of.
+        quota: Quota,
+        /// How much there may be.
+        limit: u64,
+    },
     /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
     /// attempt may have. The caller must look before it tries again under a new session.
     #[error("session is unknown or its reply is forgotten, outcome unknown")]
@@ -248,6 +294,24 @@ impl fmt::Display for BatchUnit {
             Self::Keys => "keys in its ranges",
             Self::Bytes => "bytes to answer with",
             Self::Evaluations => "expressions to evaluate",
+        })
+    }
+}
+
+/// What there can be too much of in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Quota {
+    /// Leases.
+    Leases,
+    /// Keys on one lease.
+    LeaseKeys,
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Leases => "leases",
+            Self::LeaseKeys => "keys on one lease",
         })
     }
 }
@@ -310,6 +374,9 @@ pub enum InvalidRequestReason {
     /// It asks for the order of documents, which have none.
     #[error("documents have no order")]
     DocumentOrder,
+    /// It asks for a lease id beyond [`crate::limits::LEASE_ID_MAX`].
+    #[error("lease id out of range")]
+    LeaseIdOutOfRange,
     /// It sets a limit beyond what the core allows, or to nothing.
     #[error("setting out of range")]
     SettingOutOfRange,
@@ -343,6 +410,8 @@ impl Rejection {
             Self::ConditionFailed { .. } => "condition_failed",
             Self::BatchTooLarge { .. } => "batch_too_large",
             Self::LeaseNotFound { .. } => "lease_not_found",
+            Self::LeaseExists { .. } => "already_exists",
+            Self::QuotaExceeded { .. } => "quota_exceeded",
             Self::InPart { cause, .. } => cause.name(),
         }
     }

@@ -7,6 +7,8 @@
 //! | `changes`, a [`ChangeLog`] | place: revision, order within it | kind, user key, the version before |
 //! | `replaced` | place of a change | the version before, where that is large |
 //! | `sessions` | session; session, first sequence | header; remembered replies |
+//! | `leases` | lease | ttl, deadline |
+//! | `lease_keys` | lease; lease, user key | how many keys; nothing |
 //! | `usage` | namespace | keys, bytes |
 //!
 //! History lies in the change log, each version in the change that replaced it: a write costs
@@ -21,7 +23,7 @@ use crate::changelog::ChangeLog;
 use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
 use crate::codec::writer;
-use crate::ids::{LogIndex, Revision, Timestamp};
+use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
 use crate::record::cell::{Place, stored};
 use crate::settings::Settings;
 use crate::tree::{Cell, INLINE_CELL_BYTES, Tree};
@@ -35,6 +37,11 @@ pub(crate) struct State {
     pub(crate) changes: ChangeLog,
     pub(crate) replaced: Tree,
     pub(crate) sessions: Tree,
+    pub(crate) leases: Tree,
+    /// Derived from `live`, kept by `store::mutate`: see [`crate::lease::attached`].
+    pub(crate) lease_keys: Tree,
+    /// The last id that was chosen for a lease. None is chosen twice.
+    pub(crate) last_lease: LeaseId,
     /// Derived from `live`, kept by `store::usage`.
     pub(crate) usage: Tree,
     /// Derived from `usage`: all namespaces together.
@@ -85,6 +92,9 @@ impl State {
             changes: ChangeLog::default(),
             replaced: Tree::new(),
             sessions: Tree::new(),
+            leases: Tree::new(),
+            lease_keys: Tree::new(),
+            last_lease: LeaseId::new(0),
             usage: Tree::new(),
             total: Usage::default(),
             history_bytes: 0,

@@ -18,6 +18,7 @@ mod compact;
 mod draft;
 mod expiry;
 mod kv;
+mod leases;
 mod mutate;
 mod sessions;
 mod txn;
@@ -36,7 +37,7 @@ use crate::ids::{Revision, Timestamp};
 use crate::machine::{Machine, Meta};
 use crate::reply::{Rejection, Reply};
 use crate::state::State;
-use crate::view::ReadView;
+use crate::view::{ChangeKind, ReadView};
 
 pub(crate) use expiry::ExpiryQueue;
 use mutate::Scratch;
@@ -47,7 +48,7 @@ pub(crate) use usage::add as add_usage;
 /// The replicated key-value store. See the [module](self).
 pub struct Store {
     state: State,
-    /// Derived from the live records: who expires when.
+    /// Derived from the live records and the leases: what ends when.
     expiry: ExpiryQueue,
     /// Derived from the session headers: who was idle for longest.
     sessions: SessionTable,
@@ -117,6 +118,9 @@ impl Store {
             Command::DeleteMany { keys } => Ok(self.delete_many(&keys)),
             Command::TouchMany { items } => self.touch_many(&items),
             Command::Txn(txn) => self.txn(&txn),
+            Command::LeaseGrant { lease, ttl } => self.lease_grant(lease, ttl),
+            Command::LeaseKeepAlive { lease } => self.lease_keep_alive(lease),
+            Command::LeaseRevoke { lease } => self.lease_revoke(lease),
         }
     }
 
@@ -126,11 +130,19 @@ impl Store {
         let wanted = proposed_at.max(self.state.now);
         let due = self.expiry.due(wanted);
         self.state.now = due.now;
-        if !due.keys.is_empty() {
+        let mut keys = due.keys;
+        for &lease in &due.leases {
+            keys.extend(self.keys_on(lease));
+        }
+        if !keys.is_empty() {
             self.open_revision();
         }
-        for key in due.keys {
-            self.expire(&key);
+        for key in keys {
+            self.remove_key(&key, ChangeKind::Expire);
+        }
+        // I19: a lease goes with its keys, none of which is left.
+        for lease in due.leases {
+            self.end_lease(lease);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod changes;
 mod history;
+mod leases;
 mod past;
 mod scan;
 

@@ -29,6 +29,8 @@ pub enum ErrorKind {
     NotFound,
     /// There is no such lease, or it has ended. Nothing was written.
     LeaseNotFound,
+    /// There is as much as there may be of something. Nothing was written.
+    QuotaExceeded,
     /// A condition of the request does not hold. Nothing was written.
     ConditionFailed,
     /// What was to be made exists, or contradicts what does. Nothing was written.
@@ -71,6 +73,7 @@ impl ErrorKind {
             Self::InvalidRequest => "invalid_request",
             Self::NotFound => "not_found",
             Self::LeaseNotFound => "lease_not_found",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::ConditionFailed => "condition_failed",
             Self::AlreadyExists => "already_exists",
             Self::Compacted => "compacted",
@@ -112,6 +115,7 @@ impl ErrorKind {
             | Self::InvalidRequest => "correct the request; as it is it will fail again",
             Self::NotFound => "check the name; the key may have been deleted or have expired",
             Self::LeaseNotFound => "grant a new lease and write what hung on the old one again",
+            Self::QuotaExceeded => "remove what is not needed, or spread it over more leases",
             Self::ConditionFailed => "read the current state and decide again",
             Self::AlreadyExists => "look at what exists; use another name or remove it first",
             Self::Compacted => "read at the oldest readable revision or a later one",

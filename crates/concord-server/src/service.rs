@@ -213,6 +213,12 @@ impl From<Rejection> for Error {
             Rejection::LeaseNotFound { lease } => {
                 Self::new(ErrorKind::LeaseNotFound, message).with("lease", lease.get())
             }
+            Rejection::LeaseExists { lease } => {
+                Self::new(ErrorKind::AlreadyExists, message).with("lease", lease.get())
+            }
+            Rejection::QuotaExceeded { limit, .. } => {
+                Self::new(ErrorKind::QuotaExceeded, message).with("limit", limit)
+            }
             // The outer message says where, the inner error what.
             Rejection::InPart { part, index, cause } => {
                 Self::from(*cause).with(part.name(), index).with_message(message)

@@ -30,6 +30,9 @@ const PUT_MANY: u8 = 7;
 const DELETE_MANY: u8 = 8;
 const TOUCH_MANY: u8 = 9;
 const TXN: u8 = 10;
+const LEASE_GRANT: u8 = 11;
+const LEASE_KEEP_ALIVE: u8 = 12;
+const LEASE_REVOKE: u8 = 13;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
 const FORMAT_MASK: u8 = 0b11;
@@ -159,6 +162,19 @@ impl Command {
                 out.extend_from_slice(&[VERSION, TXN]);
                 txn.encode(out);
             }
+            Self::LeaseGrant { lease, ttl } => {
+                out.extend_from_slice(&[VERSION, LEASE_GRANT]);
+                writer::number(lease.get(), out);
+                writer::number(ttl.get(), out);
+            }
+            Self::LeaseKeepAlive { lease } => {
+                out.extend_from_slice(&[VERSION, LEASE_KEEP_ALIVE]);
+                writer::number(lease.get(), out);
+            }
+            Self::LeaseRevoke { lease } => {
+                out.extend_from_slice(&[VERSION, LEASE_REVOKE]);
+                writer::number(lease.get(), out);
+            }
         }
     }
 
@@ -212,6 +228,16 @@ impl Command {
             DELETE_MANY => bulk::decode_deletes(&mut reader, bytes)?,
             TOUCH_MANY => bulk::decode_touches(&mut reader, bytes)?,
             TXN => Self::Txn(txn::Decoder::new(&mut reader, bytes).txn(1)?),
+            LEASE_GRANT => Self::LeaseGrant {
+                lease: LeaseId::new(reader.number()?),
+                ttl: Millis::new(reader.number()?),
+            },
+            LEASE_KEEP_ALIVE => Self::LeaseKeepAlive {
+                lease: LeaseId::new(reader.number()?),
+            },
+            LEASE_REVOKE => Self::LeaseRevoke {
+                lease: LeaseId::new(reader.number()?),
+            },
             // D-RAFT-5: what is not known is refused, never taken for a success.
             code => return Err(CommandError::Unsupported { version, code }),
         };

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::reader::Reader;
 use super::{DecodeError, writer};
-use crate::ids::{LeaseId, Revision, Timestamp};
+use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
 use crate::record::Record;
 use crate::reply::{Rejection, Reply, TouchOutcome};
@@ -29,6 +29,9 @@ const WRITTEN_MANY: u8 = 8;
 const DELETED_MANY: u8 = 9;
 const TOUCHED_MANY: u8 = 10;
 const TXN: u8 = 11;
+const LEASE_GRANTED: u8 = 12;
+const LEASE_KEPT: u8 = 13;
+const LEASE_REVOKED: u8 = 14;
 
 impl Reply {
     /// Appends the reply in its wire form.
@@ -36,8 +39,7 @@ impl Reply {
         out.push(VERSION);
         match self {
             Self::Written { revision, previous } => {
-                out.push(WRITTEN);
-                writer::number(revision.get(), out);
+                of(WRITTEN, *revision, out);
                 optional_record(previous.as_ref(), out);
             }
             Self::Deleted {
@@ -45,55 +47,62 @@ impl Reply {
                 existed,
                 previous,
             } => {
-                out.push(DELETED);
-                writer::number(revision.get(), out);
+                of(DELETED, *revision, out);
                 out.push(u8::from(*existed));
                 optional_record(previous.as_ref(), out);
             }
             Self::Touched { revision, expires_at } => {
-                out.push(TOUCHED);
-                writer::number(revision.get(), out);
+                of(TOUCHED, *revision, out);
                 writer::optional(expires_at.map(Timestamp::get), out);
             }
             Self::Incremented { revision, value } => {
-                out.push(INCREMENTED);
-                writer::number(revision.get(), out);
+                of(INCREMENTED, *revision, out);
                 writer::signed(*value, out);
             }
-            Self::Compacted { revision } => {
-                out.push(COMPACTED);
-                writer::number(revision.get(), out);
-            }
-            Self::Configured { revision } => {
-                out.push(CONFIGURED);
-                writer::number(revision.get(), out);
-            }
+            Self::Compacted { revision } => of(COMPACTED, *revision, out),
+            Self::Configured { revision } => of(CONFIGURED, *revision, out),
             Self::Rejected(rejection) => {
                 out.push(REJECTED);
                 rejection.encode(out);
             }
-            Self::WrittenMany { revision } => {
-                out.push(WRITTEN_MANY);
-                writer::number(revision.get(), out);
-            }
+            Self::WrittenMany { revision } => of(WRITTEN_MANY, *revision, out),
             Self::DeletedMany { revision, existed } => {
-                out.push(DELETED_MANY);
-                writer::number(revision.get(), out);
+                of(DELETED_MANY, *revision, out);
                 writer::count(existed.len(), out);
                 out.extend(existed.iter().copied().map(u8::from));
             }
             Self::TouchedMany { revision, outcomes } => {
-                out.push(TOUCHED_MANY);
-                writer::number(revision.get(), out);
+                of(TOUCHED_MANY, *revision, out);
                 writer::count(outcomes.len(), out);
                 for outcome in outcomes {
                     encode_touch(*outcome, out);
                 }
             }
             Self::Txn { revision, outcome } => {
-                out.push(TXN);
-                writer::number(revision.get(), out);
+                of(TXN, *revision, out);
                 outcome.encode(out);
+            }
+            Self::LeaseGranted {
+                revision,
+                lease,
+                ttl,
+                expires_at,
+            } => {
+                of(LEASE_GRANTED, *revision, out);
+                numbers(&[lease.get(), ttl.get(), expires_at.get()], out);
+            }
+            Self::LeaseKept {
+                revision,
+                lease,
+                ttl,
+                expires_at,
+            } => {
+                of(LEASE_KEPT, *revision, out);
+                numbers(&[lease.get(), ttl.get(), expires_at.get()], out);
+            }
+            Self::LeaseRevoked { revision, keys } => {
+                of(LEASE_REVOKED, *revision, out);
+                writer::number(*keys, out);
             }
         }
     }
@@ -151,6 +160,22 @@ impl Reply {
                 revision: Revision::new(reader.number()?),
                 outcome: TxnOutcome::decode(&mut reader, bytes, 1)?,
             },
+            LEASE_GRANTED => Self::LeaseGranted {
+                revision: Revision::new(reader.number()?),
+                lease: LeaseId::new(reader.number()?),
+                ttl: Millis::new(reader.number()?),
+                expires_at: Timestamp::new(reader.number()?),
+            },
+            LEASE_KEPT => Self::LeaseKept {
+                revision: Revision::new(reader.number()?),
+                lease: LeaseId::new(reader.number()?),
+                ttl: Millis::new(reader.number()?),
+                expires_at: Timestamp::new(reader.number()?),
+            },
+            LEASE_REVOKED => Self::LeaseRevoked {
+                revision: Revision::new(reader.number()?),
+                keys: reader.number()?,
+            },
             _ => return Err(reader.error("unknown kind of reply")),
         };
         reader.end()?;
@@ -163,6 +188,18 @@ fn truth(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
         0 => Ok(false),
         1 => Ok(true),
         _ => Err(reader.error("malformed truth value")),
+    }
+}
+
+/// A kind of reply and its revision.
+fn of(kind: u8, revision: Revision, out: &mut Vec<u8>) {
+    out.push(kind);
+    writer::number(revision.get(), out);
+}
+
+fn numbers(numbers: &[u64], out: &mut Vec<u8>) {
+    for &number in numbers {
+        writer::number(number, out);
     }
 }
 

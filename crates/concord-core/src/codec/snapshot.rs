@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
 //! trees look like inside. What is derived (usage, expiry queue, sizes) is left out and
-//! counted again. Checksums and compression are the business of whoever stores the chunks.
+//! counted again. Version 1 had no leases; it is still read. Checksums and compression are the business of whoever stores the chunks.
 
 mod restore;
 
@@ -24,7 +24,9 @@ use crate::state::{State, change};
 use crate::tree::Tree;
 use crate::view::ReadView;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The version without leases.
+const VERSION_1: u8 = 1;
 
 const HEAD: u8 = 1;
 const LIVE: u8 = 2;
@@ -33,6 +35,7 @@ const CHANGE: u8 = 4;
 const REPLACED: u8 = 5;
 const SESSION: u8 = 6;
 const END: u8 = 7;
+const LEASE: u8 = 8;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -60,17 +63,21 @@ enum Section {
     Changes,
     Replaced,
     Sessions,
+    Leases,
 }
 
 impl Section {
     /// In the order of the snapshot.
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Live,
         Self::Graves,
         Self::Changes,
         Self::Replaced,
         Self::Sessions,
+        Self::Leases,
     ];
+    /// How many of them version 1 has.
+    const COUNT_1: usize = 5;
 
     const fn tag(self) -> u8 {
         match self {
@@ -79,6 +86,7 @@ impl Section {
             Self::Changes => CHANGE,
             Self::Replaced => REPLACED,
             Self::Sessions => SESSION,
+            Self::Leases => LEASE,
         }
     }
 
@@ -89,6 +97,7 @@ impl Section {
             CHANGE => Some(Self::Changes),
             REPLACED => Some(Self::Replaced),
             SESSION => Some(Self::Sessions),
+            LEASE => Some(Self::Leases),
             _ => None,
         }
     }
@@ -99,7 +108,8 @@ impl Section {
             Self::Graves => Stage::Section(Self::Changes),
             Self::Changes => Stage::Section(Self::Replaced),
             Self::Replaced => Stage::Section(Self::Sessions),
-            Self::Sessions => Stage::End,
+            Self::Sessions => Stage::Section(Self::Leases),
+            Self::Leases => Stage::End,
         }
     }
 
@@ -111,6 +121,7 @@ impl Section {
             Self::Changes => state.changes.len(),
             Self::Replaced => state.replaced.len(),
             Self::Sessions => state.sessions.len(),
+            Self::Leases => state.leases.len(),
         }
     }
 }
@@ -145,6 +156,7 @@ impl SnapshotChunks {
             }
             Section::Replaced => items(section, behind(&state.replaced, last), out),
             Section::Sessions => items(section, behind(&state.sessions, last), out),
+            Section::Leases => items(section, behind(&state.leases, last), out),
         };
         if self.last.is_none() {
             self.stage = section.next();
@@ -219,6 +231,7 @@ fn head(state: &State, out: &mut Vec<u8>) {
     writer::number(state.revision.get(), out);
     writer::number(state.compact_revision.get(), out);
     writer::number(state.now.get(), out);
+    writer::number(state.last_lease.get(), out);
     state.settings.encode(out);
     writer::count(state.marks.len(), out);
     for mark in state.marks.iter() {
@@ -230,6 +243,7 @@ fn head(state: &State, out: &mut Vec<u8>) {
 /// How many items each section had.
 fn end(state: &State, out: &mut Vec<u8>) {
     out.push(END);
+    writer::count(Section::ALL.len(), out);
     for section in Section::ALL {
         writer::count(section.len(state), out);
     }

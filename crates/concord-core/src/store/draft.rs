@@ -16,7 +16,7 @@ use super::Store;
 use super::kv::Ends;
 use super::mutate::Mutation;
 use crate::command::{Lifetime, PutItem};
-use crate::ids::Revision;
+use crate::ids::{LeaseId, Revision};
 use crate::key::{Key, KeyRange};
 use crate::record::RecordRef;
 use crate::record::cell::Header;
@@ -31,6 +31,8 @@ pub(super) struct Draft {
     /// Keys in the order of their first write.
     order: Vec<Key>,
     staged: BTreeMap<Key, Staged>,
+    /// How many keys have come to each lease, less those that went.
+    attached: BTreeMap<LeaseId, i64>,
 }
 
 /// What a key will hold.
@@ -41,6 +43,10 @@ enum Staged {
 }
 
 impl Draft {
+    fn attached(&mut self, lease: LeaseId) -> &mut i64 {
+        self.attached.entry(lease).or_default()
+    }
+
     fn stage(&mut self, key: &Key, staged: Staged) {
         if self.staged.insert(key.clone(), staged).is_none() {
             self.order.push(key.clone());
@@ -105,13 +111,37 @@ impl Store {
         }
     }
 
+    /// Drafts that a key goes from one lease to another.
+    fn draft_lease(
+        &self,
+        draft: &mut Draft,
+        before: Option<LeaseId>,
+        after: Option<LeaseId>,
+    ) -> Result<(), Rejection> {
+        if before == after {
+            return Ok(());
+        }
+        if let Some(lease) = after {
+            let drafted = draft.attached(lease);
+            self.check_room(lease, *drafted)?;
+            *drafted = drafted.saturating_add(1);
+        }
+        if let Some(lease) = before {
+            let drafted = draft.attached(lease);
+            *drafted = drafted.saturating_sub(1);
+        }
+        Ok(())
+    }
+
     /// Drafts a put.
     pub(super) fn draft_put(&self, draft: &mut Draft, item: &PutItem) -> Result<(), Rejection> {
         let PutItem { key, value, lifetime } = item;
         self.check_value(value)?;
         let (expires_at, lease) = self.lifetime(*lifetime)?;
         let revision = self.state.revision.next();
-        let header = match self.drafted(draft, key) {
+        let current = self.drafted(draft, key);
+        let lease_before = current.and_then(|current| current.lease());
+        let header = match current {
             // A second write of one request is no further version: they share the revision.
             Some(current) if current.mod_revision() == revision => current.header(),
             Some(current) => Header {
@@ -135,17 +165,22 @@ impl Store {
             ..header
         };
         let value = value.bytes().clone();
+        self.draft_lease(draft, lease_before, lease)?;
         draft.stage(key, Staged::Record { header, value });
         Ok(())
     }
 
     /// Drafts a delete; says whether there was something to remove.
     pub(super) fn draft_delete(&self, draft: &mut Draft, key: &Key) -> bool {
-        let existed = self.drafted(draft, key).is_some();
-        if existed {
-            draft.stage(key, Staged::Absent);
+        let Some(current) = self.drafted(draft, key) else {
+            return false;
+        };
+        if let Some(lease) = current.lease() {
+            let drafted = draft.attached(lease);
+            *drafted = drafted.saturating_sub(1);
         }
-        existed
+        draft.stage(key, Staged::Absent);
+        true
     }
 
     /// Drafts a touch.
@@ -172,7 +207,8 @@ impl Store {
             lease,
             ..header
         };
-        let value = current.to_value().into_bytes();
+        let (value, lease_before) = (current.to_value().into_bytes(), current.lease());
+        self.draft_lease(draft, lease_before, lease)?;
         draft.stage(key, Staged::Record { header, value });
         Ok(TouchOutcome::Touched { expires_at })
     }

@@ -1,19 +1,20 @@
-//! Who expires when. Derived from the live records, so it is in no snapshot.
+//! What ends when: keys and leases. Derived from both, so it is in no snapshot.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::ops::Bound;
 
-use crate::ids::{Millis, Timestamp};
+use crate::ids::{LeaseId, Millis, Timestamp};
 use crate::limits::EXPIRIES_PER_BATCH;
 use crate::tree::Tree;
 
-/// Keys by deadline.
+/// Keys and leases by deadline.
 #[derive(Debug, Default)]
 pub(crate) struct ExpiryQueue {
     /// Deadline (big endian) and key.
     by_deadline: Tree,
-    /// How many keys each deadline has.
+    leases: BTreeSet<(Timestamp, LeaseId)>,
+    /// How much ends at each deadline: keys, leases, and the keys on them.
     crowd: BTreeMap<Timestamp, usize>,
 }
 
@@ -25,21 +26,58 @@ pub(super) struct Due {
     pub(super) now: Timestamp,
     /// In order of deadline, then key.
     pub(super) keys: Vec<Vec<u8>>,
+    /// In order of deadline, then id.
+    pub(super) leases: Vec<LeaseId>,
 }
 
 impl ExpiryQueue {
     pub(crate) fn insert(&mut self, deadline: Timestamp, key: &[u8]) {
         if !self.by_deadline.set(&entry(deadline, key), &[]) {
-            *self.crowd.entry(deadline).or_default() += 1;
+            self.add(deadline, 1);
         }
     }
 
     pub(super) fn remove(&mut self, deadline: Timestamp, key: &[u8]) {
-        if self.by_deadline.remove(&entry(deadline, key)).is_none() {
-            return;
+        if self.by_deadline.remove(&entry(deadline, key)).is_some() {
+            self.subtract(deadline, 1);
         }
+    }
+
+    /// Adds a lease with so many keys on it.
+    pub(crate) fn insert_lease(&mut self, deadline: Timestamp, lease: LeaseId, keys: u64) {
+        self.leases.insert((deadline, lease));
+        self.add(deadline, weight(keys));
+    }
+
+    /// Removes a lease with so many keys on it.
+    pub(super) fn remove_lease(&mut self, deadline: Timestamp, lease: LeaseId, keys: u64) {
+        self.leases.remove(&(deadline, lease));
+        self.subtract(deadline, weight(keys));
+    }
+
+    /// A lease that ends then has one key more.
+    pub(super) fn burden(&mut self, deadline: Timestamp) {
+        self.add(deadline, 1);
+    }
+
+    /// A lease that ends then has one key less.
+    pub(super) fn lighten(&mut self, deadline: Timestamp) {
+        self.subtract(deadline, 1);
+    }
+
+    /// How much ends then.
+    pub(super) fn weigh(&self, deadline: Timestamp) -> usize {
+        self.crowd.get(&deadline).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, deadline: Timestamp, weight: usize) {
+        let count = self.crowd.entry(deadline).or_default();
+        *count = count.saturating_add(weight);
+    }
+
+    fn subtract(&mut self, deadline: Timestamp, weight: usize) {
         if let Some(count) = self.crowd.get_mut(&deadline) {
-            *count = count.saturating_sub(1);
+            *count = count.saturating_sub(weight);
             if *count == 0 {
                 self.crowd.remove(&deadline);
             }
@@ -51,8 +89,8 @@ impl ExpiryQueue {
         self.crowd.keys().next().copied()
     }
 
-    /// The deadline for a key that is to live until `wanted`: that, unless as many keys as one
-    /// batch may expire share it already; then the next millisecond with room. Late, never early.
+    /// The deadline for what is to live until `wanted`: that, unless as much as one batch may
+    /// end shares it already; then the next millisecond with room. Late, never early.
     pub(super) fn place(&self, wanted: Timestamp) -> Timestamp {
         let mut deadline = wanted;
         while self
@@ -81,8 +119,10 @@ impl ExpiryQueue {
         let end = entry(Timestamp::new(now.get().saturating_add(1)), &[]);
         let due = self.by_deadline.range((Bound::Unbounded, Bound::Excluded(&end)));
         let keys = due.filter_map(|(entry, _)| entry.get(8..).map(<[u8]>::to_vec));
+        let last = (now, LeaseId::new(u64::MAX));
         Due {
             now,
+            leases: self.leases.range(..=last).map(|&(_, lease)| lease).collect(),
             keys: if taken == 0 { Vec::new() } else { keys.collect() },
         }
     }
@@ -95,10 +135,20 @@ impl ExpiryQueue {
         })
     }
 
-    /// How many keys each deadline has.
+    /// Every deadline and lease, in order.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (Timestamp, LeaseId)> {
+        self.leases.iter().copied()
+    }
+
+    /// How much ends at each deadline.
     pub(crate) fn crowd(&self) -> &BTreeMap<Timestamp, usize> {
         &self.crowd
     }
+}
+
+/// What a lease counts for.
+fn weight(keys: u64) -> usize {
+    usize::try_from(keys).unwrap_or(usize::MAX).saturating_add(1)
 }
 
 fn entry(deadline: Timestamp, key: &[u8]) -> Vec<u8> {

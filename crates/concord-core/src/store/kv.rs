@@ -33,6 +33,7 @@ impl Store {
 
         let current = self.live(key);
         self.check_condition(condition, current.as_ref().map(|(record, _)| record))?;
+        self.check_attach(lease, current.as_ref())?;
         let lineage = Lineage::of(current.as_ref());
         let previous = current
             .filter(|_| return_previous)
@@ -99,6 +100,9 @@ impl Store {
             });
         }
         let (expires_at, lease) = self.placed(wanted);
+        if let Some(lease) = lease {
+            self.check_room(lease, 0)?;
+        }
         let value = current.value().to_vec();
         let header = Header {
             format: current.format(),
@@ -170,14 +174,23 @@ impl Store {
         Ok(Reply::Incremented { revision, value: sum })
     }
 
-    /// Removes a key whose time has come, at the revision that is open.
-    pub(super) fn expire(&mut self, key: &[u8]) {
-        self.mutate(
-            key,
-            Mutation::Remove {
-                kind: ChangeKind::Expire,
-            },
-        );
+    /// Removes a key that exists, at the revision that is open.
+    pub(super) fn remove_key(&mut self, key: &[u8], kind: ChangeKind) {
+        self.mutate(key, Mutation::Remove { kind });
+    }
+
+    /// Whether a key can come to a lease.
+    fn check_attach(
+        &self,
+        lease: Option<LeaseId>,
+        current: Option<&(RecordRef<'_>, Link)>,
+    ) -> Result<(), Rejection> {
+        match lease {
+            Some(new) if current.and_then(|(record, _)| record.lease()) != Some(new) => {
+                self.check_room(new, 0)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The record of a key, and how it links to the versions before.
@@ -235,7 +248,10 @@ impl Store {
                 check_lifetime(lifetime)?;
                 Ok((Some(self.state.now.plus(ttl)), None))
             }
-            Lifetime::Lease(lease) => Err(Rejection::LeaseNotFound { lease }),
+            Lifetime::Lease(lease) => match self.lease(lease) {
+                Some(_) => Ok((None, Some(lease))),
+                None => Err(Rejection::LeaseNotFound { lease }),
+            },
         }
     }
 

@@ -154,7 +154,7 @@ impl Store {
         self.state.history_bytes = self.state.history_bytes.saturating_sub(bytes(len));
     }
 
-    /// Keeps what is derived from the live records: expiry queue and usage.
+    /// Keeps what is derived from the live records: expiry queue, keys of leases and usage.
     fn follow_up(&mut self, key: &[u8], written: Option<(Header, usize)>, replaced: Option<Replaced>) {
         let deadline_before = replaced.as_ref().and_then(|replaced| replaced.header.expires_at);
         let deadline = written.and_then(|(header, _)| header.expires_at);
@@ -165,6 +165,12 @@ impl Store {
             if let Some(deadline) = deadline {
                 self.expiry.insert(deadline, key);
             }
+        }
+
+        let lease_before = replaced.as_ref().and_then(|replaced| replaced.header.lease);
+        let lease = written.and_then(|(header, _)| header.lease);
+        if lease_before != lease {
+            self.follow_lease(key, lease_before, lease);
         }
 
         // I10: usage follows from what changed here, never from what a caller says.

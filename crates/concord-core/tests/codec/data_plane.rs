@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use concord_core::expr::{Binary, Expr, Expression, Variable};
-use concord_core::reply::{BatchUnit, InvalidRequestReason, RequestPart, TouchOutcome};
+use concord_core::reply::{BatchUnit, InvalidRequestReason, Quota, RequestPart, TouchOutcome};
 use concord_core::*;
 
 use crate::golden;
@@ -94,7 +94,23 @@ fn commands() -> Vec<(String, Command)> {
         ),
     ];
     all.extend(rest.map(|(name, command)| (name.into(), command)));
-    all.push(("txn of nothing".into(), Command::Txn(Txn::default())));
+    let others = lease_commands().into_iter().chain(txn_commands());
+    all.extend(others.map(|(name, command)| (name.into(), command)));
+    all.push(("txn".into(), Command::Txn(txn(item("a", ttl), touch("b", lease)))));
+    all
+}
+
+fn lease_commands() -> Vec<(&'static str, Command)> {
+    let lease = LeaseId::new(300);
+    let ttl = Millis::new(30_000);
+    vec![
+        ("lease grant", Command::LeaseGrant { lease, ttl }),
+        ("lease keep alive", Command::LeaseKeepAlive { lease }),
+        ("lease revoke", Command::LeaseRevoke { lease }),
+    ]
+}
+
+fn txn_commands() -> Vec<(&'static str, Command)> {
     let asks = Compare {
         keys: Keys::One(key("k")),
         test: Test::Predicate(predicate()),
@@ -103,9 +119,10 @@ fn commands() -> Vec<(String, Command)> {
         compares: vec![asks],
         ..Txn::default()
     };
-    all.push(("txn if predicate".into(), Command::Txn(asking)));
-    all.push(("txn".into(), Command::Txn(txn(item("a", ttl), touch("b", lease)))));
-    all
+    vec![
+        ("txn of nothing", Command::Txn(Txn::default())),
+        ("txn if predicate", Command::Txn(asking)),
+    ]
 }
 
 /// A transaction with one of everything.
@@ -213,6 +230,37 @@ fn answers() -> Vec<(&'static str, Reply)> {
     ]
 }
 
+fn lease_answers() -> Vec<(&'static str, Reply)> {
+    let (revision, lease) = (rev(300), LeaseId::new(301));
+    let (ttl, expires_at) = (Millis::new(302), Timestamp::new(303));
+    let granted = Reply::LeaseGranted {
+        revision,
+        lease,
+        ttl,
+        expires_at,
+    };
+    let kept = Reply::LeaseKept {
+        revision,
+        lease,
+        ttl,
+        expires_at,
+    };
+    let reason = InvalidRequestReason::LeaseIdOutOfRange;
+    let refused = |quota| Reply::Rejected(Rejection::QuotaExceeded { quota, limit: 300 });
+    vec![
+        ("lease granted", granted),
+        ("lease kept", kept),
+        ("lease revoked", Reply::LeaseRevoked { revision, keys: 300 }),
+        ("lease exists", Reply::Rejected(Rejection::LeaseExists { lease })),
+        (
+            "lease id out of range",
+            Reply::Rejected(Rejection::InvalidRequest { reason }),
+        ),
+        ("too many leases", refused(Quota::Leases)),
+        ("too many keys on a lease", refused(Quota::LeaseKeys)),
+    ]
+}
+
 fn refusals() -> Vec<(&'static str, Reply)> {
     let rejected = Reply::Rejected;
     vec![
@@ -258,7 +306,50 @@ fn refusals() -> Vec<(&'static str, Reply)> {
 }
 
 fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
-    answers().into_iter().chain(refusals())
+    answers().into_iter().chain(lease_answers()).chain(refusals())
+}
+
+/// Some of what snapshots of version 2 hold besides what those of version 1 do.
+fn store() -> Store {
+    let mut store = Store::empty();
+    let lease = LeaseId::new(1);
+    let commands = [
+        Command::LeaseGrant {
+            lease: LeaseId::new(0),
+            ttl: Millis::new(30_000),
+        },
+        Command::LeaseGrant {
+            lease: LeaseId::new(300),
+            ttl: Millis::new(60_000),
+        },
+        Command::Put {
+            key: key("k"),
+            value: Value::text("v"),
+            lifetime: Lifetime::Lease(lease),
+            condition: None,
+            return_previous: false,
+        },
+    ];
+    let group = |opens, requests| Group {
+        session: SessionId::new(7),
+        opens,
+        acked_below: 1,
+        first_sequence: 1,
+        requests,
+    };
+    let requests = commands.iter().map(Command::to_bytes).collect();
+    for (index, group) in (1..).zip([group(true, vec![]), group(false, requests)]) {
+        let meta = Meta {
+            index: LogIndex::new(index),
+            term: Term::new(1),
+        };
+        let batch = Batch {
+            proposed_at: Timestamp::new(1_800_000_000_000 + index),
+            groups: vec![group],
+        };
+        store.apply(meta, &batch);
+    }
+    store
 }
 
 /// Everything by name, as it is written now.
@@ -272,6 +363,9 @@ fn written() -> BTreeMap<String, Vec<u8>> {
         let mut bytes = Vec::new();
         reply.encode(&mut bytes);
         add(format!("reply {name}"), bytes);
+    }
+    for (n, chunk) in Store::snapshot(&store().view()).enumerate() {
+        add(format!("snapshot of version 2, chunk {n}"), chunk.to_vec());
     }
     all
 }
@@ -288,4 +382,12 @@ fn golden_bytes_of_the_data_plane_are_written_and_read_as_ever() {
     for (name, reply) in replies() {
         assert_eq!(Reply::decode(&bytes(format!("reply {name}"))), Ok(reply));
     }
+    let mut restorer = Store::restorer();
+    restorer
+        .feed(&bytes("snapshot of version 2, chunk 0".into()))
+        .unwrap();
+    let restored = restorer.finish().unwrap();
+    assert_eq!(invariants::check(&restored), Ok(()));
+    let leases = |store: &Store| store.view().leases(None).collect::<Vec<_>>();
+    assert_eq!(leases(&restored), leases(&store()));
 }

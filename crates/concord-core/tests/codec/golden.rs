@@ -11,13 +11,19 @@ pub(crate) fn committed(
 ) -> BTreeMap<String, Vec<u8>> {
     let path = format!("{}/testdata/{file}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("CONCORD_GOLDEN_UPDATE").is_some() {
-        let mut file = format!("{title}\n");
+        let mut text = format!("{title}\n");
         for (name, bytes) in written() {
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(file, "{name}: {hex}").unwrap();
+            writeln!(text, "{name}: {hex}").unwrap();
         }
-        std::fs::write(&path, file).unwrap();
+        std::fs::write(&path, text).unwrap();
     }
+    read(file)
+}
+
+/// Reads a file of `testdata/`.
+pub(crate) fn read(file: &str) -> BTreeMap<String, Vec<u8>> {
+    let path = format!("{}/testdata/{file}", env!("CARGO_MANIFEST_DIR"));
     let file = std::fs::read_to_string(&path).unwrap();
     let lines = file
         .lines()

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use concord_core::document::{Finite, Integer};
 use concord_core::expr::{Binary, Expr, Expression, Variable};
-use concord_core::reply::{BatchUnit, RequestPart, TouchOutcome};
+use concord_core::reply::{BatchUnit, Quota, RequestPart, TouchOutcome};
 use concord_core::*;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -116,6 +116,16 @@ fn arb_many() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn arb_lease() -> impl Strategy<Value = Command> {
+    let lease = || any::<u64>().prop_map(LeaseId::new);
+    prop_oneof![
+        (lease(), any::<u64>().prop_map(Millis::new))
+            .prop_map(|(lease, ttl)| Command::LeaseGrant { lease, ttl }),
+        lease().prop_map(|lease| Command::LeaseKeepAlive { lease }),
+        lease().prop_map(|lease| Command::LeaseRevoke { lease }),
+    ]
+}
+
 fn arb_command() -> impl Strategy<Value = Command> {
     let compaction = (
         arb_ttl(),
@@ -131,6 +141,7 @@ fn arb_command() -> impl Strategy<Value = Command> {
         4 => arb_write(),
         3 => arb_many(),
         3 => arb_txn().prop_map(Command::Txn),
+        2 => arb_lease(),
         1 => any::<u64>().prop_map(|revision| Command::Compact {
             revision: Revision::new(revision)
         }),
@@ -178,6 +189,27 @@ fn arb_reply() -> impl Strategy<Value = Reply> {
             .prop_map(|(revision, existed)| Reply::DeletedMany { revision, existed }),
         (revision(), vec(arb_touch_outcome(), 0..6))
             .prop_map(|(revision, outcomes)| Reply::TouchedMany { revision, outcomes }),
+        (revision(), any::<[u64; 3]>(), any::<bool>()).prop_map(|(revision, numbers, is_new)| {
+            let [lease, ttl, expires_at] = numbers;
+            let (lease, ttl) = (LeaseId::new(lease), Millis::new(ttl));
+            let expires_at = Timestamp::new(expires_at);
+            if is_new {
+                Reply::LeaseGranted {
+                    revision,
+                    lease,
+                    ttl,
+                    expires_at,
+                }
+            } else {
+                Reply::LeaseKept {
+                    revision,
+                    lease,
+                    ttl,
+                    expires_at,
+                }
+            }
+        }),
+        (revision(), any::<u64>()).prop_map(|(revision, keys)| Reply::LeaseRevoked { revision, keys }),
         (revision(), arb_outcome(record.clone()))
             .prop_map(|(revision, outcome)| Reply::Txn { revision, outcome }),
         arb_rejection(record.clone()).prop_map(Reply::Rejected),
@@ -208,6 +240,13 @@ fn arb_rejection(record: BoxedStrategy<Option<Record>>) -> impl Strategy<Value =
         }),
         any::<u64>().prop_map(|lease| Rejection::LeaseNotFound {
             lease: LeaseId::new(lease)
+        }),
+        any::<u64>().prop_map(|lease| Rejection::LeaseExists {
+            lease: LeaseId::new(lease)
+        }),
+        any::<u64>().prop_map(|limit| Rejection::QuotaExceeded {
+            quota: Quota::LeaseKeys,
+            limit
         }),
     ];
     leaf.prop_recursive(4, 4, 1, |inner| {

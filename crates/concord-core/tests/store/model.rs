@@ -1,7 +1,7 @@
 //! The smallest model that could be right, and nothing clever: a map of records, a copy of it
 //! for every revision, and a list of everything that happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use concord_core::reply::{InvalidValueReason, TouchOutcome};
 use concord_core::*;
@@ -33,6 +33,9 @@ pub(crate) struct Model {
     pub(crate) compact_revision: u64,
     pub(crate) keep_revisions: Option<u64>,
     pub(crate) live: Records,
+    /// The ttl and the deadline of each lease.
+    pub(crate) leases: BTreeMap<LeaseId, (Millis, Timestamp)>,
+    pub(crate) last_lease: u64,
     /// The records at each revision: the first is revision 1, the empty store.
     pub(crate) states: Vec<Records>,
     pub(crate) events: Vec<Event>,
@@ -46,6 +49,8 @@ impl Model {
             compact_revision: 0,
             keep_revisions: Some(100_000),
             live: Records::new(),
+            leases: BTreeMap::new(),
+            last_lease: 0,
             states: vec![Records::new()],
             events: Vec::new(),
         }
@@ -64,6 +69,19 @@ impl Model {
             );
         }
         due.sort();
+        // Behind the keys whose own time has come: those of leases.
+        let mut ended: Vec<(Timestamp, LeaseId)> = Vec::new();
+        ended.extend(
+            self.leases
+                .iter()
+                .map(|(lease, (_, deadline))| (*deadline, *lease)),
+        );
+        ended.retain(|(deadline, _)| deadline.get() <= self.now);
+        ended.sort();
+        for (deadline, lease) in ended {
+            due.extend(self.keys_on(lease).into_iter().map(|key| (deadline, key)));
+            self.leases.remove(&lease);
+        }
         if !due.is_empty() {
             self.revision += 1;
         }
@@ -73,6 +91,12 @@ impl Model {
         if !due.is_empty() {
             self.states.push(self.live.clone());
         }
+    }
+
+    pub(crate) fn keys_on(&self, lease: LeaseId) -> Vec<Vec<u8>> {
+        let is_on = |record: &&Record| record.lease == Some(lease);
+        let records = self.live.values().filter(is_on);
+        records.map(|record| record.key.as_bytes().to_vec()).collect()
     }
 
     pub(crate) fn end_batch(&mut self) {
@@ -103,6 +127,7 @@ impl Model {
             now: self.now,
             revision: Revision::new(self.revision + 1),
             records: self.live.clone(),
+            leases: self.leases.keys().copied().collect(),
             written: Vec::new(),
         }
     }
@@ -180,6 +205,9 @@ impl Model {
                 self.keep_revisions = settings.compaction.keep_revisions;
                 Ok(Reply::Configured { revision: self.at() })
             }
+            Command::LeaseGrant { .. } | Command::LeaseKeepAlive { .. } | Command::LeaseRevoke { .. } => {
+                self.judge_lease(command)
+            }
             Command::PutMany { items } => self.put_many(items, work),
             Command::DeleteMany { keys } => {
                 let existed = keys.iter().map(|key| work.delete(key).is_some()).collect();
@@ -195,6 +223,56 @@ impl Model {
                 Ok(Reply::Txn { revision, outcome })
             }
         }
+    }
+
+    fn judge_lease(&mut self, command: &Command) -> Result<Reply, Rejection> {
+        let revision = self.at();
+        if let Command::LeaseGrant { lease, ttl } = *command {
+            if ttl.get() == 0 {
+                return Err(Rejection::InvalidTtl { ttl_ms: 0 });
+            }
+            if self.leases.contains_key(&lease) {
+                return Err(Rejection::LeaseExists { lease });
+            }
+            let mut chosen = lease;
+            while chosen.get() == 0 || self.leases.contains_key(&chosen) {
+                self.last_lease += 1;
+                chosen = LeaseId::new(self.last_lease);
+            }
+            let expires_at = Timestamp::new(self.now + ttl.get());
+            self.leases.insert(chosen, (ttl, expires_at));
+            return Ok(Reply::LeaseGranted {
+                revision,
+                lease: chosen,
+                ttl,
+                expires_at,
+            });
+        }
+        let (Command::LeaseKeepAlive { lease } | Command::LeaseRevoke { lease }) = *command else {
+            panic!("{command:?} is of no lease")
+        };
+        let (ttl, _) = *self
+            .leases
+            .get(&lease)
+            .ok_or(Rejection::LeaseNotFound { lease })?;
+        if let Command::LeaseKeepAlive { .. } = command {
+            let expires_at = Timestamp::new(self.now + ttl.get());
+            self.leases.insert(lease, (ttl, expires_at));
+            return Ok(Reply::LeaseKept {
+                revision,
+                lease,
+                ttl,
+                expires_at,
+            });
+        }
+        let mut work = self.work();
+        let keys = self.keys_on(lease);
+        for key in &keys {
+            work.delete(&Key::copy_of(key).unwrap());
+        }
+        self.leases.remove(&lease);
+        let (revision, keys) = (self.commit(work), keys.len() as u64);
+        Ok(Reply::LeaseRevoked { revision, keys })
     }
 
     fn put_many(&mut self, items: &[PutItem], mut work: Work) -> Result<Reply, Rejection> {
@@ -286,6 +364,7 @@ pub(crate) struct Work {
     /// The revision that the request gets if it changes something.
     revision: Revision,
     pub(crate) records: Records,
+    leases: BTreeSet<LeaseId>,
     /// Keys in the order in which they were first written.
     written: Vec<Vec<u8>>,
 }
@@ -296,6 +375,7 @@ impl Work {
             Lifetime::Forever => Ok((None, None)),
             Lifetime::Ttl(ttl) if ttl.get() == 0 => Err(Rejection::InvalidTtl { ttl_ms: 0 }),
             Lifetime::Ttl(ttl) => Ok((Some(Timestamp::new(self.now + ttl.get())), None)),
+            Lifetime::Lease(lease) if self.leases.contains(&lease) => Ok((None, Some(lease))),
             Lifetime::Lease(lease) => Err(Rejection::LeaseNotFound { lease }),
         }
     }

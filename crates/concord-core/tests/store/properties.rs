@@ -59,7 +59,7 @@ fn arb_ttl() -> impl Strategy<Value = Option<Millis>> {
 fn arb_lifetime() -> impl Strategy<Value = Lifetime> {
     prop_oneof![
         8 => arb_ttl().prop_map(Lifetime::from),
-        1 => (0_u64..3).prop_map(|lease| Lifetime::Lease(LeaseId::new(lease))),
+        4 => (0_u64..4).prop_map(|lease| Lifetime::Lease(LeaseId::new(lease))),
     ]
 }
 
@@ -163,6 +163,15 @@ fn arb_txn(operation: BoxedStrategy<Operation>) -> impl Strategy<Value = Txn> {
     })
 }
 
+fn arb_lease() -> impl Strategy<Value = Command> {
+    let id = || (0_u64..4).prop_map(LeaseId::new);
+    prop_oneof![
+        3 => (id(), 0_u64..40).prop_map(|(lease, ttl)| Command::LeaseGrant { lease, ttl: Millis::new(ttl) }),
+        2 => id().prop_map(|lease| Command::LeaseKeepAlive { lease }),
+        1 => id().prop_map(|lease| Command::LeaseRevoke { lease }),
+    ]
+}
+
 fn arb_command() -> impl Strategy<Value = Command> {
     let put = (
         arb_key(),
@@ -198,7 +207,7 @@ fn arb_command() -> impl Strategy<Value = Command> {
     let configure = prop_oneof![Just(None), (1_u64..25).prop_map(Some)].prop_map(configure);
     prop_oneof![
         8 => put, 4 => delete, 3 => touch, 3 => increment, 1 => compact, 1 => configure, 5 => arb_many(),
-        5 => arb_txn(arb_operation().boxed()).prop_map(Command::Txn),
+        5 => arb_txn(arb_operation().boxed()).prop_map(Command::Txn), 4 => arb_lease(),
     ]
 }
 
@@ -518,6 +527,16 @@ proptest! {
             prop_assert_eq!(store.apply(meta, &batch), expected.clone());
             prop_assert_eq!(invariants::check(&store), Ok(()));
             let view = store.view();
+            let leases: Vec<_> = view.leases(None).collect();
+            prop_assert_eq!(leases.len(), view.lease_count());
+            for lease in leases {
+                let known = world.model.leases.get(&lease.id).copied();
+                prop_assert_eq!(known, Some((lease.ttl, lease.expires_at)));
+                let keys: Vec<_> = view.lease_keys(lease.id).map(<[u8]>::to_vec).collect();
+                prop_assert_eq!(keys.len() as u64, lease.keys);
+                prop_assert_eq!(keys, world.model.keys_on(lease.id));
+            }
+            prop_assert_eq!(view.lease_count(), world.model.leases.len());
             for key in KEYS {
                 let read = view.get(key).map(|record| record.to_record());
                 prop_assert_eq!(read.as_ref(), world.model.live.get(key), "I17");

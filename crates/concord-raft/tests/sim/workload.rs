@@ -270,7 +270,10 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         | Reply::WrittenMany { .. }
         | Reply::DeletedMany { .. }
         | Reply::TouchedMany { .. }
-        | Reply::Txn { .. } => {
+        | Reply::Txn { .. }
+        | Reply::LeaseGranted { .. }
+        | Reply::LeaseKept { .. }
+        | Reply::LeaseRevoked { .. } => {
             panic!("an answer to another question: {reply:?}")
         }
     }

@@ -77,6 +77,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::Overloaded
         | ErrorKind::ShuttingDown
         | ErrorKind::StorageFailed => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -10,7 +10,7 @@ use crate::codec::reader::Reader;
 use crate::codec::{DecodeError, writer};
 use crate::ids::{LeaseId, Revision};
 use crate::key::InvalidKey;
-use crate::reply::{BatchUnit, InvalidRequestReason, InvalidValueReason, Rejection, RequestPart};
+use crate::reply::{BatchUnit, InvalidRequestReason, InvalidValueReason, Quota, Rejection, RequestPart};
 
 const INVALID_KEY: u8 = 1;
 const INVALID_TTL: u8 = 2;
@@ -26,6 +26,8 @@ const CONDITION_FAILED: u8 = 11;
 const BATCH_TOO_LARGE: u8 = 12;
 const IN_PART: u8 = 13;
 const LEASE_NOT_FOUND: u8 = 14;
+const LEASE_EXISTS: u8 = 15;
+const QUOTA_EXCEEDED: u8 = 16;
 
 /// How deep a refusal can lie in its request.
 const PART_DEPTH_MAX: usize = 8;
@@ -83,6 +85,14 @@ impl Rejection {
             Self::LeaseNotFound { lease } => {
                 out.push(LEASE_NOT_FOUND);
                 writer::number(lease.get(), out);
+            }
+            Self::LeaseExists { lease } => {
+                out.push(LEASE_EXISTS);
+                writer::number(lease.get(), out);
+            }
+            Self::QuotaExceeded { quota, limit } => {
+                out.extend_from_slice(&[QUOTA_EXCEEDED, quota.code()]);
+                writer::number(*limit, out);
             }
         }
     }
@@ -148,6 +158,13 @@ impl Rejection {
                     cause: Box::new(Self::decode_within(reader, whole, depth_left)?),
                 }
             }
+            LEASE_EXISTS => Self::LeaseExists {
+                lease: LeaseId::new(reader.number()?),
+            },
+            QUOTA_EXCEEDED => Self::QuotaExceeded {
+                quota: Quota::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown quota"))?,
+                limit: reader.number()?,
+            },
             LEASE_NOT_FOUND => Self::LeaseNotFound {
                 lease: LeaseId::new(reader.number()?),
             },
@@ -183,6 +200,7 @@ impl InvalidRequestReason {
             Self::Malformed => 1,
             Self::SettingOutOfRange => 2,
             Self::DocumentOrder => 3,
+            Self::LeaseIdOutOfRange => 4,
         }
     }
 
@@ -191,6 +209,7 @@ impl InvalidRequestReason {
             1 => Some(Self::Malformed),
             2 => Some(Self::SettingOutOfRange),
             3 => Some(Self::DocumentOrder),
+            4 => Some(Self::LeaseIdOutOfRange),
             _ => None,
         }
     }
@@ -220,6 +239,23 @@ impl BatchUnit {
             6 => Some(Self::Keys),
             7 => Some(Self::Bytes),
             8 => Some(Self::Evaluations),
+            _ => None,
+        }
+    }
+}
+
+impl Quota {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Leases => 1,
+            Self::LeaseKeys => 2,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Leases),
+            2 => Some(Self::LeaseKeys),
             _ => None,
         }
     }

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{END, HEAD, Section, VERSION};
+use super::{END, HEAD, Section, VERSION, VERSION_1};
 use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
-use crate::ids::{LogIndex, Revision, Timestamp};
+use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
 use crate::key::{check_key, namespace_of};
+use crate::lease::{LeaseCell, attached, decode_lease_key};
 use crate::limits::COMPACTION_MARKS_MAX;
 use crate::machine::Restorer;
 use crate::record::cell::{self, StoredCell};
@@ -28,6 +29,8 @@ pub struct StoreRestorer {
     state: State,
     expiry: ExpiryQueue,
     sessions: SessionTable,
+    /// The version of all its chunks; 0 before the first.
+    version: u8,
     /// Number of the next chunk.
     number: u64,
     stage: Stage,
@@ -38,6 +41,8 @@ pub struct StoreRestorer {
     open_session: Option<OpenSession>,
     /// Changes whose replaced version lies apart.
     versions_apart: usize,
+    /// Leases that keys hang on and that have not come yet.
+    leases_missing: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +66,13 @@ impl StoreRestorer {
             state: State::empty(),
             expiry: ExpiryQueue::default(),
             sessions: SessionTable::default(),
+            version: 0,
             number: 0,
             stage: Stage::Head,
             last: Vec::new(),
             open_session: None,
             versions_apart: 0,
+            leases_missing: 0,
         }
     }
 
@@ -77,7 +84,7 @@ impl StoreRestorer {
         };
         match (self.stage, reader.u8()?) {
             (Stage::Head, HEAD) => {
-                head(&mut self.state, reader)?;
+                head(&mut self.state, self.version, reader)?;
                 self.stage = Stage::Sections(Section::Live);
                 Ok(())
             }
@@ -108,6 +115,7 @@ impl StoreRestorer {
                     Section::Changes => self.change(key, cell),
                     Section::Replaced => self.replaced(key, cell),
                     Section::Sessions => self.session(key, cell),
+                    Section::Leases => self.lease(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
                     what: error.what,
@@ -128,6 +136,11 @@ impl StoreRestorer {
                 return Err(malformed("live record is expired"));
             }
             self.expiry.insert(deadline, key);
+        }
+        if let Some(lease) = header.lease {
+            let is_first = attached::count(&self.state.lease_keys, lease) == 0;
+            self.leases_missing = self.leases_missing.saturating_add(usize::from(is_first));
+            attached::add(&mut self.state.lease_keys, lease, key);
         }
         self.state.live.set(key, cell);
         let size = i64::try_from(key.len().saturating_add(value.len()));
@@ -249,9 +262,35 @@ impl StoreRestorer {
         Ok(())
     }
 
+    fn lease(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        let (id, lease) = (decode_lease_key(key)?, LeaseCell::decode(cell)?);
+        if lease.expires_at <= self.state.now {
+            return Err(malformed("lease has ended"));
+        }
+        let keys = attached::count(&self.state.lease_keys, id);
+        self.leases_missing = self.leases_missing.saturating_sub(usize::from(keys > 0));
+        self.expiry.insert_lease(lease.expires_at, id, keys);
+        self.state.leases.set(key, cell);
+        Ok(())
+    }
+
     fn end(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         check_complete(self.open_session.as_ref())?;
-        for section in Section::ALL {
+        let count = match self.version {
+            VERSION_1 => Section::COUNT_1,
+            // Written before a section was added: it had none of that.
+            _ => reader.count(1)?.min(Section::ALL.len()),
+        };
+        if self.leases_missing != 0 {
+            return Err(reader.error("lease of a key is missing"));
+        }
+        for (place, section) in Section::ALL.into_iter().enumerate() {
+            if place >= count {
+                if section.len(&self.state) != 0 {
+                    return Err(reader.error("snapshot totals do not add up"));
+                }
+                continue;
+            }
             if reader.number()? != length(section.len(&self.state)) {
                 return Err(reader.error("snapshot totals do not add up"));
             }
@@ -268,12 +307,14 @@ impl Restorer for StoreRestorer {
 
     fn feed(&mut self, chunk: &Bytes) -> Result<(), DecodeError> {
         let mut reader = Reader::new(chunk);
-        if reader.u8()? != VERSION {
+        let version = reader.u8()?;
+        if !(VERSION_1..=VERSION).contains(&version) || ![0, version].contains(&self.version) {
             return Err(DecodeError {
                 what: "unknown snapshot version",
                 offset: 0,
             });
         }
+        self.version = version;
         if reader.number()? != self.number {
             return Err(DecodeError {
                 what: "snapshot chunk out of order",
@@ -295,11 +336,14 @@ impl Restorer for StoreRestorer {
     }
 }
 
-fn head(state: &mut State, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+fn head(state: &mut State, version: u8, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
     state.applied = LogIndex::new(reader.number()?);
     state.revision = Revision::new(reader.number()?);
     state.compact_revision = Revision::new(reader.number()?);
     state.now = Timestamp::new(reader.number()?);
+    if version != VERSION_1 {
+        state.last_lease = LeaseId::new(reader.number()?);
+    }
     state.settings = Settings::decode(reader)?;
     if state.compact_revision > state.revision {
         return Err(reader.error("compaction beyond the revision"));
