@@ -9,6 +9,10 @@ use concord_core::document::Document;
 use concord_core::ids::{LeaseId, Revision, Timestamp};
 use concord_core::record::{PinnedRecord, Record};
 use concord_core::value::{Value, ValueFormat};
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind};
+use crate::json::document_to_json;
 
 /// An answer to a read, with the revision that it was served at. Derefs to the answer itself.
 #[derive(Clone, Debug)]
@@ -135,6 +139,20 @@ impl Entry {
             ValueFormat::Document => Document::decode(self.bytes()).ok(),
             ValueFormat::Binary | ValueFormat::Text => None,
         }
+    }
+
+    /// The document as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_value` if the value is no document, or not a `T`.
+    pub fn to_doc<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let invalid = |reason: String| Error::new(ErrorKind::InvalidValue, reason);
+        let document = self
+            .document()
+            .ok_or_else(|| invalid(format!("the value is not a document but {}", self.format())))?;
+        serde_json::from_str(&document_to_json(&document))
+            .map_err(|error| invalid(format!("the document is of another shape: {error}")))
     }
 
     /// A copy of the value.

@@ -62,6 +62,7 @@ fn run(command: Command) -> Result<(), CliError> {
         | Command::Get(_)
         | Command::Put(_)
         | Command::PutMany(_)
+        | Command::Txn(_)
         | Command::Delete(_)
         | Command::Touch(_)
         | Command::Incr(_)
@@ -91,6 +92,7 @@ async fn ask(command: Command) -> Result<(), CliError> {
         Command::Get(args) => key::get(s, &args).await,
         Command::Put(args) => key::put(s, &args).await,
         Command::PutMany(args) => bulk::put(s, &args).await,
+        Command::Txn(args) => bulk::txn(s, &args).await,
         Command::Delete(args) => key::delete(s, &args).await,
         Command::Touch(args) => key::touch(s, &args).await,
         Command::Incr(args) => key::increment(s, &args).await,
@@ -134,6 +136,7 @@ impl Command {
             Self::Get(args) => Some(&args.client),
             Self::Put(args) => Some(&args.client),
             Self::PutMany(args) => Some(&args.client),
+            Self::Txn(args) => Some(&args.client),
             Self::Delete(args) => Some(&args.client),
             Self::Touch(args) => Some(&args.client),
             Self::Incr(args) => Some(&args.client),

@@ -25,6 +25,7 @@ mod convert;
 mod operation;
 mod read;
 mod scan;
+pub mod txn;
 mod watch;
 mod write;
 
@@ -40,8 +41,12 @@ use futures::FutureExt as _;
 
 pub use self::bulk::{DeleteMany, GetMany, Item, PutMany, TouchMany};
 pub use self::cluster::Readiness;
+#[cfg(feature = "http")]
+pub(crate) use self::condition::predicate;
 pub use self::condition::{Conditional, Only};
 pub use self::convert::IntoValue;
+#[cfg(feature = "http")]
+pub(crate) use self::convert::ttl_millis;
 pub use self::operation::Operation;
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};

@@ -29,6 +29,7 @@ mod router;
 mod scan;
 mod settings;
 mod ttl;
+mod txn;
 mod value;
 mod watch;
 

@@ -41,13 +41,14 @@ pub use answer::{
     Answer, Deleted, DeletedMany, Entry, Incremented, Remaining, Touched, TouchedMany, Written, WrittenMany,
 };
 pub use compose::{OpenError, OpenErrorKind};
+pub use concord::txn;
 pub use concord::{
     Compact, Concord, Conditional, Configure, Delete, DeleteMany, Exists, Get, GetDoc, GetMany, GetSettings,
     GetTtl, History, HistoryEntries, Increment, IntoValue, Item, Only, Operation, Page, Put, PutMany,
     Readiness, Scan, Touch, TouchMany, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
-pub use concord_core::ids::{LogIndex, NodeId, Revision, Term, Timestamp};
+pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};
 pub use concord_core::key::Key;
 pub use concord_core::record::Record;
 pub use concord_core::settings::{Compaction, Settings};

@@ -388,6 +388,53 @@ async fn many_keys_are_one_request() {
 }
 
 #[tokio::test]
+async fn transactions_are_read_from_files_and_answered_step_by_step() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let txn = br#"{"compare":[{"key":"a","exists":false}],
+        "success":[{"put":{"key":"a","value":18446744073709551615}}],"failure":[{"get":{"key":"a"}}]}"#;
+    let first = run_with_input(node, &["txn", "--file", "-"], txn);
+    assert_eq!(
+        stdout(&first).lines().next(),
+        Some("revision 2: succeeded"),
+        "{}",
+        stderr(&first)
+    );
+    let second = run_with_input(node, &["txn", "--file", "-", "--output", "json"], txn);
+    let answer: Value = serde_json::from_str(stdout(&second)).unwrap();
+    assert_eq!(answer["succeeded"], false);
+    assert_eq!(
+        answer["results"][0]["get"]["records"][0]["value"].as_u64(),
+        Some(u64::MAX)
+    );
+    let bad = run_with_input(
+        node,
+        &["txn", "--file", "-"],
+        br#"{"success":[{"get":{"key":""}}]}"#,
+    );
+    assert_eq!(bad.status.code(), Some(4));
+    assert!(
+        stderr(&bad).contains("invalid_key") && stderr(&bad).contains("success 0"),
+        "{}",
+        stderr(&bad)
+    );
+    fails(node, &["txn", "--file", "/no/such/file"], 1, "io");
+    ok(node, &["put", "a", "2", "--json", "--if-true", "value > 7"]);
+    fails(
+        node,
+        &["put", "a", "3", "--if-true", "value > 7"],
+        5,
+        "condition_failed",
+    );
+    fails(
+        node,
+        &["put", "a", "3", "--if-true", "value >"],
+        4,
+        "invalid_request",
+    );
+}
+
+#[tokio::test]
 async fn settings_are_shown_and_changed_one_by_one() {
     let cluster = Cluster::start(1).await;
     let node = &cluster.nodes[0];

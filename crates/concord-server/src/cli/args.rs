@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Put(PutArgs),
     /// Write many keys at one revision, or none: one JSON object a line.
     PutMany(PutManyArgs),
+    /// Compare, then do one of two lists of steps, all at one revision.
+    Txn(TxnArgs),
     /// Delete keys, several at one revision.
     Delete(DeleteArgs),
     /// Give keys a new time to live, or none.
@@ -211,12 +213,25 @@ pub(crate) struct ConditionArgs {
         help_heading = "Condition"
     )]
     pub(crate) if_json: Option<String>,
+    /// Only if this is true of the record, for example 'value.age >= 30'.
+    #[arg(long, value_name = "EXPRESSION", help_heading = "Condition")]
+    pub(crate) if_true: Option<String>,
     /// Only if the last write of the key was at this revision.
     #[arg(long, value_name = "REVISION", help_heading = "Condition")]
     pub(crate) if_mod_revision: Option<u64>,
     /// Only if the key was written this often since it came into being.
     #[arg(long, value_name = "N", help_heading = "Condition")]
     pub(crate) if_version: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TxnArgs {
+    /// The transaction as JSON, `{"compare":[..],"success":[..],"failure":[..]}`: a file, or `-` for
+    /// standard input.
+    #[arg(long, value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::Session;
-use super::args::{ConditionArgs, DeleteArgs, GetArgs, PutManyArgs, TouchArgs};
+use super::args::{ConditionArgs, DeleteArgs, GetArgs, PutManyArgs, TouchArgs, TxnArgs};
 use super::error::CliError;
 use super::key::{from_file_or_stdin, print_revision, with_read};
 use super::output::{cell, plain};
@@ -115,6 +115,27 @@ pub(super) async fn put(session: &mut Session, args: &PutManyArgs) -> Result<(),
     print_revision(session, &answer)
 }
 
+/// `concord txn`. A compare that fails is an answer: `succeeded` tells.
+pub(super) async fn txn(session: &mut Session, args: &TxnArgs) -> Result<(), CliError> {
+    let body = from_file_or_stdin(&args.file)?;
+    let request = Request::post("/api/v1/txn").body("application/json", body);
+    let answer: Value = session.client.send(&request).await?.data()?;
+    if session.out.is_json() {
+        return session.out.json(&answer);
+    }
+    let held = answer.get("succeeded").and_then(Value::as_bool) == Some(true);
+    session.out.line(format!(
+        "revision {}: {}",
+        plain(answer.get("revision")),
+        if held { "succeeded" } else { "a compare failed" }
+    ))?;
+    let results = answer.get("results").and_then(Value::as_array);
+    results
+        .into_iter()
+        .flatten()
+        .try_for_each(|result| session.out.json(result))
+}
+
 /// The request body for lines of JSON. They go in as they are: parsing them into numbers
 /// here could round what the node keeps exactly.
 fn operations(bytes: &[u8]) -> Result<String, CliError> {
@@ -145,6 +166,7 @@ impl ConditionArgs {
             || self.if_present
             || self.if_value.is_some()
             || self.if_json.is_some()
+            || self.if_true.is_some()
             || self.if_mod_revision.is_some()
             || self.if_version.is_some()
     }

@@ -134,6 +134,7 @@ fn only_if(request: Request, only: &ConditionArgs) -> Result<Request, CliError> 
     Ok(request
         .query("absent", only.if_absent.then_some(true))
         .query("present", only.if_present.then_some(true))
+        .query("where", only.if_true.as_deref())
         .query("mod_revision", only.if_mod_revision)
         .query("version", only.if_version)
         .query("expected_format", only.if_json.as_ref().map(|_| "document"))

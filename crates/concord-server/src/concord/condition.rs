@@ -1,11 +1,21 @@
 //! Writes that happen only if something holds of what is stored.
 
 use concord_core::command::Condition;
+use concord_core::expr::Expression;
 use concord_core::ids::Revision;
+use concord_query::expression;
 
 use super::convert::IntoValue;
 use super::write::{Delete, Put, Write};
 use crate::error::Error;
+
+/// An expression from its text.
+pub(crate) fn predicate(text: &str) -> Result<Expression, Error> {
+    expression::parse(text).map_err(|error| {
+        let message = format!("expression is wrong: {}", error.explain(text));
+        Error::invalid_request(message)
+    })
+}
 
 /// The condition of a write, while it is put together.
 #[derive(Debug)]
@@ -87,6 +97,12 @@ impl<K: Conditional> Write<'_, K> {
     /// Only if the key has been written this often since it came into being.
     pub fn if_version(self, version: u64) -> Self {
         self.only_if(Ok(Condition::VersionIs(version)))
+    }
+
+    /// Only if this expression is true of the stored record, such as
+    /// `value.age >= 30 && value.role == "admin"`. Of no record, and by an error, it is not.
+    pub fn if_true(self, expression: &str) -> Self {
+        self.only_if(predicate(expression).map(Condition::Predicate))
     }
 
     pub(crate) fn only_if(mut self, condition: Result<Condition, Error>) -> Self {

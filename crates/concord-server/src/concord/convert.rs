@@ -101,7 +101,7 @@ impl From<InvalidValue> for Error {
 }
 
 /// A time to live in whole milliseconds. Less than one would be rounded to none at all.
-pub(super) fn ttl_millis(ttl: Duration) -> Result<Millis, Error> {
+pub(crate) fn ttl_millis(ttl: Duration) -> Result<Millis, Error> {
     let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 || millis > limits::TTL_MS_MAX {
         let message = format!("ttl is {millis} ms, must be 1 to {}", limits::TTL_MS_MAX);

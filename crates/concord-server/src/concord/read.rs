@@ -18,7 +18,6 @@ use super::Concord;
 use super::operation::Operation;
 use crate::answer::{Answer, Entry, Remaining};
 use crate::error::{Error, ErrorKind};
-use crate::json::document_to_json;
 use crate::service::{ReadPlan, Snapshot, permit};
 
 impl Concord {
@@ -262,19 +261,10 @@ impl<'a, T: DeserializeOwned + Send + 'a> IntoFuture for GetDoc<'a, T> {
     fn into_future(self) -> Self::IntoFuture {
         Operation::waiting(async move {
             let found = self.get.await?;
-            let document = found.data.as_ref().map(typed).transpose()?;
+            let document = found.data.as_ref().map(Entry::to_doc).transpose()?;
             Ok(Answer::new(document, found.revision, found.now))
         })
     }
-}
-
-fn typed<T: DeserializeOwned>(entry: &Entry) -> Result<T, Error> {
-    let invalid = |reason: String| Error::new(ErrorKind::InvalidValue, reason);
-    let document = entry
-        .document()
-        .ok_or_else(|| invalid(format!("the value is not a document but {}", entry.format())))?;
-    serde_json::from_str(&document_to_json(&document))
-        .map_err(|error| invalid(format!("the document is of another shape: {error}")))
 }
 
 /// An existence check to be awaited: see [`Concord::exists`].

@@ -182,6 +182,12 @@ async fn collect(body: Body, limit_bytes: usize) -> Result<Option<Bytes>, axum::
 
 /// Reads a JSON object into the struct `T`, whose unknown fields are errors.
 pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> ApiResult<T> {
+    // A list of a struct's fields in their order is one to serde, but to nobody else.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(ApiError::invalid_request(
+            "body must be a JSON object, not a list",
+        ));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let read = serde_path_to_error::deserialize(&mut deserializer);
     let value = read.map_err(|error| {

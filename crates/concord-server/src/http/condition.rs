@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 
 use super::error::{ApiError, ApiResult};
 use super::value::{Format, value_of};
+use crate::concord::predicate;
 use crate::error::ErrorKind;
 
 /// The conditions that a query can have.
@@ -27,6 +28,10 @@ pub(crate) struct ConditionParams {
     mod_revision: Option<u64>,
     /// Only if the key has been written this often since it came into being.
     version: Option<u64>,
+    /// Only if this expression is true of the stored record, such as `value.age >= 30`.
+    #[serde(rename = "where")]
+    #[param(rename = "where")]
+    only_where: Option<String>,
     /// Only if this is the stored value, in JSON: a string for text, anything else for a document.
     expected: Option<String>,
     /// What `expected` is kept as, if not as described there.
@@ -75,6 +80,9 @@ impl Conditions {
         }
         if let Some(version) = params.version {
             self.add(Condition::VersionIs(version))?;
+        }
+        if let Some(text) = &params.only_where {
+            self.add(Condition::Predicate(predicate(text)?))?;
         }
         match &params.expected {
             Some(text) => {

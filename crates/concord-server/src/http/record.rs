@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::prelude::BASE64_STANDARD;
 use concord_core::document::Document;
-use concord_core::ids::Timestamp;
+use concord_core::ids::{LeaseId, Timestamp};
 use concord_core::record::Record;
 use concord_core::value::ValueFormat;
 use serde::ser::Error as _;
@@ -39,6 +39,9 @@ pub(crate) struct RecordBody<'a> {
     mod_revision: u64,
     /// Writes since the key came into being.
     version: u64,
+    /// The lease that the key hangs on, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<u64>,
     #[serde(flatten)]
     #[schema(inline)]
     remaining: Option<TtlBody>,
@@ -111,6 +114,7 @@ impl<'a> RecordBody<'a> {
             create_revision: record.create_revision.get(),
             mod_revision: record.mod_revision.get(),
             version: record.version,
+            lease: record.lease.map(LeaseId::get),
             ..Self::of_key(record.key.as_bytes())
         }
     }
@@ -123,6 +127,7 @@ impl<'a> RecordBody<'a> {
             create_revision: entry.create_revision().get(),
             mod_revision: entry.mod_revision().get(),
             version: entry.version(),
+            lease: entry.lease().map(LeaseId::get),
             ..Self::of_key(key)
         }
     }
@@ -143,6 +148,7 @@ impl<'a> RecordBody<'a> {
             create_revision: 0,
             mod_revision: 0,
             version: 0,
+            lease: None,
             remaining: None,
         }
     }

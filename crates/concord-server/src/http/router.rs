@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
-use super::{bulk, cluster, docs, health, kv, scan, settings, ttl, watch};
+use super::{bulk, cluster, docs, health, kv, scan, settings, ttl, txn, watch};
 use crate::error::ErrorKind;
 
 /// The routes and the document that describes them, made from the same handlers.
@@ -30,6 +30,7 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(ttl::ttl))
         .routes(routes!(ttl::history))
         .routes(routes!(scan::scan))
+        .routes(routes!(txn::txn))
         .routes(routes!(watch::watch))
         .routes(routes!(watch::watches))
         .routes(routes!(cluster::status))

@@ -407,7 +407,6 @@ const CASES: &[Case] = &[
         400,
         "unsupported",
     ),
-    ("PUT", "/kv/k?where=1", TEXT, b"x", 400, "unsupported"),
     // Things that are not there.
     ("GET", "/kv/k", "", b"", 404, "not_found"),
     ("GET", "/kv/k/ttl", "", b"", 404, "not_found"),

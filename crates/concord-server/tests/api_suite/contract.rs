@@ -62,6 +62,7 @@ fn the_document_lists_the_promised_paths() {
         "put /api/v1/cluster/settings",
         "get /api/v1/health",
         "get /api/v1/kv",
+        "post /api/v1/txn",
         "post /api/v1/kv/bulk",
         "post /api/v1/kv/bulk/get",
         "post /api/v1/kv/bulk/delete",

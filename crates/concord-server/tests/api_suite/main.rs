@@ -16,6 +16,7 @@ mod door;
 mod lifecycle;
 mod membership;
 mod protocol;
+mod txns;
 mod watches;
 mod wire;
 
