@@ -43,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         transfer(&db, "account:ada", "account:bob", 70),
         transfer(&db, "account:bob", "account:ada", 30),
     );
-    println!("moved: {} and {}", there?, back?);
+    assert!(there? && back?, "both have enough");
     let mut total = 0;
     for account in db
         .get_many(["account:ada", "account:bob"])

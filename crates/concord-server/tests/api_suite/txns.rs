@@ -137,6 +137,10 @@ async fn one_branch_is_performed_at_one_revision(door: &Door) {
     let keys = door.scan(&[("prefix", "txn:")]).await.unwrap();
     assert_eq!((keys.keys, keys.revision), (vec!["txn:a".to_owned()], first + 1));
 
+    reading_is_no_revision(door, first + 1).await;
+}
+
+async fn reading_is_no_revision(door: &Door, current: u64) {
     let read = txn(
         door,
         Transaction::new()
@@ -148,7 +152,7 @@ async fn one_branch_is_performed_at_one_revision(door: &Door) {
     .unwrap();
     assert_eq!(
         (&read["succeeded"], &read["revision"]),
-        (&json!(false), &json!(first + 1)),
+        (&json!(false), &json!(current)),
         "a failed compare is an answer, and reading is no revision"
     );
 }
