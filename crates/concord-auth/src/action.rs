@@ -28,6 +28,12 @@ pub enum Action {
     Compact,
     /// Change replicated settings.
     Configure,
+    /// Make a secondary index.
+    CreateIndex,
+    /// Forget a secondary index.
+    DropIndex,
+    /// Fill a secondary index anew.
+    Reindex,
     /// Store many values.
     PutMany,
     /// Remove many keys.
@@ -98,6 +104,9 @@ impl Request for Command {
             Self::Increment { .. } => Action::Increment,
             Self::Compact { .. } => Action::Compact,
             Self::Configure(_) => Action::Configure,
+            Self::CreateIndex { .. } => Action::CreateIndex,
+            Self::DropIndex { .. } => Action::DropIndex,
+            Self::Reindex { .. } => Action::Reindex,
             Self::PutMany { .. } => Action::PutMany,
             Self::DeleteMany { .. } => Action::DeleteMany,
             Self::TouchMany { .. } => Action::TouchMany,
@@ -136,7 +145,12 @@ impl Request for Command {
             },
             // Its answer is the value.
             Self::Increment { .. } => with_read(WRITE, true),
-            Self::Compact { .. } | Self::Configure(_) => ADMIN,
+            // An index is about the keys of everybody, and a unique one tells of their values.
+            Self::Compact { .. }
+            | Self::Configure(_)
+            | Self::CreateIndex { .. }
+            | Self::DropIndex { .. }
+            | Self::Reindex { .. } => ADMIN,
         }
     }
 }

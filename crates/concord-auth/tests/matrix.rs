@@ -1,9 +1,12 @@
 //! Who may do what, as one printed table. A new action must appear in it.
 
+use std::sync::Arc;
+
 use concord_auth::{
     AdminAction, BuiltinRole, Permission, Permissions, Principal, ReadAction, Request, authorize,
 };
 use concord_core::ids::Revision;
+use concord_core::index::{Extractor, IndexDefinition, IndexName};
 use concord_core::{
     Command, Compare, Condition, Key, Keys, LeaseId, Lifetime, Millis, Operation, PutItem, Settings, Test,
     TouchItem, Txn, Value,
@@ -53,6 +56,7 @@ fn commands() -> Vec<(&'static str, Command)> {
     ]
     .into_iter()
     .chain(many())
+    .chain(indexes())
     .collect()
 }
 
@@ -99,6 +103,22 @@ fn many() -> Vec<(&'static str, Command)> {
         ("grant", Command::LeaseGrant { lease, ttl }),
         ("keep alive", Command::LeaseKeepAlive { lease }),
         ("revoke", Command::LeaseRevoke { lease }),
+    ]
+}
+
+fn indexes() -> Vec<(&'static str, Command)> {
+    let name = || IndexName::new("i").expect("one byte is a name");
+    let definition = IndexDefinition::new(name(), "", Extractor::Path(Vec::new()), false);
+    vec![
+        (
+            "create index",
+            Command::CreateIndex {
+                definition: Arc::new(definition.expect("an empty path is one")),
+                fill: false,
+            },
+        ),
+        ("drop index", Command::DropIndex { name: name() }),
+        ("reindex", Command::Reindex { name: name() }),
     ]
 }
 
@@ -156,6 +176,9 @@ txn, empty               yes    yes    yes    -
 grant                    yes    yes    -      -
 keep alive               yes    yes    -      -
 revoke                   yes    yes    -      -
+create index             yes    -      -      -
+drop index               yes    -      -      -
+reindex                  yes    -      -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 history                  yes    yes    yes    -

@@ -42,7 +42,10 @@ impl Command {
             | Self::Compact { .. }
             | Self::Configure(_)
             | Self::LeaseKeepAlive { .. }
-            | Self::LeaseRevoke { .. } => Ok(()),
+            | Self::LeaseRevoke { .. }
+            | Self::CreateIndex { .. }
+            | Self::DropIndex { .. }
+            | Self::Reindex { .. } => Ok(()),
         }
     }
 }

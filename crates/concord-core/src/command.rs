@@ -1,9 +1,11 @@
 //! The requests that change the store, in the form the log keeps for good.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::expr::Expression;
 use crate::ids::{LeaseId, Millis, Revision};
+use crate::index::{IndexDefinition, IndexName};
 use crate::key::Key;
 use crate::settings::Settings;
 use crate::txn::Txn;
@@ -63,6 +65,23 @@ pub enum Command {
     },
     /// Replace the settings that decide in apply. Does not count as a revision.
     Configure(Settings),
+    /// Make an index of what is written from now on. Does not count as a revision.
+    CreateIndex {
+        /// What it is; no other has its name.
+        definition: Arc<IndexDefinition>,
+        /// Whether it is also filled with what was there before, a bit at a time.
+        fill: bool,
+    },
+    /// Forget an index. Does not count as a revision.
+    DropIndex {
+        /// Which.
+        name: IndexName,
+    },
+    /// Empty an index and fill it with everything, a bit at a time. Does not count as a revision.
+    Reindex {
+        /// Which.
+        name: IndexName,
+    },
     /// Store all of these at one revision, or none: one bad item refuses all of them. Of
     /// items with one key the last wins.
     PutMany {

@@ -43,7 +43,7 @@ use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
 use crate::record::{Record, RecordRef};
 use crate::value::ValueFormat;
 
-pub(crate) use datum::Datum;
+pub(crate) use datum::{Datum, Meter};
 
 /// An expression within its limits. Equal expressions have equal bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

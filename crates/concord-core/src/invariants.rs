@@ -8,6 +8,7 @@
 //! | keys of leases are those whose records say so, no lease has ended | I19 |
 //! | changes follow each other without gaps, and every revision since compaction has some | I11 |
 //! | the chains of versions lead through every change since compaction, in order | I11 |
+//! | the entries of every index are those that a full scan finds | I20 |
 //! | session totals recounted, blocks disjoint | I7 |
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use alloc::vec::Vec;
 use crate::ids::{LeaseId, Revision, SessionId, Timestamp};
 use crate::key::namespace_of;
 use crate::lease::{LeaseCell, attached, decode_lease_key};
+use crate::record::RecordRef;
 use crate::record::cell::{self, Place, StoredCell};
 use crate::state::{State, VersionCell, change};
 use crate::store::{SessionHeader, SessionTable, Store, decode_replies, session_key_parts};
@@ -66,6 +68,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
     check_leases(store)?;
     check_records(state)?;
     check_changes(state)?;
+    check_indexes(state)?;
     check_sessions(state, store.sessions())
 }
 
@@ -306,6 +309,36 @@ fn check_chains(state: &State) -> Result<u64, Violation> {
         }
     }
     Ok(visited)
+}
+
+/// I20: an index has an entry for each value of each record that it covers, and no other.
+fn check_indexes(state: &State) -> Result<(), Violation> {
+    for index in state.indexes.iter() {
+        index.entries.check().map_err(|detail| Violation {
+            invariant: "tree",
+            detail: detail.into(),
+        })?;
+        let mut expected = BTreeSet::new();
+        let mut values = BTreeSet::new();
+        for (key, cell) in state.live.iter() {
+            let record = RecordRef::new(key, VersionCell::alone(cell));
+            let Some(record) = record.filter(|record| index.covers(key, record.mod_revision())) else {
+                continue;
+            };
+            for value in index.values(&record) {
+                let mut entry = value.clone();
+                entry.extend_from_slice(key);
+                expected.insert(entry);
+                let is_first = values.insert(value);
+                hold("I20", is_first || !index.definition.is_unique(), || {
+                    format!("{} has a value twice", index.definition.name())
+                })?;
+            }
+        }
+        let kept = index.entries.iter().map(|(entry, _)| entry.to_vec()).collect();
+        equal("I20", "entries of an index", kept, expected)?;
+    }
+    Ok(())
 }
 
 /// I7: what sessions remember is what their headers say.

@@ -14,7 +14,7 @@
 //!
 //! Keeps I1 (log order), I2 (time never runs back), I3 (a refusal changes nothing), I4 (equal
 //! logs give equal bytes), I7 (once per session and sequence), I10 (exact usage), I11 (reads of
-//! the past), I15 (views never change) and I17 (expiry). See `docs/invariants.md`.
+//! the past), I15 (views never change), I17 (expiry), I19 (leases) and I20 (indexes). See `docs/invariants.md`.
 
 #![no_std]
 
@@ -32,6 +32,7 @@ mod crc32c;
 pub mod document;
 pub mod expr;
 pub mod ids;
+pub mod index;
 pub mod invariants;
 pub mod key;
 pub mod lease;
@@ -62,6 +63,6 @@ pub use store::Store;
 pub use txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
 pub use value::{InvalidValue, Value, ValueFormat};
 pub use view::{
-    Change, ChangeKind, Changes, Direction, HistoryPage, HistoryRequest, ReadView, ScanOutput, ScanPage,
-    ScanPosition, ScanRequest, Usage, Version, ViewError,
+    Change, ChangeKind, Changes, Direction, HistoryPage, HistoryRequest, IndexPage, IndexPosition,
+    IndexRequest, ReadView, ScanOutput, ScanPage, ScanPosition, ScanRequest, Usage, Version, ViewError,
 };

@@ -70,6 +70,27 @@ pub const EXPRESSION_STEPS_MAX: u64 = 1 << 20;
 /// Bytes of strings that one evaluation of an expression may put together.
 pub const EXPRESSION_CONCAT_BYTES_MAX: usize = 64 << 10;
 
+/// Indexes of a store.
+pub const INDEXES_MAX: usize = 64;
+
+/// The longest name of an index.
+pub const INDEX_NAME_BYTES_MAX: usize = 255;
+
+/// Steps of an index's path.
+pub const INDEX_PATH_STEPS_MAX: usize = 32;
+
+/// Bytes by which an index knows a string; longer ones that begin alike are one value to it.
+pub const INDEX_VALUE_BYTES_MAX: usize = 512;
+
+/// Values by which an index knows a record: the smallest, if it has more.
+pub const INDEX_ENTRIES_PER_RECORD_MAX: usize = 1_000;
+
+/// Keys that are looked at in one batch to fill indexes.
+pub const INDEX_FILL_KEYS_PER_BATCH: usize = 1_000;
+
+/// Bytes of records that are looked at in one batch to fill indexes, to within one record.
+pub const INDEX_FILL_BYTES_PER_BATCH: usize = 4 << 20;
+
 /// Records on one scan page.
 pub const SCAN_PAGE_RECORDS_MAX: usize = 10_000;
 

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
+use crate::index::IndexName;
 use crate::key::InvalidKey;
 use crate::record::Record;
 use crate::txn::TxnOutcome;
@@ -51,6 +52,11 @@ pub enum Reply {
     },
     /// The new settings hold.
     Configured {
+        /// The current revision.
+        revision: Revision,
+    },
+    /// The index is made, dropped, or about to be filled anew.
+    IndexChanged {
         /// The current revision.
         revision: Revision,
     },
@@ -140,6 +146,7 @@ impl Reply {
             | Self::Incremented { .. }
             | Self::Compacted { .. }
             | Self::Configured { .. }
+            | Self::IndexChanged { .. }
             | Self::WrittenMany { .. }
             | Self::DeletedMany { .. }
             | Self::TouchedMany { .. }
@@ -256,6 +263,18 @@ pub enum Rejection {
         /// How much there may be.
         limit: u64,
     },
+    /// A value that an index holds to be unique is another record's. Nothing was written.
+    #[error("another key has this value in index `{index}`")]
+    UniqueViolation {
+        /// Which index.
+        index: IndexName,
+    },
+    /// There is an index of this name. Nothing was written.
+    #[error("index already exists")]
+    IndexExists,
+    /// There is no index of this name. Nothing was written.
+    #[error("index not found")]
+    IndexNotFound,
     /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
     /// attempt may have. The caller must look before it tries again under a new session.
     #[error("session is unknown or its reply is forgotten, outcome unknown")]
@@ -380,6 +399,9 @@ pub enum InvalidRequestReason {
     /// It sets a limit beyond what the core allows, or to nothing.
     #[error("setting out of range")]
     SettingOutOfRange,
+    /// The store has as many indexes as it may have.
+    #[error("there are {} indexes already", crate::limits::INDEXES_MAX)]
+    TooManyIndexes,
 }
 
 impl From<InvalidValue> for Rejection {
@@ -402,7 +424,9 @@ impl Rejection {
             Self::InvalidValue { .. } => "invalid_value",
             Self::ValueTooLarge { .. } => "value_too_large",
             Self::InvalidRequest { .. } => "invalid_request",
-            Self::NotFound => "not_found",
+            Self::NotFound | Self::IndexNotFound => "not_found",
+            Self::UniqueViolation { .. } => "unique_violation",
+            Self::IndexExists => "already_exists",
             Self::Compacted { .. } => "compacted",
             Self::FutureRevision { .. } => "future_revision",
             Self::Unsupported { .. } => "unsupported",

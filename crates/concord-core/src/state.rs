@@ -10,6 +10,7 @@
 //! | `leases` | lease | ttl, deadline |
 //! | `lease_keys` | lease; lease, user key | how many keys; nothing |
 //! | `usage` | namespace | keys, bytes |
+//! | `indexes`, of each its entries | value, user key | nothing |
 //!
 //! History lies in the change log, each version in the change that replaced it: a write costs
 //! one update of `live` and one append, and compaction takes from the other end. The versions
@@ -24,6 +25,7 @@ use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
 use crate::codec::writer;
 use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
+use crate::index::Index;
 use crate::record::cell::{Place, stored};
 use crate::settings::Settings;
 use crate::tree::{Cell, INLINE_CELL_BYTES, Tree};
@@ -44,6 +46,8 @@ pub(crate) struct State {
     pub(crate) last_lease: LeaseId,
     /// Derived from `live`, kept by `store::usage`.
     pub(crate) usage: Tree,
+    /// In the order of their names. Their entries are derived from `live`.
+    pub(crate) indexes: Arc<Vec<Index>>,
     /// Derived from `usage`: all namespaces together.
     pub(crate) total: Usage,
     /// Derived: bytes of keys and cells in `graves`, `changes` and `replaced`.
@@ -96,6 +100,7 @@ impl State {
             lease_keys: Tree::new(),
             last_lease: LeaseId::new(0),
             usage: Tree::new(),
+            indexes: Arc::default(),
             total: Usage::default(),
             history_bytes: 0,
             applied: LogIndex::new(0),

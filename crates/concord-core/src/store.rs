@@ -5,7 +5,7 @@
 //!                          │           │
 //!                          └─────┬─────┘
 //!                                v
-//!                       mutate, the one primitive ──> live, history, changes, usage, expiry queue
+//!                       mutate, the one primitive ──> live, history, changes, usage, expiry queue, indexes
 //! ```
 //!
 //! A request that may change several keys is drafted first, and the draft committed at one
@@ -17,6 +17,7 @@ mod bulk;
 mod compact;
 mod draft;
 mod expiry;
+mod index;
 mod kv;
 mod leases;
 mod mutate;
@@ -40,6 +41,7 @@ use crate::state::State;
 use crate::view::{ChangeKind, ReadView};
 
 pub(crate) use expiry::ExpiryQueue;
+pub(crate) use index::derive_entries;
 use mutate::Scratch;
 pub(crate) use sessions::{SessionHeader, SessionTable, decode_replies, session_key_parts};
 use usage::UsageDelta;
@@ -114,8 +116,11 @@ impl Store {
             Command::Increment { key, delta, ttl } => self.increment(&key, delta, ttl),
             Command::Compact { revision } => self.compact(revision),
             Command::Configure(settings) => self.configure(settings),
+            Command::CreateIndex { definition, fill } => self.create_index(definition, fill),
+            Command::DropIndex { name } => self.drop_index(&name),
+            Command::Reindex { name } => self.reindex(&name),
             Command::PutMany { items } => self.put_many(&items),
-            Command::DeleteMany { keys } => Ok(self.delete_many(&keys)),
+            Command::DeleteMany { keys } => self.delete_many(&keys),
             Command::TouchMany { items } => self.touch_many(&items),
             Command::Txn(txn) => self.txn(&txn),
             Command::LeaseGrant { lease, ttl } => self.lease_grant(lease, ttl),
@@ -179,6 +184,7 @@ impl Machine for Store {
         for group in &batch.groups {
             self.apply_group(group, &mut replies);
         }
+        self.fill_some_indexes();
         self.compact_some();
         self.flush_usage();
         self.scratch.trim();
@@ -189,9 +195,9 @@ impl Machine for Store {
         ReadView::new(Arc::new(self.state.clone()))
     }
 
-    /// Also `Some` while compaction has work left, so that it ends on an idle store.
+    /// Also `Some` while compaction or an index has work left, so that it ends on an idle store.
     fn next_deadline(&self) -> Option<Timestamp> {
-        if self.is_compaction_behind() {
+        if self.is_compaction_behind() || self.is_filling_indexes() {
             Some(self.state.now)
         } else {
             self.expiry.first()

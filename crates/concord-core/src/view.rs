@@ -6,6 +6,7 @@
 
 mod changes;
 mod history;
+mod index;
 mod leases;
 mod past;
 mod scan;
@@ -22,6 +23,7 @@ use crate::state::{State, VersionCell};
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use history::{HistoryPage, HistoryRequest, Version};
+pub use index::{IndexPage, IndexPosition, IndexRequest};
 pub use scan::{Direction, Records, ScanOutput, ScanPage, ScanPosition, ScanRequest};
 
 /// The state as one batch left it. A clone costs one reference count.
@@ -60,6 +62,12 @@ pub enum ViewError {
     /// The bytes of a position were not made by [`ScanPosition::encode`].
     #[error("position to go on from is invalid")]
     InvalidPosition,
+    /// There is no index of this name.
+    #[error("index not found")]
+    IndexNotFound,
+    /// The index is being filled, or has failed: its status says which.
+    #[error("index cannot be asked yet")]
+    IndexNotReady,
 }
 
 impl ViewError {
@@ -70,6 +78,8 @@ impl ViewError {
             Self::Compacted { .. } => "compacted",
             Self::FutureRevision { .. } => "future_revision",
             Self::PageLimit { .. } | Self::InvalidPosition => "invalid_request",
+            Self::IndexNotFound => "not_found",
+            Self::IndexNotReady => "not_ready",
         }
     }
 }

@@ -9,3 +9,6 @@ mod data_plane;
 #[cfg(test)]
 #[path = "codec/golden.rs"]
 mod golden;
+#[cfg(test)]
+#[path = "codec/indexes.rs"]
+mod indexes;

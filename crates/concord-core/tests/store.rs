@@ -4,6 +4,9 @@
 #[path = "store/compaction.rs"]
 mod compaction;
 #[cfg(test)]
+#[path = "store/indexes.rs"]
+mod indexes;
+#[cfg(test)]
 #[path = "store/leases.rs"]
 mod leases;
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub enum ErrorKind {
     ConditionFailed,
     /// What was to be made exists, or contradicts what does. Nothing was written.
     AlreadyExists,
+    /// A value that must be unique is another record's. Nothing was written.
+    UniqueViolation,
     /// The revision asked for is compacted away. Nothing was written.
     Compacted,
     /// The revision asked for does not exist yet. Nothing was written.
@@ -76,6 +78,7 @@ impl ErrorKind {
             Self::QuotaExceeded => "quota_exceeded",
             Self::ConditionFailed => "condition_failed",
             Self::AlreadyExists => "already_exists",
+            Self::UniqueViolation => "unique_violation",
             Self::Compacted => "compacted",
             Self::FutureRevision => "future_revision",
             Self::Forbidden => "forbidden",
@@ -118,6 +121,7 @@ impl ErrorKind {
             Self::QuotaExceeded => "remove what is not needed, or spread it over more leases",
             Self::ConditionFailed => "read the current state and decide again",
             Self::AlreadyExists => "look at what exists; use another name or remove it first",
+            Self::UniqueViolation => "use another value, or remove it from the record that has it",
             Self::Compacted => "read at the oldest readable revision or a later one",
             Self::FutureRevision => "read at the current revision or an earlier one",
             Self::Forbidden => "use a node or an identity that may do this",

@@ -195,7 +195,11 @@ impl From<Rejection> for Error {
                 .with("size_bytes", size_bytes)
                 .with("limit_bytes", limit_bytes),
             Rejection::InvalidRequest { .. } => Self::new(ErrorKind::InvalidRequest, message),
-            Rejection::NotFound => Self::new(ErrorKind::NotFound, message),
+            Rejection::UniqueViolation { index } => {
+                Self::new(ErrorKind::UniqueViolation, message).with("index", index.to_string())
+            }
+            Rejection::IndexExists => Self::new(ErrorKind::AlreadyExists, message),
+            Rejection::NotFound | Rejection::IndexNotFound => Self::new(ErrorKind::NotFound, message),
             Rejection::Compacted { compact_revision } => {
                 Self::new(ErrorKind::Compacted, message).with(COMPACT_REVISION, compact_revision.get())
             }
@@ -240,6 +244,8 @@ impl From<ViewError> for Error {
             ViewError::PageLimit { limit_max, .. } => {
                 Self::new(ErrorKind::InvalidRequest, message).with("limit_max", number(limit_max))
             }
+            ViewError::IndexNotFound => Self::new(ErrorKind::NotFound, message),
+            ViewError::IndexNotReady => Self::new(ErrorKind::NotReady, message),
             // Also what a later core may add: a read that the view does not understand.
             ViewError::InvalidPosition | _ => Self::new(ErrorKind::InvalidRequest, message),
         }

@@ -5,6 +5,7 @@ mod condition;
 mod txn;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use super::reader::Reader;
 use super::{DecodeError, writer};
 use crate::command::{Command, Condition, Lifetime};
 use crate::ids::{LeaseId, Millis, Revision};
+use crate::index::{IndexDefinition, IndexName};
 use crate::key::{InvalidKey, Key};
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::settings::{Compaction, Settings};
@@ -33,6 +35,9 @@ const TXN: u8 = 10;
 const LEASE_GRANT: u8 = 11;
 const LEASE_KEEP_ALIVE: u8 = 12;
 const LEASE_REVOKE: u8 = 13;
+const CREATE_INDEX: u8 = 32;
+const DROP_INDEX: u8 = 33;
+const REINDEX: u8 = 34;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
 const FORMAT_MASK: u8 = 0b11;
@@ -155,6 +160,18 @@ impl Command {
                 out.extend_from_slice(&[VERSION, CONFIGURE]);
                 settings.encode(out);
             }
+            Self::CreateIndex { definition, fill } => {
+                out.extend_from_slice(&[VERSION, CREATE_INDEX, u8::from(*fill)]);
+                definition.encode(out);
+            }
+            Self::DropIndex { name } => {
+                out.extend_from_slice(&[VERSION, DROP_INDEX]);
+                name.encode(out);
+            }
+            Self::Reindex { name } => {
+                out.extend_from_slice(&[VERSION, REINDEX]);
+                name.encode(out);
+            }
             Self::PutMany { items } => bulk::encode_puts(items, out),
             Self::DeleteMany { keys } => bulk::encode_deletes(keys, out),
             Self::TouchMany { items } => bulk::encode_touches(items, out),
@@ -224,6 +241,20 @@ impl Command {
                 revision: Revision::new(reader.number()?),
             },
             CONFIGURE => Self::Configure(Settings::decode(&mut reader)?),
+            CREATE_INDEX => Self::CreateIndex {
+                fill: match reader.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err(reader.error("malformed flag").into()),
+                },
+                definition: Arc::new(IndexDefinition::decode(&mut reader)?),
+            },
+            DROP_INDEX => Self::DropIndex {
+                name: IndexName::decode(&mut reader)?,
+            },
+            REINDEX => Self::Reindex {
+                name: IndexName::decode(&mut reader)?,
+            },
             PUT_MANY => bulk::decode_puts(&mut reader, bytes)?,
             DELETE_MANY => bulk::decode_deletes(&mut reader, bytes)?,
             TOUCH_MANY => bulk::decode_touches(&mut reader, bytes)?,

@@ -32,6 +32,7 @@ const TXN: u8 = 11;
 const LEASE_GRANTED: u8 = 12;
 const LEASE_KEPT: u8 = 13;
 const LEASE_REVOKED: u8 = 14;
+const INDEX_CHANGED: u8 = 32;
 
 impl Reply {
     /// Appends the reply in its wire form.
@@ -65,6 +66,7 @@ impl Reply {
                 out.push(REJECTED);
                 rejection.encode(out);
             }
+            Self::IndexChanged { revision } => of(INDEX_CHANGED, *revision, out),
             Self::WrittenMany { revision } => of(WRITTEN_MANY, *revision, out),
             Self::DeletedMany { revision, existed } => {
                 of(DELETED_MANY, *revision, out);
@@ -145,6 +147,9 @@ impl Reply {
                 revision: Revision::new(reader.number()?),
             },
             REJECTED => Self::Rejected(Rejection::decode(&mut reader, bytes)?),
+            INDEX_CHANGED => Self::IndexChanged {
+                revision: Revision::new(reader.number()?),
+            },
             WRITTEN_MANY => Self::WrittenMany {
                 revision: Revision::new(reader.number()?),
             },

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
@@ -36,6 +36,7 @@ const REPLACED: u8 = 5;
 const SESSION: u8 = 6;
 const END: u8 = 7;
 const LEASE: u8 = 8;
+const INDEX: u8 = 32;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -64,17 +65,19 @@ enum Section {
     Replaced,
     Sessions,
     Leases,
+    Indexes,
 }
 
 impl Section {
     /// In the order of the snapshot.
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Live,
         Self::Graves,
         Self::Changes,
         Self::Replaced,
         Self::Sessions,
         Self::Leases,
+        Self::Indexes,
     ];
     /// How many of them version 1 has.
     const COUNT_1: usize = 5;
@@ -87,6 +90,7 @@ impl Section {
             Self::Replaced => REPLACED,
             Self::Sessions => SESSION,
             Self::Leases => LEASE,
+            Self::Indexes => INDEX,
         }
     }
 
@@ -98,6 +102,7 @@ impl Section {
             REPLACED => Some(Self::Replaced),
             SESSION => Some(Self::Sessions),
             LEASE => Some(Self::Leases),
+            INDEX => Some(Self::Indexes),
             _ => None,
         }
     }
@@ -109,12 +114,13 @@ impl Section {
             Self::Changes => Stage::Section(Self::Replaced),
             Self::Replaced => Stage::Section(Self::Sessions),
             Self::Sessions => Stage::Section(Self::Leases),
-            Self::Leases => Stage::End,
+            Self::Leases => Stage::Section(Self::Indexes),
+            Self::Indexes => Stage::End,
         }
     }
 
     /// How many items it has.
-    const fn len(self, state: &State) -> usize {
+    fn len(self, state: &State) -> usize {
         match self {
             Self::Live => state.live.len(),
             Self::Graves => state.graves.len(),
@@ -122,6 +128,7 @@ impl Section {
             Self::Replaced => state.replaced.len(),
             Self::Sessions => state.sessions.len(),
             Self::Leases => state.leases.len(),
+            Self::Indexes => state.indexes.len(),
         }
     }
 }
@@ -157,6 +164,18 @@ impl SnapshotChunks {
             Section::Replaced => items(section, behind(&state.replaced, last), out),
             Section::Sessions => items(section, behind(&state.sessions, last), out),
             Section::Leases => items(section, behind(&state.leases, last), out),
+            Section::Indexes => {
+                let indexes = state.indexes.iter().map(|index| {
+                    let mut cell = Vec::new();
+                    index.encode(&mut cell);
+                    (index.definition.name().as_str().as_bytes(), cell)
+                });
+                items(
+                    section,
+                    indexes.filter(|(name, _)| last.is_none_or(|last| *name > last)),
+                    out,
+                )
+            }
         };
         if self.last.is_none() {
             self.stage = section.next();
@@ -208,15 +227,15 @@ fn behind<'a>(tree: &'a Tree, last: Option<&[u8]>) -> impl Iterator<Item = (&'a 
 }
 
 /// Appends items until there are none or the chunk is full; then returns the key of the last.
-fn items<'a, K: AsRef<[u8]>>(
+fn items<K: AsRef<[u8]>, C: AsRef<[u8]>>(
     section: Section,
-    items: impl Iterator<Item = (K, &'a [u8])>,
+    items: impl Iterator<Item = (K, C)>,
     out: &mut Vec<u8>,
 ) -> Option<Vec<u8>> {
     for (key, cell) in items {
         out.push(section.tag());
         writer::bytes(key.as_ref(), out);
-        writer::bytes(cell, out);
+        writer::bytes(cell.as_ref(), out);
         if out.len() >= SNAPSHOT_CHUNK_BYTES {
             return Some(key.as_ref().to_vec());
         }

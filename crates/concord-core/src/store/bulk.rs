@@ -16,18 +16,18 @@ impl Store {
             self.draft_put(&mut draft, item)
                 .map_err(|cause| cause.in_part(RequestPart::Item, index))?;
         }
-        let revision = self.commit(draft);
+        let revision = self.commit(draft)?;
         Ok(Reply::WrittenMany { revision })
     }
 
-    pub(super) fn delete_many(&mut self, keys: &[Key]) -> Reply {
+    pub(super) fn delete_many(&mut self, keys: &[Key]) -> Result<Reply, Rejection> {
         let mut draft = Draft::default();
         let existed = keys
             .iter()
             .map(|key| self.draft_delete(&mut draft, key))
             .collect();
-        let revision = self.commit(draft);
-        Reply::DeletedMany { revision, existed }
+        let revision = self.commit(draft)?;
+        Ok(Reply::DeletedMany { revision, existed })
     }
 
     pub(super) fn touch_many(&mut self, items: &[TouchItem]) -> Result<Reply, Rejection> {
@@ -39,7 +39,7 @@ impl Store {
                 .map_err(|cause| cause.in_part(RequestPart::Item, index))?;
             outcomes.push(outcome);
         }
-        let revision = self.commit(draft);
+        let revision = self.commit(draft)?;
         Ok(Reply::TouchedMany { revision, outcomes })
     }
 }

@@ -214,7 +214,8 @@ impl Store {
     }
 
     /// Performs a draft at one revision, or at none if it changes nothing; says which one holds.
-    pub(super) fn commit(&mut self, mut draft: Draft) -> Revision {
+    /// What it leaves must be unique where an index says so: its keys may exchange their values.
+    pub(super) fn commit(&mut self, mut draft: Draft) -> Result<Revision, Rejection> {
         // What was created and removed again is no change.
         let state = &self.state;
         draft.order.retain(|key| match draft.staged.get(key) {
@@ -222,8 +223,9 @@ impl Store {
             Some(Staged::Absent) | None => state.live.contains_key(key.as_bytes()),
         });
         if draft.order.is_empty() {
-            return self.state.revision;
+            return Ok(self.state.revision);
         }
+        self.check_unique_draft(&draft)?;
         let revision = self.open_revision();
         for key in &draft.order {
             match draft.staged.get(key) {
@@ -246,6 +248,14 @@ impl Store {
                 ),
             }
         }
-        revision
+        Ok(revision)
+    }
+
+    fn check_unique_draft(&self, draft: &Draft) -> Result<(), Rejection> {
+        let writes = draft.order.iter().filter_map(|key| match draft.staged.get(key) {
+            Some(Staged::Record { header, value }) => Some((key.as_bytes(), *header, value.as_ref())),
+            Some(Staged::Absent) | None => None,
+        });
+        self.check_unique(writes, |key| draft.staged.contains_key(key))
     }
 }

@@ -38,7 +38,7 @@ impl Store {
         let previous = current
             .filter(|_| return_previous)
             .map(|(record, _)| record.to_record());
-        let revision = self.open_revision();
+        let revision = self.state.revision.next();
         let header = Header {
             format: value.format(),
             create_revision: lineage.create_revision.unwrap_or(revision),
@@ -47,6 +47,8 @@ impl Store {
             expires_at,
             lease,
         };
+        self.check_unique_write(key, header, value.bytes())?;
+        self.open_revision();
         self.mutate(
             key.as_bytes(),
             Mutation::Put {
@@ -112,6 +114,7 @@ impl Store {
             expires_at,
             lease,
         };
+        self.check_unique_write(key, header, &value)?;
         let revision = self.open_revision();
         self.mutate(
             key.as_bytes(),
@@ -154,7 +157,7 @@ impl Store {
         let (expires_at, lease) = new_lifetime.unwrap_or_else(|| {
             current.map_or((None, None), |(record, _)| (record.expires_at(), record.lease()))
         });
-        let revision = self.open_revision();
+        let revision = self.state.revision.next();
         let header = Header {
             format,
             create_revision: lineage.create_revision.unwrap_or(revision),
@@ -163,6 +166,8 @@ impl Store {
             expires_at,
             lease,
         };
+        self.check_unique_write(key, header, value.bytes())?;
+        self.open_revision();
         self.mutate(
             key.as_bytes(),
             Mutation::Put {

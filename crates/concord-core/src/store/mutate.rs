@@ -1,5 +1,5 @@
 //! The one primitive that changes a record. It alone writes the live tree, and keeps change log,
-//! tombstones, expiry queue and usage right with it (D-DATA-1).
+//! tombstones, expiry queue, usage and indexes right with it (D-DATA-1).
 
 use alloc::vec::Vec;
 
@@ -57,6 +57,13 @@ impl Store {
         };
         self.next_order = self.next_order.saturating_add(1);
         self.batch_changes = self.batch_changes.saturating_add(1);
+        if !self.state.indexes.is_empty() {
+            let after = match &mutation {
+                Mutation::Put { header, value, .. } => Some((*header, *value)),
+                Mutation::Remove { .. } => None,
+            };
+            self.update_indexes(key, after);
+        }
         match mutation {
             Mutation::Put {
                 header,

@@ -66,7 +66,7 @@ impl Store {
         check_operations(txn, self.state.settings.value_bytes_max)?;
         let mut run = Run::default();
         let outcome = self.run_txn(&mut run, txn)?;
-        let revision = self.commit(run.draft);
+        let revision = self.commit(run.draft)?;
         Ok(Reply::Txn { revision, outcome })
     }
 

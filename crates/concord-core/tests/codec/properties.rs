@@ -1,8 +1,11 @@
 //! Decoders against arbitrary and damaged bytes: total, exact, and canonical.
 
 use bytes::Bytes;
+use std::sync::Arc;
+
 use concord_core::document::{Finite, Integer};
 use concord_core::expr::{Binary, Expr, Expression, Variable};
+use concord_core::index::{Extractor, IndexDefinition, IndexName, PathStep};
 use concord_core::reply::{BatchUnit, Quota, RequestPart, TouchOutcome};
 use concord_core::*;
 use proptest::collection::{btree_map, vec};
@@ -142,6 +145,7 @@ fn arb_command() -> impl Strategy<Value = Command> {
         3 => arb_many(),
         3 => arb_txn().prop_map(Command::Txn),
         2 => arb_lease(),
+        1 => arb_index(),
         1 => any::<u64>().prop_map(|revision| Command::Compact {
             revision: Revision::new(revision)
         }),
@@ -149,6 +153,30 @@ fn arb_command() -> impl Strategy<Value = Command> {
             value_bytes_max,
             compaction
         })),
+    ]
+}
+
+fn arb_index() -> impl Strategy<Value = Command> {
+    let name = || "\\PC{1,9}".prop_map(|name| IndexName::new(name).unwrap());
+    let step = prop_oneof!["\\PC{0,9}".prop_map(PathStep::Field), Just(PathStep::Each),];
+    let extractor = prop_oneof![
+        vec(step, 0..4).prop_map(Extractor::Path),
+        any::<u64>().prop_map(|n| Extractor::Expression(Expression::new(Expr::integer(n)).unwrap())),
+    ];
+    let definition = (
+        name(),
+        vec(any::<u8>(), 0..5),
+        extractor,
+        any::<bool>(),
+        any::<bool>(),
+    );
+    prop_oneof![
+        2 => definition.prop_map(|(name, prefix, extractor, unique, fill)| Command::CreateIndex {
+            definition: Arc::new(IndexDefinition::new(name, prefix, extractor, unique).unwrap()),
+            fill,
+        }),
+        1 => name().prop_map(|name| Command::DropIndex { name }),
+        1 => name().prop_map(|name| Command::Reindex { name }),
     ]
 }
 
@@ -227,6 +255,10 @@ pub(crate) fn arb_touch_outcome() -> impl Strategy<Value = TouchOutcome> {
 fn arb_rejection(record: BoxedStrategy<Option<Record>>) -> impl Strategy<Value = Rejection> {
     let leaf = prop_oneof![
         any::<u64>().prop_map(|ttl_ms| Rejection::InvalidTtl { ttl_ms }),
+        Just(Rejection::IndexExists),
+        Just(Rejection::UniqueViolation {
+            index: IndexName::new("i").unwrap()
+        }),
         any::<u64>().prop_map(|revision| Rejection::FutureRevision {
             revision: Revision::new(revision)
         }),

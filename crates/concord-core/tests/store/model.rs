@@ -208,6 +208,9 @@ impl Model {
             Command::LeaseGrant { .. } | Command::LeaseKeepAlive { .. } | Command::LeaseRevoke { .. } => {
                 self.judge_lease(command)
             }
+            Command::CreateIndex { .. } | Command::DropIndex { .. } | Command::Reindex { .. } => {
+                unreachable!("indexes have a property of their own")
+            }
             Command::PutMany { items } => self.put_many(items, work),
             Command::DeleteMany { keys } => {
                 let existed = keys.iter().map(|key| work.delete(key).is_some()).collect();

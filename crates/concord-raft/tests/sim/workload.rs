@@ -267,6 +267,7 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         Reply::Touched { .. }
         | Reply::Compacted { .. }
         | Reply::Configured { .. }
+        | Reply::IndexChanged { .. }
         | Reply::WrittenMany { .. }
         | Reply::DeletedMany { .. }
         | Reply::TouchedMany { .. }

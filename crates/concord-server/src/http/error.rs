@@ -68,7 +68,10 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::NotFound | ErrorKind::LeaseNotFound => StatusCode::NOT_FOUND,
         ErrorKind::Timeout | ErrorKind::OutcomeUnknown => StatusCode::REQUEST_TIMEOUT,
-        ErrorKind::AlreadyExists | ErrorKind::Compacted | ErrorKind::FutureRevision => StatusCode::CONFLICT,
+        ErrorKind::AlreadyExists
+        | ErrorKind::UniqueViolation
+        | ErrorKind::Compacted
+        | ErrorKind::FutureRevision => StatusCode::CONFLICT,
         ErrorKind::ConditionFailed => StatusCode::PRECONDITION_FAILED,
         ErrorKind::ValueTooLarge | ErrorKind::BatchTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::InvalidValue => StatusCode::UNPROCESSABLE_ENTITY,

@@ -9,6 +9,7 @@ use super::{decode_optional_record, optional_record};
 use crate::codec::reader::Reader;
 use crate::codec::{DecodeError, writer};
 use crate::ids::{LeaseId, Revision};
+use crate::index::IndexName;
 use crate::key::InvalidKey;
 use crate::reply::{BatchUnit, InvalidRequestReason, InvalidValueReason, Quota, Rejection, RequestPart};
 
@@ -28,6 +29,9 @@ const IN_PART: u8 = 13;
 const LEASE_NOT_FOUND: u8 = 14;
 const LEASE_EXISTS: u8 = 15;
 const QUOTA_EXCEEDED: u8 = 16;
+const UNIQUE_VIOLATION: u8 = 32;
+const INDEX_EXISTS: u8 = 33;
+const INDEX_NOT_FOUND: u8 = 34;
 
 /// How deep a refusal can lie in its request.
 const PART_DEPTH_MAX: usize = 8;
@@ -82,6 +86,12 @@ impl Rejection {
                 writer::number(*index, out);
                 cause.encode(out);
             }
+            Self::UniqueViolation { index } => {
+                out.push(UNIQUE_VIOLATION);
+                index.encode(out);
+            }
+            Self::IndexExists => out.push(INDEX_EXISTS),
+            Self::IndexNotFound => out.push(INDEX_NOT_FOUND),
             Self::LeaseNotFound { lease } => {
                 out.push(LEASE_NOT_FOUND);
                 writer::number(lease.get(), out);
@@ -165,6 +175,11 @@ impl Rejection {
                 quota: Quota::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown quota"))?,
                 limit: reader.number()?,
             },
+            UNIQUE_VIOLATION => Self::UniqueViolation {
+                index: IndexName::decode(reader)?,
+            },
+            INDEX_EXISTS => Self::IndexExists,
+            INDEX_NOT_FOUND => Self::IndexNotFound,
             LEASE_NOT_FOUND => Self::LeaseNotFound {
                 lease: LeaseId::new(reader.number()?),
             },
@@ -201,6 +216,7 @@ impl InvalidRequestReason {
             Self::SettingOutOfRange => 2,
             Self::DocumentOrder => 3,
             Self::LeaseIdOutOfRange => 4,
+            Self::TooManyIndexes => 32,
         }
     }
 
@@ -210,6 +226,7 @@ impl InvalidRequestReason {
             2 => Some(Self::SettingOutOfRange),
             3 => Some(Self::DocumentOrder),
             4 => Some(Self::LeaseIdOutOfRange),
+            32 => Some(Self::TooManyIndexes),
             _ => None,
         }
     }

@@ -10,16 +10,18 @@ use super::{END, HEAD, Section, VERSION, VERSION_1};
 use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
 use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
+use crate::index::Index;
 use crate::key::{check_key, namespace_of};
 use crate::lease::{LeaseCell, attached, decode_lease_key};
-use crate::limits::COMPACTION_MARKS_MAX;
+use crate::limits::{COMPACTION_MARKS_MAX, INDEXES_MAX};
 use crate::machine::Restorer;
 use crate::record::cell::{self, StoredCell};
 use crate::reply::Reply;
 use crate::settings::Settings;
 use crate::state::{Mark, State, change};
 use crate::store::{
-    ExpiryQueue, SessionHeader, SessionTable, Store, add_usage, decode_replies, session_key_parts,
+    ExpiryQueue, SessionHeader, SessionTable, Store, add_usage, decode_replies, derive_entries,
+    session_key_parts,
 };
 use crate::value::check_value;
 
@@ -116,6 +118,7 @@ impl StoreRestorer {
                     Section::Replaced => self.replaced(key, cell),
                     Section::Sessions => self.session(key, cell),
                     Section::Leases => self.lease(key, cell),
+                    Section::Indexes => self.index(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
                     what: error.what,
@@ -274,6 +277,21 @@ impl StoreRestorer {
         Ok(())
     }
 
+    fn index(&mut self, name: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        let index = Index::decode(cell)?;
+        if index.definition.name().as_str().as_bytes() != name {
+            return Err(malformed("index under another name"));
+        }
+        if index.since > self.state.revision {
+            return Err(malformed("index from the future"));
+        }
+        if self.state.indexes.len() >= INDEXES_MAX {
+            return Err(malformed("too many indexes"));
+        }
+        Arc::make_mut(&mut self.state.indexes).push(index);
+        Ok(())
+    }
+
     fn end(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         check_complete(self.open_session.as_ref())?;
         let count = match self.version {
@@ -328,10 +346,11 @@ impl Restorer for StoreRestorer {
         Ok(())
     }
 
-    fn finish(self) -> Result<Store, DecodeError> {
+    fn finish(mut self) -> Result<Store, DecodeError> {
         if self.stage != Stage::Done {
             return Err(malformed("snapshot is cut short"));
         }
+        derive_entries(&mut self.state);
         Ok(Store::from_state(self.state, self.expiry, self.sessions))
     }
 }

@@ -1,0 +1,252 @@
+//! Records to values, and values to bytes in the order of the values.
+//!
+//! | value | bytes |
+//! | --- | --- |
+//! | false, true | 1, 2 |
+//! | number | 3, the nearest float with its bits in order (8), what it lacks plus 2^15 (2) |
+//! | string | 4, the bytes with each 0 as 0 255, then 0 0, or 0 1 if it was cut off |
+//! | bytes | 5, likewise |
+//!
+//! No form is the start of another, so a key can follow. Rounding to the nearest float keeps the order of
+//! integers, and what is lost is less than 2^11; equal numbers are equal bytes.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::{Extractor, Index, PathStep};
+use crate::document::Integer;
+use crate::expr::{Datum, EvaluationError, Literal, Meter, Scope};
+use crate::ids::Timestamp;
+use crate::limits::{INDEX_ENTRIES_PER_RECORD_MAX, INDEX_VALUE_BYTES_MAX};
+use crate::record::RecordRef;
+use crate::value::ValueFormat;
+
+const FALSE: u8 = 1;
+const TRUE: u8 = 2;
+const NUMBER: u8 = 3;
+const STRING: u8 = 4;
+const BYTES: u8 = 5;
+
+/// What an entry costs in the steps of an evaluation.
+const STEPS_A_VALUE: u64 = 16;
+
+impl Index {
+    /// The values of a record, encoded and in order.
+    pub(crate) fn values(&self, record: &RecordRef<'_>) -> BTreeSet<Vec<u8>> {
+        // The clock is left out: no extractor may read what depends on it.
+        let scope = Scope::of(record, Timestamp::new(0));
+        let mut values = BTreeSet::new();
+        let found = match &self.definition.extractor {
+            Extractor::Expression(expression) => match expression.datum(&scope) {
+                Ok(result) => scalars(&result, &mut Meter::new(), &mut values),
+                Err(error) => Err(error),
+            },
+            Extractor::Path(steps) if record.format() == ValueFormat::Document => {
+                let mut meter = Meter::new();
+                Datum::packed(record.value(), &mut meter)
+                    .and_then(|document| follow(&document, steps, &mut meter, &mut values))
+            }
+            Extractor::Path(_) => Ok(()),
+        };
+        // What was found before an extractor failed depends on the order of its work: none of it counts.
+        if found.is_err() {
+            values.clear();
+        }
+        values
+    }
+}
+
+/// The values at the end of a path.
+fn follow(
+    datum: &Datum<'_>,
+    steps: &[PathStep],
+    meter: &mut Meter,
+    values: &mut BTreeSet<Vec<u8>>,
+) -> Result<(), EvaluationError> {
+    match (steps.split_first(), datum) {
+        (None, datum) => scalars(datum, meter, values),
+        (Some((PathStep::Field(name), rest)), Datum::Map(fields)) => match fields.get(name, meter) {
+            Ok(field) => follow(&field, rest, meter, values),
+            Err(EvaluationError::Missing) => Ok(()),
+            Err(error) => Err(error),
+        },
+        (Some((PathStep::Each, rest)), Datum::List(items)) => items.each(meter, |item, meter| {
+            follow(item, rest, meter, values)?;
+            Ok(true)
+        }),
+        (Some(_), _) => Ok(()),
+    }
+}
+
+/// A value that can be indexed, or those in a list.
+fn scalars(
+    datum: &Datum<'_>,
+    meter: &mut Meter,
+    values: &mut BTreeSet<Vec<u8>>,
+) -> Result<(), EvaluationError> {
+    if let Datum::List(items) = datum {
+        return items.each(meter, |item, meter| insert(item, meter, values).map(|()| true));
+    }
+    insert(datum, meter, values)
+}
+
+fn insert(
+    datum: &Datum<'_>,
+    meter: &mut Meter,
+    values: &mut BTreeSet<Vec<u8>>,
+) -> Result<(), EvaluationError> {
+    // An entry costs more than to look at an item: so a huge list is not indexed.
+    meter.charge(STEPS_A_VALUE)?;
+    if let Some(value) = encode(datum) {
+        values.insert(value);
+        if values.len() > INDEX_ENTRIES_PER_RECORD_MAX {
+            // The smallest stay, so that what is kept does not depend on where it stood.
+            values.pop_last();
+        }
+    }
+    Ok(())
+}
+
+/// How many bytes of an entry are its value; the rest is the key.
+pub(crate) fn value_len(entry: &[u8]) -> Option<usize> {
+    match *entry.first()? {
+        FALSE | TRUE => Some(1),
+        NUMBER => Some(11),
+        _ => {
+            let mut pairs = entry.windows(2).skip(1).enumerate();
+            let end = pairs.find(|(_, pair)| matches!(pair, [0, 0 | 1]));
+            // The kind before, and the two bytes themselves.
+            end.map(|(place, _)| place.saturating_add(3))
+        }
+    }
+}
+
+/// The bytes of a constant that is looked for; `None`: it is in no index.
+pub(crate) fn encode_literal(literal: &Literal) -> Option<Vec<u8>> {
+    encode(&Datum::literal(literal))
+}
+
+fn encode(datum: &Datum<'_>) -> Option<Vec<u8>> {
+    Some(match datum {
+        Datum::Bool(false) => alloc::vec![FALSE],
+        Datum::Bool(true) => alloc::vec![TRUE],
+        Datum::Integer(value) => {
+            let nearest = nearest_float(*value);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the nearest float of a 64-bit integer is whole and fits 128 bits"
+            )]
+            let lacking = value.wide() - nearest as i128;
+            number(nearest, i32::try_from(lacking).unwrap_or_default())
+        }
+        Datum::Float(value) => number(value.get(), 0),
+        Datum::String(text) => string(STRING, text.as_bytes()),
+        Datum::Bytes(bytes) => string(BYTES, bytes),
+        Datum::Null | Datum::List(_) | Datum::Map(_) => return None,
+    })
+}
+
+fn nearest_float(value: Integer) -> f64 {
+    value.wide() as f64
+}
+
+fn number(nearest: f64, lacking: i32) -> Vec<u8> {
+    const SIGN: u64 = 1 << 63;
+    let bits = nearest.to_bits();
+    // Negative floats grow with their bits the other way round.
+    let ordered = if bits & SIGN == 0 { bits | SIGN } else { !bits };
+    let mut out = Vec::with_capacity(11);
+    out.push(NUMBER);
+    out.extend_from_slice(&ordered.to_be_bytes());
+    let lacking = u16::try_from(lacking.saturating_add(1 << 15)).unwrap_or_default();
+    out.extend_from_slice(&lacking.to_be_bytes());
+    out
+}
+
+fn string(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let kept = bytes.get(..INDEX_VALUE_BYTES_MAX).unwrap_or(bytes);
+    let mut out = Vec::with_capacity(kept.len().saturating_add(3));
+    out.push(kind);
+    for &byte in kept {
+        out.push(byte);
+        if byte == 0 {
+            out.push(u8::MAX);
+        }
+    }
+    out.extend_from_slice(&[0, u8::from(kept.len() < bytes.len())]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Finite;
+    use alloc::string::String;
+
+    fn encoded(literal: &Literal) -> Vec<u8> {
+        encode_literal(literal).unwrap()
+    }
+
+    fn int(value: impl Into<Integer>) -> Literal {
+        Literal::Integer(value.into())
+    }
+
+    fn float(value: f64) -> Literal {
+        Literal::Float(Finite::new(value).unwrap())
+    }
+
+    #[test]
+    fn bytes_are_in_the_order_of_values() {
+        let text = |text: &str| Literal::String(text.into());
+        let ascending = [
+            Literal::Bool(false),
+            Literal::Bool(true),
+            float(-1e300),
+            int(i64::MIN),
+            int(i64::MIN + 1),
+            int(-1_i64),
+            float(-0.5),
+            int(0_i64),
+            float(5e-324),
+            float(0.5),
+            int(1_i64),
+            int(9_007_199_254_740_992_i64),
+            int(9_007_199_254_740_993_i64),
+            int(9_007_199_254_740_994_i64),
+            int(i64::MAX),
+            int(u64::MAX - 2_000),
+            int(u64::MAX),
+            float(18_446_744_073_709_551_616.0),
+            float(1e300),
+            text(""),
+            text("\0"),
+            text("\0a"),
+            text("a"),
+            text("a\0"),
+            text("a\0b"),
+            text("aa"),
+            text("b"),
+            Literal::Bytes(alloc::vec![]),
+            Literal::Bytes(alloc::vec![0]),
+            Literal::Bytes(alloc::vec![255]),
+        ];
+        for pair in ascending.windows(2) {
+            let (less, greater) = (encoded(&pair[0]), encoded(&pair[1]));
+            assert!(less < greater, "{pair:?}");
+            assert!(!greater.starts_with(&less), "{pair:?}");
+        }
+        assert_eq!(encoded(&int(30_i64)), encoded(&float(30.0)));
+        assert_eq!(encode_literal(&Literal::Null), None);
+    }
+
+    #[test]
+    fn long_strings_are_known_by_their_start() {
+        let long = |more: &str| {
+            let text: String = "x".repeat(INDEX_VALUE_BYTES_MAX);
+            encoded(&Literal::String(text + more))
+        };
+        assert!(long("") < long("a"));
+        assert_eq!(long("a"), long("b"));
+        assert!(long("z") < encoded(&Literal::String("y".into())));
+    }
+}

@@ -1,0 +1,237 @@
+//! Indexes of the store: made, dropped, filled, and kept as records change.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+use bytes::Bytes;
+
+use super::Store;
+use crate::index::{Fill, Index, IndexDefinition, IndexName};
+use crate::key::Key;
+use crate::limits::{INDEX_FILL_BYTES_PER_BATCH, INDEX_FILL_KEYS_PER_BATCH, INDEXES_MAX};
+use crate::record::RecordRef;
+use crate::record::cell::Header;
+use crate::reply::{InvalidRequestReason, Rejection, Reply};
+use crate::state::{State, VersionCell};
+use crate::tree::Tree;
+
+/// What a change of a record does to an index.
+struct Edit {
+    place: usize,
+    removed: Vec<Vec<u8>>,
+    added: Vec<Vec<u8>>,
+}
+
+impl Store {
+    pub(super) fn create_index(
+        &mut self,
+        definition: Arc<IndexDefinition>,
+        fills: bool,
+    ) -> Result<Reply, Rejection> {
+        let place = match self.index_place(definition.name()) {
+            Ok(_) => return Err(Rejection::IndexExists),
+            Err(place) => place,
+        };
+        if self.state.indexes.len() >= INDEXES_MAX {
+            return Err(Rejection::InvalidRequest {
+                reason: InvalidRequestReason::TooManyIndexes,
+            });
+        }
+        let index = Index::new(definition, self.state.revision, fills);
+        Arc::make_mut(&mut self.state.indexes).insert(place, index);
+        Ok(self.index_changed())
+    }
+
+    pub(super) fn drop_index(&mut self, name: &IndexName) -> Result<Reply, Rejection> {
+        let place = self.index_place(name).map_err(|_| Rejection::IndexNotFound)?;
+        Arc::make_mut(&mut self.state.indexes).remove(place);
+        Ok(self.index_changed())
+    }
+
+    /// Makes an index anew, of all records.
+    pub(super) fn reindex(&mut self, name: &IndexName) -> Result<Reply, Rejection> {
+        let place = self.index_place(name).map_err(|_| Rejection::IndexNotFound)?;
+        let since = self.state.revision;
+        if let Some(index) = Arc::make_mut(&mut self.state.indexes).get_mut(place) {
+            *index = Index::new(Arc::clone(&index.definition), since, true);
+        }
+        Ok(self.index_changed())
+    }
+
+    fn index_changed(&self) -> Reply {
+        Reply::IndexChanged {
+            revision: self.state.revision,
+        }
+    }
+
+    fn index_place(&self, name: &IndexName) -> Result<usize, usize> {
+        let indexes = &self.state.indexes;
+        indexes.binary_search_by(|index| index.definition.name().cmp(name))
+    }
+
+    /// That no write takes a value of a unique index that another record keeps. Keys that
+    /// `is_rewritten` says are among the writes, or go.
+    pub(super) fn check_unique<'a>(
+        &self,
+        writes: impl Iterator<Item = (&'a [u8], Header, &'a [u8])>,
+        is_rewritten: impl Fn(&[u8]) -> bool,
+    ) -> Result<(), Rejection> {
+        let indexes = &self.state.indexes;
+        if !indexes.iter().any(|index| index.definition.is_unique()) {
+            return Ok(());
+        }
+        let mut taken = BTreeSet::new();
+        for (key, header, value) in writes {
+            let record = RecordRef::staged(key, header, value);
+            for (place, index) in indexes.iter().enumerate() {
+                if !index.definition.is_unique() || !index.covers(key, header.mod_revision) {
+                    continue;
+                }
+                for value in index.values(&record) {
+                    if index.is_taken(&value, key, &is_rewritten) || !taken.insert((place, value)) {
+                        return Err(Rejection::UniqueViolation {
+                            index: index.definition.name().clone(),
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// That one write takes no value that another record has.
+    pub(super) fn check_unique_write(
+        &self,
+        key: &Key,
+        header: Header,
+        value: &[u8],
+    ) -> Result<(), Rejection> {
+        self.check_unique([(key.as_bytes(), header, value)].into_iter(), |_| false)
+    }
+
+    /// I20: keeps the entries of a key that is about to hold `after`, or nothing.
+    pub(super) fn update_indexes(&mut self, key: &[u8], after: Option<(Header, &[u8])>) {
+        let State { live, indexes, .. } = &mut self.state;
+        let before = live
+            .get(key)
+            .and_then(|cell| RecordRef::new(key, VersionCell::alone(cell)));
+        let after = after.map(|(header, value)| RecordRef::staged(key, header, value));
+        let mut edits = Vec::new();
+        for (place, index) in indexes.iter().enumerate() {
+            let values = |record: Option<&RecordRef<'_>>| match record {
+                Some(record) if index.covers(key, record.mod_revision()) => index.values(record),
+                Some(_) | None => BTreeSet::new(),
+            };
+            let (before, after) = (values(before.as_ref()), values(after.as_ref()));
+            if before != after {
+                edits.push(Edit {
+                    place,
+                    removed: before.difference(&after).cloned().collect(),
+                    added: after.difference(&before).cloned().collect(),
+                });
+            }
+        }
+        if edits.is_empty() {
+            return;
+        }
+        let indexes = Arc::make_mut(indexes);
+        for edit in edits {
+            let Some(index) = indexes.get_mut(edit.place) else {
+                continue;
+            };
+            for mut entry in edit.removed {
+                entry.extend_from_slice(key);
+                index.entries.remove(&entry);
+            }
+            for mut entry in edit.added {
+                entry.extend_from_slice(key);
+                index.entries.set(&entry, &[]);
+            }
+        }
+    }
+
+    /// Fills indexes a bit further: the same bit on every replica.
+    pub(super) fn fill_some_indexes(&mut self) {
+        let (mut keys, mut bytes) = (INDEX_FILL_KEYS_PER_BATCH, INDEX_FILL_BYTES_PER_BATCH);
+        if !self.is_filling_indexes() {
+            return;
+        }
+        let State { live, indexes, .. } = &mut self.state;
+        for index in Arc::make_mut(indexes) {
+            if index.is_filling() {
+                fill(index, live, &mut keys, &mut bytes);
+            }
+        }
+    }
+
+    pub(super) fn is_filling_indexes(&self) -> bool {
+        self.state.indexes.iter().any(Index::is_filling)
+    }
+}
+
+/// Goes on as far as `keys` and `bytes` last.
+fn fill(index: &mut Index, live: &Tree, keys: &mut usize, bytes: &mut usize) {
+    let Fill::Upto { key: upto, visited } = &index.fill else {
+        return;
+    };
+    let (mut upto, mut visited) = (upto.clone(), *visited);
+    let range = index.range();
+    let (start, end) = range.bounds();
+    let start = match &upto {
+        Some(upto) => Bound::Excluded(upto.as_bytes()),
+        None => start,
+    };
+    let mut last: Option<&[u8]> = None;
+    for (key, cell) in live.range((start, end)) {
+        if *keys == 0 || *bytes == 0 {
+            if let Some(last) = last {
+                upto = Key::copy_of(last).ok();
+            }
+            index.fill = Fill::Upto { key: upto, visited };
+            return;
+        }
+        *keys -= 1;
+        *bytes = bytes.saturating_sub(cell.len());
+        visited += 1;
+        last = Some(key);
+        // What was written since has its entries.
+        let record = RecordRef::new(key, VersionCell::alone(cell));
+        let Some(record) = record.filter(|record| record.mod_revision() <= index.since) else {
+            continue;
+        };
+        for mut value in index.values(&record) {
+            if index.definition.is_unique() && index.is_taken(&value, key, |_| false) {
+                index.entries = Tree::new();
+                index.fill = Fill::Failed {
+                    duplicate: Key::trusted(Bytes::copy_from_slice(key)),
+                };
+                return;
+            }
+            value.extend_from_slice(key);
+            index.entries.set(&value, &[]);
+        }
+    }
+    index.fill = Fill::Complete;
+}
+
+/// The indexes of a snapshot with the entries that follow from its records.
+pub(crate) fn derive_entries(state: &mut State) {
+    if state.indexes.is_empty() {
+        return;
+    }
+    for index in Arc::make_mut(&mut state.indexes) {
+        let range = index.range();
+        for (key, cell) in state.live.range(range.bounds()) {
+            let record = RecordRef::new(key, VersionCell::alone(cell));
+            let Some(record) = record.filter(|record| index.covers(key, record.mod_revision())) else {
+                continue;
+            };
+            for mut value in index.values(&record) {
+                value.extend_from_slice(key);
+                index.entries.set(&value, &[]);
+            }
+        }
+    }
+}
