@@ -20,6 +20,7 @@
 mod entries;
 mod forward;
 mod frame;
+mod inbox;
 mod session;
 mod task;
 #[cfg(test)]
@@ -131,7 +132,7 @@ impl Drop for Permit {
 
 /// Proposes requests of this node's callers. Cheap to clone.
 pub(crate) struct Proposer<M: Machine> {
-    requests: mpsc::UnboundedSender<Pending<M::Reply>>,
+    requests: inbox::Sender<Pending<M::Reply>>,
     forwarded: mpsc::Sender<forward::ForwardedGroup<M>>,
     usage: Arc<Usage>,
 }
@@ -163,7 +164,7 @@ impl<M: Machine> Proposer<M> {
         stop: watch::Receiver<bool>,
     ) -> (Self, impl Future<Output = ()> + Send + use<M, C>) {
         // Unbounded in itself: `usage` bounds what is in it.
-        let (requests, request_queue) = mpsc::unbounded_channel();
+        let (requests, request_queue) = inbox::inbox();
         let (forwarded, forwarded_queue) = mpsc::channel(limits::FORWARDED_GROUPS_MAX);
         let task = task::Task::new(consensus, ports, request_queue, forwarded_queue, stop);
         (

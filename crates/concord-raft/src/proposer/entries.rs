@@ -76,6 +76,10 @@ impl<M: Machine> Entries<M> {
         limits::FORWARDED_GROUPS_MAX.saturating_sub(self.forwarded.len())
     }
 
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     pub(super) fn has_in_flight(&self) -> bool {
         !self.in_flight.is_empty()
     }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::entries::{self, Entries, Finished, Origin};
 use super::forward::ForwardedGroup;
 use super::frame;
+use super::inbox;
 use super::session::{Budget, Pending, Session};
 use crate::consensus::{AppendError, Consensus, LeaderRef, Leadership};
 use crate::limits;
@@ -28,7 +29,7 @@ const TICK_INTERVAL: Duration = Duration::from_millis(100);
 /// The first pause after a leader did not take a group; doubled up to the last one.
 const RETRY_PAUSE_FIRST: Duration = Duration::from_millis(5);
 const RETRY_PAUSE_LAST: Duration = Duration::from_millis(200);
-/// Requests and groups taken from a queue at once.
+/// Groups taken from the queue at once.
 const TAKE_AT_ONCE: usize = 1_024;
 
 /// Where groups go.
@@ -71,7 +72,7 @@ pub(super) struct Task<M: Machine, C> {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    requests: mpsc::UnboundedReceiver<Pending<M::Reply>>,
+    requests: inbox::Receiver<Pending<M::Reply>>,
     forwarded: mpsc::Receiver<ForwardedGroup<M>>,
     stop: watch::Receiver<bool>,
     leadership: watch::Receiver<Leadership>,
@@ -105,7 +106,7 @@ impl<M: Machine, C: Consensus<M>> Task<M, C> {
     pub(super) fn new(
         consensus: Arc<C>,
         ports: &Ports,
-        requests: mpsc::UnboundedReceiver<Pending<M::Reply>>,
+        requests: inbox::Receiver<Pending<M::Reply>>,
         forwarded: mpsc::Receiver<ForwardedGroup<M>>,
         stop: watch::Receiver<bool>,
     ) -> Self {
@@ -125,7 +126,7 @@ impl<M: Machine, C: Consensus<M>> Task<M, C> {
             retry_pause: RETRY_PAUSE_FIRST,
             session: Session::new(fresh_session(&*ports.entropy)),
             entries: Entries::new(),
-            request_buffer: Vec::with_capacity(TAKE_AT_ONCE),
+            request_buffer: Vec::new(),
             forwarded_buffer: Vec::with_capacity(TAKE_AT_ONCE),
             last_entry_at: now,
             next_sweep_at: now,
@@ -136,6 +137,7 @@ impl<M: Machine, C: Consensus<M>> Task<M, C> {
     pub(super) async fn run(mut self) {
         self.leader_changed();
         loop {
+            self.gather().await;
             self.look_at_the_time();
             if self.pump().await.is_err() {
                 break;
@@ -153,12 +155,7 @@ impl<M: Machine, C: Consensus<M>> Task<M, C> {
                 Event::Room(true) => self.send_outbox(),
                 Event::Room(false) => self.route_failed(),
                 Event::Forwarded => self.groups_arrived(),
-                Event::Requests => {
-                    for pending in self.request_buffer.drain(..) {
-                        self.session.enqueue(pending);
-                    }
-                }
-                Event::Timer => {}
+                Event::Requests | Event::Timer => {}
             }
         }
         self.shut_down();
@@ -166,6 +163,7 @@ impl<M: Machine, C: Consensus<M>> Task<M, C> {
 
     async fn next_event(&mut self) -> Event<M> {
         let timer = self.next_timer();
+        let enough = self.enough_requests();
         let forwarded_room = self.entries.room().min(TAKE_AT_ONCE);
         let (opening, link) = match &mut self.route {
             Route::Nowhere { .. } | Route::Local => (None, None),
@@ -196,11 +194,41 @@ impl<M: Machine, C: Consensus<M>> Task<M, C> {
                 0 => Event::Stop,
                 _ => Event::Forwarded,
             },
-            taken = self.requests.recv_many(&mut self.request_buffer, TAKE_AT_ONCE) => match taken {
-                0 => Event::Stop,
-                _ => Event::Requests,
-            },
+            is_open = self.requests.wait(enough) => if is_open { Event::Requests } else { Event::Stop },
             () = optional(timer, sleep_until) => Event::Timer,
+        }
+    }
+
+    /// How many requests must wait for the task to wake for them alone: as many as would make
+    /// it send something. Of more it learns with the next event, which a deadline is too.
+    fn enough_requests(&self) -> usize {
+        if !self.session.has_callers() {
+            return 1;
+        }
+        let in_flight = match &self.route {
+            // They wait for an event of another kind.
+            Route::Nowhere { .. } | Route::Connecting(_) => limits::ENTRIES_IN_FLIGHT_MAX,
+            Route::Local => self.entries.in_flight(),
+            Route::Connected(_) => self.session.groups_in_flight(),
+        };
+        match in_flight {
+            0 | 1 => 1,
+            limits::ENTRIES_IN_FLIGHT_MAX.. => usize::MAX,
+            _ => entries::WELL_FILLED_REQUESTS
+                .saturating_sub(self.session.unsent())
+                .max(1),
+        }
+    }
+
+    /// Takes in what callers have left. Under load those who are about to leave something are
+    /// let by first: an answered entry wakes many callers, and their next requests travel together.
+    async fn gather(&mut self) {
+        if self.session.has_callers() {
+            tokio::task::yield_now().await;
+        }
+        self.requests.take(&mut self.request_buffer);
+        for pending in self.request_buffer.drain(..) {
+            self.session.enqueue(pending);
         }
     }
 
@@ -450,8 +478,10 @@ impl<M: Machine, C: Consensus<M>> Task<M, C> {
     }
 
     fn shut_down(mut self) {
+        // First: whoever comes later is told at once.
         self.requests.close();
-        while let Ok(pending) = self.requests.try_recv() {
+        self.requests.take(&mut self.request_buffer);
+        for pending in self.request_buffer.drain(..) {
             self.session.enqueue(pending);
         }
         self.entries.abandon();
