@@ -63,7 +63,7 @@ impl fmt::Debug for Service {
 impl Service {
     pub(crate) fn new(node: Node<Store>, value_bytes_max: usize, watches_max: usize) -> Self {
         let views = node.views();
-        let watches = Hub::new(views.clone(), watches_max);
+        let watches = Hub::new(views.clone(), node.stopped(), watches_max);
         Self {
             node,
             views,
@@ -124,6 +124,11 @@ impl Service {
     /// The open watches, for somebody who may see what others watch.
     pub(crate) fn watchers(&self, _: &Authorized<ReadAction>) -> Vec<WatcherStatus> {
         self.watches.list()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_routing(&self) -> bool {
+        self.watches.is_routing()
     }
 
     /// Ends every watch, so that nobody waits for a node that stops.

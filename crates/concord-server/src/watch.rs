@@ -15,6 +15,8 @@
 
 mod hub;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 pub(crate) use hub::Hub;

@@ -164,11 +164,15 @@ fn push(page: &mut Page, event: WatchEvent) {
 
 fn event(change: &Change<'_>, with_previous: bool) -> WatchEvent {
     // A change stands in the log with its key and both records: nothing is guessed (D-EVT-1).
+    let record = change.record().map(|record| record.to_record());
     WatchEvent {
         kind: change.kind(),
-        key: change.to_key(),
+        // One copy of the key for both.
+        key: record
+            .as_ref()
+            .map_or_else(|| change.to_key(), |record| record.key.clone()),
         revision: change.revision(),
-        record: change.record().map(|record| record.to_record()),
+        record,
         previous: with_previous
             .then(|| change.previous())
             .flatten()

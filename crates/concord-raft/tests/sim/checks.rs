@@ -3,6 +3,7 @@
 pub(crate) mod linearizability;
 pub(crate) mod replicas;
 pub(crate) mod revisions;
+pub(crate) mod watches;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,8 @@
 //!   seed ─> plan ─> world: seats (disk, clock, runtime with a node and its clients) + network
 //!                     │ tick: 1 ms of each runtime, then messages; faults by chance
 //!                     └─> history ─> checks: one order explains all answers (I5, I6, I7),
-//!                         replicas ─> one leader a term (I8), equal states (I4, I9), no way back (I16)
+//!                         replicas ─> one leader a term (I8), equal states (I4, I9), no way back (I16),
+//!                         watches ─> every change once, in order, on every node (D-EVT-2, D-EVT-4)
 //! ```
 //!
 //! `CONCORD_SIM_SEED=0x…` runs one seed, `CONCORD_SIM_SEEDS=n` that many fresh ones after

@@ -47,12 +47,13 @@ impl Concord {
     ///
     /// `invalid_key`, `invalid_request`; `compacted`, with the `restart_revision` to watch from after
     /// reading the current state; `overloaded` if the node has too many watches; to find out where
-    /// now is, as [`Concord::get`]. Later, from the watcher: `compacted`, `shutting_down`.
+    /// now is, as [`Concord::get`]. Later, from the watcher: `compacted`; why the node stopped.
     ///
     /// # Consistency
     ///
     /// From now on: every change that is acknowledged after this call began. `eventual`: from
-    /// what this node has applied.
+    /// what this node has applied. A node that is cut off from its cluster tells nothing until it
+    /// is back, and then everything.
     pub fn watch(&self) -> Watch<'_> {
         Watch {
             concord: self,

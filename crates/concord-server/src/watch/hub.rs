@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use concord_core::ids::Revision;
 use concord_core::view::ReadView;
 use concord_query::watch::{Filter, Position, Router};
-use concord_raft::Views;
+use concord_raft::{StopReason, Views};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::slot::{Slot, WatcherStatus};
 use crate::error::{Error, ErrorKind};
@@ -24,6 +25,8 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 pub(super) struct Shared {
     views: Views<ReadView>,
+    /// Why the node has stopped, once it has.
+    stopped: watch::Receiver<Option<StopReason>>,
     /// The revision up to which every change has been marked with those it concerns. Written
     /// behind the marks, so that who reads it first finds every mark up to it.
     routed: AtomicU64,
@@ -41,9 +44,14 @@ struct Registry {
 }
 
 impl Hub {
-    pub(crate) fn new(views: Views<ReadView>, watchers_max: usize) -> Self {
+    pub(crate) fn new(
+        views: Views<ReadView>,
+        stopped: watch::Receiver<Option<StopReason>>,
+        watchers_max: usize,
+    ) -> Self {
         let shared = Shared {
             views,
+            stopped,
             routed: AtomicU64::new(0),
             registry: Mutex::default(),
             watchers_max,
@@ -57,7 +65,7 @@ impl Hub {
     pub(super) fn open(&self, filter: Filter, after: Position) -> Result<Registration, Error> {
         let mut registry = self.shared.registry.lock();
         if registry.is_closed {
-            return Err(closed());
+            return Err(self.shared.reason());
         }
         let limit = self.shared.watchers_max;
         if registry.slots.len() >= limit {
@@ -104,6 +112,14 @@ impl Hub {
     }
 }
 
+#[cfg(test)]
+impl Hub {
+    /// Whether the routing task runs.
+    pub(crate) fn is_routing(&self) -> bool {
+        self.shared.registry.lock().is_routing
+    }
+}
+
 impl Drop for Hub {
     fn drop(&mut self) {
         self.shared.close();
@@ -132,6 +148,14 @@ impl Shared {
 
     pub(super) fn views(&self) -> &Views<ReadView> {
         &self.views
+    }
+
+    /// Why a watch ended with its node.
+    pub(super) fn reason(&self) -> Error {
+        match &*self.stopped.borrow() {
+            Some(reason) => reason.clone().into(),
+            None => Error::new(ErrorKind::ShuttingDown, "the node is shutting down"),
+        }
     }
 
     fn close(&self) {
@@ -193,7 +217,7 @@ impl Shared {
 
 /// Runs while somebody watches and the node lives.
 async fn route(shared: Arc<Shared>) {
-    let mut views = shared.views.clone();
+    let (mut views, mut stopped) = (shared.views.clone(), shared.stopped.clone());
     let mut touched = Vec::new();
     loop {
         let latest = views.load();
@@ -211,13 +235,15 @@ async fn route(shared: Arc<Shared>) {
             tokio::task::yield_now().await;
         }
         drop(latest);
-        if !views.changed().await {
+        let goes_on = tokio::select! {
+            // A node that stopped may keep its last view for long, and nothing will follow.
+            biased;
+            _ = stopped.wait_for(Option::is_some) => false,
+            changed = views.changed() => changed,
+        };
+        if !goes_on {
             shared.close();
             return;
         }
     }
-}
-
-pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::ShuttingDown, "the node is shutting down")
 }

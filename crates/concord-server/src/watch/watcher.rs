@@ -1,6 +1,5 @@
 //! One watcher: a stream of what happens to the keys that it watches.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +14,7 @@ use futures::Stream;
 use futures::stream::{self, TryStreamExt as _};
 use tokio::time::{Instant, Sleep};
 
-use super::hub::{Hub, Registration, closed};
+use super::hub::{Hub, Registration};
 use super::slot::{Due, WatcherStatus};
 use crate::error::Error;
 use crate::limits;
@@ -48,7 +47,7 @@ pub struct Watcher {
     given: Position,
     /// Changes to be read: up to this revision, then nothing before that one.
     reading: Option<(Revision, Revision)>,
-    ready: VecDeque<WatchBatch>,
+    ready: std::vec::IntoIter<WatchBatch>,
     silence: Option<Pin<Box<Sleep>>>,
     /// Whether an error has ended it.
     is_over: bool,
@@ -64,7 +63,7 @@ impl Watcher {
             given: plan.after,
             plan,
             reading: None,
-            ready: VecDeque::new(),
+            ready: Vec::new().into_iter(),
             silence,
             is_over: false,
         })
@@ -73,7 +72,7 @@ impl Watcher {
     /// Where a watcher would go on that takes over from this one now: behind everything that
     /// it has given, with [`Watch::after`](crate::Watch::after).
     pub fn position(&self) -> Position {
-        if self.ready.is_empty() {
+        if self.ready.as_slice().is_empty() {
             self.position
         } else {
             self.given
@@ -96,9 +95,15 @@ impl Watcher {
             .try_flatten()
     }
 
+    /// Events that it holds.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.ready.as_slice().iter().map(|batch| batch.events.len()).sum()
+    }
+
     /// A batch that is there already.
     fn take_ready(&mut self) -> Option<WatchBatch> {
-        let batch = self.ready.pop_front()?;
+        let batch = self.ready.next()?;
         self.given = batch.position;
         self.registration.slot.delivered(batch.position);
         self.restart_silence();
@@ -127,7 +132,8 @@ impl Watcher {
         .map_err(|error| behind(self.position, error))?;
         let events = page.batches.iter().map(|batch| batch.events.len()).sum();
         self.registration.slot.count(events, page.bytes);
-        self.ready.extend(page.batches);
+        // It was empty: a page is read when the one before is given out.
+        self.ready = page.batches.into_iter();
         self.position = self.position.max(page.position);
         if self.position >= Position::behind(upto) {
             self.reading = None;
@@ -150,7 +156,7 @@ impl Watcher {
                 self.position = self.position.max(Position::behind(routed));
                 Ok(false)
             }
-            Due::Closed => Err(closed()),
+            Due::Closed => Err(self.registration.shared.reason()),
         }
     }
 

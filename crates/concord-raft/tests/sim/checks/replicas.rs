@@ -6,6 +6,7 @@ use concord_core::ids::{LogIndex, NodeId, Term};
 use concord_raft::Published;
 use concord_raft::status::{NodeStatus, Role};
 
+use super::watches::Watches;
 use crate::trace;
 use crate::workload::StoreLike;
 
@@ -19,6 +20,8 @@ pub(crate) struct Replicas {
     states: BTreeMap<LogIndex, (u64, usize)>,
     /// States of different nodes that were compared.
     pub(crate) compared: u64,
+    /// Who watches them.
+    pub(crate) watches: Watches,
 }
 
 impl Replicas {
@@ -46,6 +49,7 @@ impl Replicas {
                 published.applied
             ));
         }
+        self.watches.look(seat, &published.view)?;
         let state = fingerprint::<M>(&published.view);
         let (other, whose) = *self
             .states

@@ -2,6 +2,7 @@
 
 use super::linearizability::{self, Verdict, step};
 use super::revisions;
+use super::watches::Watches;
 use crate::history::{EventualRead, Operation, Outcome, Question};
 use crate::random::Random;
 
@@ -254,4 +255,51 @@ fn a_handle_must_not_go_back_and_nodes_must_agree() {
         ..read(1, 0, None, 1)
     };
     assert!(check(&[read(1, 0, None, 2), after_restart]));
+}
+
+/// A store to which these keys were written, one a revision.
+fn store_with(keys: &[&str]) -> concord_core::ReadView {
+    use concord_core::machine::Machine as _;
+    let session = concord_core::SessionId::new(1);
+    let mut store = concord_core::Store::empty();
+    let put = |key: &&str| concord_core::Command::Put {
+        key: concord_core::Key::try_from(*key).unwrap(),
+        value: concord_core::Value::text("x"),
+        lifetime: concord_core::Lifetime::Forever,
+        condition: None,
+        return_previous: false,
+    };
+    let requests = keys.iter().map(|key| put(key).to_bytes()).collect();
+    let groups = [(true, Vec::new()), (false, requests)].map(|(opens, requests)| concord_core::Group {
+        session,
+        opens,
+        acked_below: 1,
+        first_sequence: 1,
+        requests,
+    });
+    let batch = concord_core::Batch {
+        proposed_at: concord_core::Timestamp::new(1),
+        groups: groups.into(),
+    };
+    let meta = concord_core::Meta {
+        index: concord_core::LogIndex::new(1),
+        term: concord_core::Term::new(1),
+    };
+    store.apply(meta, &batch);
+    store.view()
+}
+
+/// D-EVT-2: a replica that tells another change at the same place is found out.
+#[test]
+fn watchers_of_different_nodes_must_see_the_same() {
+    let mut watches = Watches::default();
+    watches.look(0, &store_with(&["a", "b"])).unwrap();
+    watches.look(1, &store_with(&["a", "b", "c"])).unwrap();
+    watches.look(0, &store_with(&["a", "b", "c"])).unwrap();
+    assert_eq!(
+        watches.compared, 6,
+        "three watchers, three changes, each new to one of them"
+    );
+    let error = watches.look(2, &store_with(&["a", "x", "c"])).unwrap_err();
+    assert!(error.starts_with("D-EVT-2"), "{error}");
 }
