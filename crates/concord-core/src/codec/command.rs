@@ -2,10 +2,10 @@
 
 mod bulk;
 mod condition;
+mod index;
 mod txn;
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -14,7 +14,6 @@ use super::reader::Reader;
 use super::{DecodeError, writer};
 use crate::command::{Command, Condition, Lifetime};
 use crate::ids::{LeaseId, Millis, Revision};
-use crate::index::{IndexDefinition, IndexName};
 use crate::key::{InvalidKey, Key};
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::settings::{Compaction, Settings};
@@ -160,18 +159,9 @@ impl Command {
                 out.extend_from_slice(&[VERSION, CONFIGURE]);
                 settings.encode(out);
             }
-            Self::CreateIndex { definition, fill } => {
-                out.extend_from_slice(&[VERSION, CREATE_INDEX, u8::from(*fill)]);
-                definition.encode(out);
-            }
-            Self::DropIndex { name } => {
-                out.extend_from_slice(&[VERSION, DROP_INDEX]);
-                name.encode(out);
-            }
-            Self::Reindex { name } => {
-                out.extend_from_slice(&[VERSION, REINDEX]);
-                name.encode(out);
-            }
+            Self::CreateIndex { definition, fill } => index::encode_create(definition, *fill, out),
+            Self::DropIndex { name } => index::encode_named(DROP_INDEX, name, out),
+            Self::Reindex { name } => index::encode_named(REINDEX, name, out),
             Self::PutMany { items } => bulk::encode_puts(items, out),
             Self::DeleteMany { keys } => bulk::encode_deletes(keys, out),
             Self::TouchMany { items } => bulk::encode_touches(items, out),
@@ -241,20 +231,7 @@ impl Command {
                 revision: Revision::new(reader.number()?),
             },
             CONFIGURE => Self::Configure(Settings::decode(&mut reader)?),
-            CREATE_INDEX => Self::CreateIndex {
-                fill: match reader.u8()? {
-                    0 => false,
-                    1 => true,
-                    _ => return Err(reader.error("malformed flag").into()),
-                },
-                definition: Arc::new(IndexDefinition::decode(&mut reader)?),
-            },
-            DROP_INDEX => Self::DropIndex {
-                name: IndexName::decode(&mut reader)?,
-            },
-            REINDEX => Self::Reindex {
-                name: IndexName::decode(&mut reader)?,
-            },
+            CREATE_INDEX | DROP_INDEX | REINDEX => index::decode(code, &mut reader)?,
             PUT_MANY => bulk::decode_puts(&mut reader, bytes)?,
             DELETE_MANY => bulk::decode_deletes(&mut reader, bytes)?,
             TOUCH_MANY => bulk::decode_touches(&mut reader, bytes)?,

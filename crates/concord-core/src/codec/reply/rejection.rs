@@ -111,6 +111,17 @@ impl Rejection {
         Self::decode_within(reader, whole, PART_DEPTH_MAX)
     }
 
+    /// A refusal about an index.
+    fn decode_index(code: u8, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok(match code {
+            UNIQUE_VIOLATION => Self::UniqueViolation {
+                index: IndexName::decode(reader)?,
+            },
+            INDEX_EXISTS => Self::IndexExists,
+            _ => Self::IndexNotFound,
+        })
+    }
+
     /// Reads a refusal that lies within `depth_left` parts at most.
     fn decode_within(reader: &mut Reader<'_>, whole: &Bytes, depth_left: usize) -> Result<Self, DecodeError> {
         Ok(match reader.u8()? {
@@ -175,11 +186,7 @@ impl Rejection {
                 quota: Quota::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown quota"))?,
                 limit: reader.number()?,
             },
-            UNIQUE_VIOLATION => Self::UniqueViolation {
-                index: IndexName::decode(reader)?,
-            },
-            INDEX_EXISTS => Self::IndexExists,
-            INDEX_NOT_FOUND => Self::IndexNotFound,
+            code @ (UNIQUE_VIOLATION | INDEX_EXISTS | INDEX_NOT_FOUND) => Self::decode_index(code, reader)?,
             LEASE_NOT_FOUND => Self::LeaseNotFound {
                 lease: LeaseId::new(reader.number()?),
             },
