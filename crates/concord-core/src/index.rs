@@ -204,12 +204,19 @@ impl fmt::Display for Extractor {
             Self::Path(steps) => {
                 f.write_str("$")?;
                 steps.iter().try_for_each(|step| match step {
-                    PathStep::Field(name) => write!(f, ".{name}"),
+                    PathStep::Field(name) if is_plain(name) => write!(f, ".{name}"),
+                    PathStep::Field(name) => write!(f, "[\"{name}\"]"),
                     PathStep::Each => f.write_str("[*]"),
                 })
             }
         }
     }
+}
+
+/// Whether a name can stand behind a point.
+fn is_plain(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '-';
+    !name.is_empty() && name.chars().all(is_letter)
 }
 
 /// An index of the store.

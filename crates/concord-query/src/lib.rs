@@ -1,12 +1,14 @@
 //! What does this text ask?
 //!
 //! Turns the texts in which callers ask into what a view can answer: lengths of time
-//! ([`duration`]), patterns of keys ([`Glob`]), expressions ([`expression`]), what a watcher wants to
-//! hear of ([`watch`]) and the cursors that say where a scan stands ([`Cursor`]). Pure: no I/O, and
-//! nothing here changes state. What an expression means is core's, because it decides in the log.
+//! ([`duration`]), patterns of keys ([`Glob`]), expressions ([`expression`]), what indexes are of
+//! ([`extractor`]), what a watcher wants to hear of ([`watch`]) and the cursors that say where a scan
+//! stands ([`Cursor`]). Pure: no I/O, and nothing here changes state. What an expression means is
+//! core's, because it decides in the log.
 
 pub mod duration;
 pub mod expression;
+pub mod extractor;
 pub mod watch;
 
 mod cursor;
