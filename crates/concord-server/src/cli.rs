@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod key;
 mod keyspace;
+mod lease;
 mod output;
 mod start;
 mod status;
@@ -70,6 +71,7 @@ fn run(command: Command) -> Result<(), CliError> {
         | Command::Ttl(_)
         | Command::History(_)
         | Command::Watch(_)
+        | Command::Lease(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -100,6 +102,7 @@ async fn ask(command: Command) -> Result<(), CliError> {
         Command::Scan(args) => keyspace::scan(s, &args).await,
         Command::History(args) => keyspace::history(s, &args).await,
         Command::Watch(args) => watch::watch(s, &args).await,
+        Command::Lease(command) => lease::run(s, &command).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
         Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
     }?;
@@ -144,6 +147,7 @@ impl Command {
             Self::Scan(args) => Some(&args.client),
             Self::History(args) => Some(&args.client),
             Self::Watch(args) => Some(&args.client),
+            Self::Lease(command) => Some(command.client_args()),
             Self::Cluster(command) => Some(command.client_args()),
         }
     }

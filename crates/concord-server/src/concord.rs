@@ -22,6 +22,7 @@ mod bulk;
 mod cluster;
 mod condition;
 mod convert;
+mod lease;
 mod operation;
 mod read;
 mod scan;
@@ -47,6 +48,9 @@ pub use self::condition::{Conditional, Only};
 pub use self::convert::IntoValue;
 #[cfg(feature = "http")]
 pub(crate) use self::convert::ttl_millis;
+pub use self::lease::{
+    GetLease, HeldLease, LeaseGrant, LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListLeases, Revoked,
+};
 pub use self::operation::Operation;
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};

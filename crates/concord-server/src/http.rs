@@ -22,6 +22,7 @@ mod gate;
 mod health;
 mod kv;
 mod later;
+mod lease;
 mod listener;
 mod query;
 mod record;

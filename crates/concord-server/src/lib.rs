@@ -43,9 +43,10 @@ pub use answer::{
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::txn;
 pub use concord::{
-    Compact, Concord, Conditional, Configure, Delete, DeleteMany, Exists, Get, GetDoc, GetMany, GetSettings,
-    GetTtl, History, HistoryEntries, Increment, IntoValue, Item, Only, Operation, Page, Put, PutMany,
-    Readiness, Scan, Touch, TouchMany, Watch, Write, WriteKind,
+    Compact, Concord, Conditional, Configure, Delete, DeleteMany, Exists, Get, GetDoc, GetLease, GetMany,
+    GetSettings, GetTtl, HeldLease, History, HistoryEntries, Increment, IntoValue, Item, LeaseGrant,
+    LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListLeases, Only, Operation, Page, Put, PutMany,
+    Readiness, Revoked, Scan, Touch, TouchMany, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};

@@ -45,6 +45,9 @@ pub const HTTP_ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a change of the members may take: a learner may have to catch up first.
 pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The shortest time that a keep-alive of a lease is waited for.
+pub const LEASE_PATIENCE_MIN: Duration = Duration::from_millis(100);
+
 /// How often a node that waits to be ready looks at itself.
 pub const READY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -50,6 +50,9 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Print changes of keys as they happen, until stopped.
     Watch(Box<WatchArgs>),
+    /// Leases: what is kept alive, with keys that go when it ends.
+    #[command(subcommand)]
+    Lease(LeaseCommand),
     /// Change the cluster: members, leadership, snapshots, compaction.
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -179,6 +182,9 @@ pub(crate) struct PutArgs {
     /// Delete the key after this time, for example 30s, 5m, or a number of seconds.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) ttl: Option<String>,
+    /// Hang the key on this lease: it goes when the lease ends.
+    #[arg(long, value_name = "ID", conflicts_with = "ttl")]
+    pub(crate) lease: Option<u64>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     #[command(flatten)]
@@ -373,6 +379,47 @@ pub(crate) struct WatchArgs {
     pub(crate) limit: Option<u64>,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaseCommand {
+    /// Make a lease and print its id.
+    Grant {
+        /// How long it lives from each time that it is kept alive, for example 30s.
+        #[arg(allow_hyphen_values = true)]
+        ttl: String,
+        /// The id to have; without it the cluster chooses one.
+        #[arg(long)]
+        id: Option<u64>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Let a lease live for its whole time again.
+    KeepAlive {
+        /// The lease.
+        id: u64,
+        /// Go on until the lease ends or this command is interrupted.
+        #[arg(long)]
+        forever: bool,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// End a lease and delete its keys.
+    Revoke {
+        /// The lease.
+        id: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show a lease and its keys.
+    Info {
+        /// The lease.
+        id: u64,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// List leases.
+    List(ClientArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -63,7 +63,7 @@ fn pretty(json: &str) -> String {
 /// `concord put`
 pub(super) async fn put(session: &mut Session, args: &PutArgs) -> Result<(), CliError> {
     let bytes = input(args)?;
-    let request = only_if(Request::put(path(&args.key)?), &args.only)?;
+    let request = only_if(Request::put(path(&args.key)?), &args.only)?.query("lease", args.lease);
     let request = if args.format.json {
         request.body(JSON, document(&bytes, args.ttl.as_deref())?)
     } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use concord_auth::ReadAction;
 use concord_core::command::{Command, Lifetime, PutItem, TouchItem};
-use concord_core::ids::{Millis, Revision};
+use concord_core::ids::{LeaseId, Millis, Revision};
 use concord_core::key::Key;
 use concord_core::limits::BATCH_ITEMS_MAX;
 use concord_core::reply::{Reply, RequestPart, TouchOutcome};
@@ -13,7 +13,7 @@ use concord_core::value::Value;
 use concord_raft::ReadConsistency;
 
 use super::Concord;
-use super::convert::{IntoValue, ttl_millis};
+use super::convert::{IntoValue, lifetime, ttl_millis};
 use super::operation::Operation;
 use super::read::{read_options, takes_plan};
 use super::write::{Write, WriteKind, key_of};
@@ -126,6 +126,7 @@ pub struct Item {
     key: Result<Key, Error>,
     value: Result<Value, Error>,
     ttl: Result<Option<Millis>, Error>,
+    lease: Option<LeaseId>,
 }
 
 impl Item {
@@ -135,6 +136,7 @@ impl Item {
             key: key_of(key),
             value: value.into_value(),
             ttl: Ok(None),
+            lease: None,
         }
     }
 
@@ -142,6 +144,13 @@ impl Item {
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl_millis(ttl).map(Some);
+        self
+    }
+
+    /// Hangs the key on a lease, instead of a time to live: it goes when the lease ends.
+    #[must_use]
+    pub fn lease(mut self, lease: LeaseId) -> Self {
+        self.lease = Some(lease);
         self
     }
 }
@@ -172,7 +181,7 @@ pub struct PutMany {
 }
 
 impl Write<'_, PutMany> {
-    /// Lets the keys of all items that have no time to live of their own expire after this long.
+    /// Lets the keys of all items that have no time to live or lease of their own expire after this long.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.kind.ttl = ttl_millis(ttl).map(Some);
         self
@@ -188,7 +197,10 @@ impl WriteKind for PutMany {
             Ok(PutItem {
                 key: item.key?,
                 value: item.value?,
-                lifetime: Lifetime::from(item.ttl?.or(common)),
+                lifetime: match lifetime(item.ttl, item.lease)? {
+                    Lifetime::Forever => common.into(),
+                    own => own,
+                },
             })
         }))?;
         Ok(Command::PutMany { items })

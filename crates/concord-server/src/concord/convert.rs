@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use concord_core::command::Lifetime;
 use concord_core::document::Document;
-use concord_core::ids::Millis;
+use concord_core::ids::{LeaseId, Millis};
 use concord_core::limits;
 use concord_core::value::{InvalidValue, Value};
 
@@ -97,6 +98,18 @@ impl From<InvalidValue> for Error {
             InvalidValue::Document(cause) => cause.to_string(),
         };
         Self::new(ErrorKind::InvalidValue, message)
+    }
+}
+
+/// How long a key lives: a time to live or a lease, not both (D-V3-7).
+pub(super) fn lifetime(
+    ttl: Result<Option<Millis>, Error>,
+    lease: Option<LeaseId>,
+) -> Result<Lifetime, Error> {
+    match (ttl?, lease) {
+        (Some(_), Some(_)) => Err(Error::invalid_request("a key has a ttl or a lease, not both")),
+        (ttl, None) => Ok(ttl.into()),
+        (None, Some(lease)) => Ok(Lifetime::Lease(lease)),
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use concord_core::command::{Command, Lifetime, PutItem, TouchItem};
-use concord_core::ids::{LeaseId, Revision, Timestamp};
+use concord_core::ids::{LeaseId, Millis, Revision, Timestamp};
 use concord_core::key::{Key, KeyRange};
 use concord_core::record::Record;
 use concord_core::reply::{Reply, RequestPart, TouchOutcome};
@@ -32,7 +32,7 @@ use concord_core::value::Value;
 
 use super::Concord;
 use super::condition::predicate;
-use super::convert::{IntoValue, ttl_millis};
+use super::convert::{IntoValue, lifetime, ttl_millis};
 use super::write::{Write, WriteKind, key_of};
 use crate::error::Error;
 
@@ -257,7 +257,8 @@ impl OneKey {
         PutStep {
             key: self.0,
             value: value.into_value(),
-            lifetime: Ok(Lifetime::Forever),
+            ttl: Ok(None),
+            lease: None,
             return_previous: false,
         }
     }
@@ -380,7 +381,8 @@ impl ValueQuestion {
 pub struct PutStep {
     key: Result<Key, Error>,
     value: Result<Value, Error>,
-    lifetime: Result<Lifetime, Error>,
+    ttl: Result<Option<Millis>, Error>,
+    lease: Option<LeaseId>,
     return_previous: bool,
 }
 
@@ -388,7 +390,14 @@ impl PutStep {
     /// Lets the key expire after this long.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.lifetime = ttl_millis(ttl).map(Lifetime::Ttl);
+        self.ttl = ttl_millis(ttl).map(Some);
+        self
+    }
+
+    /// Hangs the key on a lease, instead of a time to live: it goes when the lease ends.
+    #[must_use]
+    pub fn lease(mut self, lease: LeaseId) -> Self {
+        self.lease = Some(lease);
         self
     }
 
@@ -404,7 +413,7 @@ impl PutStep {
             item: PutItem {
                 key: self.key?,
                 value: self.value?,
-                lifetime: self.lifetime?,
+                lifetime: lifetime(self.ttl, self.lease)?,
             },
             return_previous: self.return_previous,
         })

@@ -10,7 +10,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use concord_core::command::Command;
-use concord_core::ids::{Millis, Revision};
+use concord_core::ids::{LeaseId, Millis, Revision};
 use concord_core::key::Key;
 use concord_core::reply::Reply;
 use concord_core::settings::Settings;
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::Concord;
 use super::condition::Only;
-use super::convert::{IntoValue, ttl_millis};
+use super::convert::{IntoValue, lifetime, ttl_millis};
 use super::operation::Operation;
 use crate::answer::{Deleted, Incremented, Touched, Written};
 use crate::error::{Error, ErrorKind};
@@ -56,6 +56,7 @@ impl Concord {
             key: key_of(key),
             value,
             ttl: Ok(None),
+            lease: None,
             only: Only::ALWAYS,
             return_previous: false,
         })
@@ -218,6 +219,7 @@ pub struct Put {
     key: Result<Key, Error>,
     value: Result<Value, Error>,
     ttl: Result<Option<Millis>, Error>,
+    lease: Option<LeaseId>,
     pub(super) only: Only,
     return_previous: bool,
 }
@@ -226,6 +228,13 @@ impl Write<'_, Put> {
     /// Lets the key expire after this long, by the cluster's clock. Whole milliseconds.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.kind.ttl = ttl_millis(ttl).map(Some);
+        self
+    }
+
+    /// Hangs the key on a lease, instead of a time to live: it goes when the lease ends.
+    /// `lease_not_found` if there is no such lease.
+    pub fn lease(mut self, lease: LeaseId) -> Self {
+        self.kind.lease = Some(lease);
         self
     }
 
@@ -243,7 +252,7 @@ impl WriteKind for Put {
         Ok(Command::Put {
             key: self.key?,
             value: self.value?,
-            lifetime: self.ttl?.into(),
+            lifetime: lifetime(self.ttl, self.lease)?,
             condition: self.only.into_condition()?,
             return_previous: self.return_previous,
         })

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use concord_core::Timestamp;
+use concord_core::ids::LeaseId;
 use concord_core::limits::BATCH_ITEMS_MAX;
 use concord_core::reply::RequestPart;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ struct BulkPutItem {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     ttl: Option<Box<RawValue>>,
+    /// The lease that the key hangs on, instead of a time to live.
+    #[serde(default)]
+    lease: Option<u64>,
     /// What to keep the value as, if not as described there.
     #[serde(default)]
     format: Option<Format>,
@@ -100,6 +104,9 @@ pub(crate) async fn put_many(
         let mut ready = Item::new(&item.key, value_of(&item.value, item.format)?);
         if let Some(ttl) = item.ttl {
             ready = ready.ttl(body::ttl(&ttl)?);
+        }
+        if let Some(id) = item.lease {
+            ready = ready.lease(LeaseId::new(id));
         }
         Ok(ready)
     })?;

@@ -7,7 +7,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::header::{ACCEPT, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use concord_core::ids::Revision;
+use concord_core::ids::{LeaseId, Revision};
 use concord_core::value::{Value, ValueFormat};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -36,6 +36,8 @@ const ENVELOPE_BYTES: usize = 256;
 pub(crate) struct PutParams {
     /// How long the key lives: seconds, or a duration such as `1h30m` or `500ms`. For raw bodies.
     ttl: Option<String>,
+    /// The lease that the key hangs on, instead of a time to live.
+    lease: Option<u64>,
     /// Answer with the record that was replaced.
     return_previous: bool,
 }
@@ -52,6 +54,9 @@ pub(crate) struct PutBody<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<Object>)]
     ttl: Option<&'a RawValue>,
+    /// The lease that the key hangs on, instead of a time to live.
+    #[serde(default)]
+    lease: Option<u64>,
     /// What to keep the value as, if not as described there. Binary values are given in Base64.
     #[serde(default)]
     format: Option<Format>,
@@ -106,6 +111,7 @@ pub(crate) async fn put(
     let mut condition = headers.with(&conditions)?;
     let bytes = body::read(body, app.body_bytes_max).await?;
     let mut return_previous = params.return_previous;
+    let mut lease = params.lease;
     let mut ttl = params.ttl.as_deref().map(body::ttl_text).transpose()?;
     let value = match media_type {
         MediaType::Text => text(bytes)?,
@@ -113,6 +119,13 @@ pub(crate) async fn put(
         MediaType::Json => {
             let body: PutBody<'_> = body::json(&bytes)?;
             return_previous |= body.return_previous;
+            if let Some(id) = body.lease
+                && lease.replace(id).is_some()
+            {
+                return Err(ApiError::invalid_request(
+                    "lease is given twice, in the query and in the body",
+                ));
+            }
             if let Some(written) = body.ttl {
                 if ttl.is_some() {
                     return Err(ApiError::invalid_request(
@@ -130,6 +143,9 @@ pub(crate) async fn put(
     let mut put = common.shape(&app, app.concord.put(&key, value))?;
     if let Some(ttl) = ttl {
         put = put.ttl(ttl);
+    }
+    if let Some(id) = lease {
+        put = put.lease(LeaseId::new(id));
     }
     if let Some(condition) = condition.get() {
         put = put.only_if(Ok(condition));

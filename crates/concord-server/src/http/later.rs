@@ -9,7 +9,7 @@ use crate::error::ErrorKind;
 
 /// Whether a body field or query parameter of this name will mean something.
 pub(crate) fn is_field(name: &str) -> bool {
-    matches!(name, "compress" | "idempotency_key" | "lease")
+    matches!(name, "compress" | "idempotency_key")
 }
 
 /// A request that does not ask to be applied once over several attempts.

@@ -149,6 +149,8 @@ struct PutStep {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     ttl: Option<Box<RawValue>>,
+    /// The lease that the key hangs on, instead of a time to live.
+    lease: Option<u64>,
     format: Option<Format>,
     #[serde(default)]
     return_previous: bool,
@@ -260,7 +262,14 @@ impl OperationBody {
                 item: PutItem {
                     key: one(&put.key)?,
                     value: value_of(&put.value, put.format)?,
-                    lifetime: put.ttl.as_deref().map_or(Ok(Lifetime::Forever), lifetime)?,
+                    lifetime: match (put.ttl.as_deref(), put.lease) {
+                        (None, None) => Lifetime::Forever,
+                        (Some(ttl), None) => lifetime(ttl)?,
+                        (None, Some(id)) => Lifetime::Lease(LeaseId::new(id)),
+                        (Some(_), Some(_)) => {
+                            return Err(ApiError::invalid_request("a key has a ttl or a lease, not both"));
+                        }
+                    },
                 },
                 return_previous: put.return_previous,
             },
