@@ -199,7 +199,7 @@ impl WriteKind for PutMany {
                 value: item.value?,
                 lifetime: match lifetime(item.ttl, item.lease)? {
                     Lifetime::Forever => common.into(),
-                    own => own,
+                    own @ (Lifetime::Ttl(_) | Lifetime::Lease(_)) => own,
                 },
             })
         }))?;
