@@ -11,6 +11,11 @@ impl Blocking {
         Self(host)
     }
 
+    /// What it was configured with.
+    pub(crate) const fn host(self) -> Host {
+        self.0
+    }
+
     /// Runs `work` and gives its result. Once begun it runs to its end, even when this
     /// future is dropped.
     ///

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use concord_core::batch::Batch;
 use concord_core::ids::{LogIndex, Term, Timestamp};
-use concord_core::machine::{Machine, Meta, Restorer};
+use concord_core::machine::{Machine, Meta};
 use futures::{Stream, StreamExt};
 use openraft::storage::RaftStateMachine;
 use openraft::storage::{ApplyResponder, EntryResponder};
@@ -345,11 +345,11 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
         self.check_owner(&snapshot)?;
-        let file_bytes = snapshot.file_bytes();
+        let (file_bytes, blocking) = (snapshot.file_bytes(), self.files.blocking);
         let restored = self
             .files
             .blocking
-            .run(move || restore::<M>(&snapshot))
+            .run(move || recover::restore::<M>(&snapshot, blocking.host()))
             .await
             .map_err(|error| self.files.failed(error))?;
         let replaced = std::mem::replace(self.machine.get_mut(), restored);
@@ -383,17 +383,6 @@ pub(crate) fn with_meta(file: SnapshotFile) -> Built {
         last_membership: header.membership.clone(),
     };
     Snapshot { meta, snapshot: file }
-}
-
-// I4: what comes out is the state that went in; `finish` checks the totals.
-fn restore<M: Machine>(file: &SnapshotFile) -> Result<M, StorageError> {
-    let damaged =
-        |error: concord_core::codec::DecodeError| StorageError::corrupt(file.path(), 0, error.to_string());
-    let mut restorer = M::restorer();
-    for chunk in file.read()? {
-        restorer.feed(&chunk?).map_err(damaged)?;
-    }
-    restorer.finish().map_err(damaged)
 }
 
 /// Writes the snapshot of one view, while the machine goes on.

@@ -6,6 +6,22 @@ use crate::codec::Malformed;
 use crate::limits;
 use crate::storage_error::StorageError;
 
+/// What a segment is compared with, block by block, where nothing was written yet.
+static ZEROS: [u8; 4096] = [0; 4096];
+
+/// Whether there are only zeros in up to a block of bytes. By comparing, which is fast in
+/// every build.
+fn is_zero(block: &[u8]) -> bool {
+    ZEROS.get(..block.len()).is_some_and(|zeros| block == zeros)
+}
+
+fn last_nonzero_in(block: &[u8]) -> Option<usize> {
+    if is_zero(block) {
+        return None;
+    }
+    block.iter().rposition(|byte| *byte != 0)
+}
+
 /// A window on a segment that moves forward.
 #[derive(Debug)]
 pub(super) struct Scanner {
@@ -115,6 +131,11 @@ impl Scanner {
     pub(super) fn vouches(&mut self, from: u64, sequence: u64) -> Result<Option<u64>, StorageError> {
         let mut offset = from.next_multiple_of(record::ALIGNMENT as u64);
         while offset + FRAME_HEADER_BYTES as u64 <= self.segment.bytes {
+            // What was never written is most of it: no header begins among zeros.
+            if offset.is_multiple_of(ZEROS.len() as u64) && is_zero(self.bytes(offset, ZEROS.len())?) {
+                offset += ZEROS.len() as u64;
+                continue;
+            }
             if FrameHeader::may_begin(self.bytes(offset, FRAME_HEADER_BYTES)?)
                 && self
                     .frame_header(offset)?
@@ -135,8 +156,13 @@ impl Scanner {
             if bytes.is_empty() {
                 break;
             }
-            if let Some(position) = bytes.iter().rposition(|byte| *byte != 0) {
-                last = Some(offset + position as u64 + 1);
+            let mut end = bytes.len();
+            for block in bytes.rchunks(ZEROS.len()) {
+                if let Some(position) = last_nonzero_in(block) {
+                    last = Some(offset + (end - block.len() + position) as u64 + 1);
+                    break;
+                }
+                end -= block.len();
             }
             offset += bytes.len() as u64;
         }

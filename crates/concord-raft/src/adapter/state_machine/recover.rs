@@ -13,16 +13,19 @@
 use std::io;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use concord_core::machine::Machine;
+use bytes::Bytes;
+use concord_core::codec::DecodeError;
+use concord_core::machine::{Machine, Restorer};
 
-use super::{Decoded, Files, StateMachine, restore};
+use super::{Decoded, Files, StateMachine};
 use crate::blocking::Blocking;
 use crate::log::{Host, LogPieces, LogReader};
 use crate::message::raft::payload_bytes;
+use crate::snapshot_store::SnapshotFile;
 use crate::storage_error::StorageError;
 use crate::types::{Entry, LogId};
 
-/// Pieces of the log that are read and decoded before apply has taken them.
+/// Pieces of the log, or chunks of a snapshot, that are read and unpacked before they are taken.
 const PIECES_AHEAD: usize = 4;
 
 /// A decoded entry and the bytes that it had.
@@ -48,7 +51,7 @@ impl<M: Machine> StateMachine<M> {
         committed: Option<LogId>,
         host: Host,
     ) -> Result<Self, io::Error> {
-        self.recover_snapshot()?;
+        self.recover_snapshot(host)?;
         let first = self.applied.map_or(0, |applied| applied.index.saturating_add(1));
         let end = committed.map_or(0, |committed| committed.index.saturating_add(1));
         if first < end && log.readable().start <= first {
@@ -64,13 +67,13 @@ impl<M: Machine> StateMachine<M> {
         Ok(self)
     }
 
-    fn recover_snapshot(&mut self) -> Result<(), io::Error> {
+    fn recover_snapshot(&mut self, host: Host) -> Result<(), io::Error> {
         let newest = self.files.store.newest();
         let Some(file) = newest.map_err(|error| self.files.failed(error))? else {
             return Ok(());
         };
         self.check_owner(&file)?;
-        *self.machine.get_mut() = restore::<M>(&file).map_err(|error| self.files.failed(error))?;
+        *self.machine.get_mut() = restore::<M>(&file, host).map_err(|error| self.files.failed(error))?;
         self.applied = file.header().last_log_id;
         self.note_snapshot(0, file.file_bytes());
         self.adopt(file.header().membership.clone())
@@ -110,6 +113,38 @@ impl<M: Machine> StateMachine<M> {
         }
         Ok(())
     }
+}
+
+/// Reads a machine back from a snapshot; threads allowing, one unpacks while one builds.
+// I4: what comes out is the state that went in; `finish` checks the totals.
+pub(super) fn restore<M: Machine>(file: &SnapshotFile, host: Host) -> Result<M, StorageError> {
+    let chunks = file.read()?;
+    match host {
+        Host::Task => rebuild::<M>(file, chunks),
+        Host::Thread => std::thread::scope(|scope| {
+            let (ready, taken) = sync_channel(PIECES_AHEAD);
+            scope.spawn(move || {
+                for chunk in chunks {
+                    if ready.send(chunk).is_err() {
+                        return;
+                    }
+                }
+            });
+            rebuild::<M>(file, taken)
+        }),
+    }
+}
+
+fn rebuild<M: Machine>(
+    file: &SnapshotFile,
+    chunks: impl IntoIterator<Item = Result<Bytes, StorageError>>,
+) -> Result<M, StorageError> {
+    let damaged = |error: DecodeError| StorageError::corrupt(file.path(), 0, error.to_string());
+    let mut restorer = M::restorer();
+    for chunk in chunks {
+        restorer.feed(&chunk?).map_err(damaged)?;
+    }
+    restorer.finish().map_err(damaged)
 }
 
 fn decode_piece(files: &Files, piece: Result<Vec<Entry>, StorageError>) -> Piece {
