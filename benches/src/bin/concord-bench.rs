@@ -18,6 +18,10 @@ use concord_benches::load::etcd::Etcd;
 use concord_benches::load::http::Http;
 use concord_benches::load::{DriverKind, KeySpace, Options, Report, Row, constant, preload, run};
 
+/// As in the server's binary: the embedded driver is measured with what Concord ships with.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let options = Options::parse();
     let mut builder = tokio::runtime::Builder::new_multi_thread();
