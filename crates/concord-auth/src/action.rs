@@ -114,6 +114,7 @@ impl Request for Command {
             Self::LeaseGrant { .. } => Action::LeaseGrant,
             Self::LeaseKeepAlive { .. } => Action::LeaseKeepAlive,
             Self::LeaseRevoke { .. } => Action::LeaseRevoke,
+            Self::Idempotent { command, .. } => command.action(),
         }
     }
 
@@ -135,6 +136,8 @@ impl Request for Command {
             | Self::TouchMany { .. }
             | Self::LeaseGrant { .. }
             | Self::LeaseKeepAlive { .. } => WRITE,
+            // Its answer may be that of an earlier request, but only of the same.
+            Self::Idempotent { command, .. } => command.needs(),
             // The keys of a lease are deleted with it; its answer tells how many.
             Self::LeaseRevoke { .. } => with_read(DELETE, true),
             Self::DeleteMany { .. } => DELETE,

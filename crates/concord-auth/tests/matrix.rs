@@ -8,8 +8,8 @@ use concord_auth::{
 use concord_core::ids::Revision;
 use concord_core::index::{Extractor, IndexDefinition, IndexName};
 use concord_core::{
-    Command, Compare, Condition, Key, Keys, LeaseId, Lifetime, Millis, Operation, PutItem, Settings, Test,
-    TouchItem, Txn, Value,
+    Command, Compare, Condition, IdempotencyKey, Key, Keys, LeaseId, Lifetime, Millis, Operation, PutItem,
+    Settings, Test, TouchItem, Txn, Value,
 };
 
 fn commands() -> Vec<(&'static str, Command)> {
@@ -284,5 +284,17 @@ fn a_transaction_needs_the_rights_of_all_its_parts() {
             ..Txn::default()
         };
         assert_eq!(Command::Txn(outer).needs(), needs, "{operation:?}");
+    }
+}
+
+/// A request under an idempotency key is the request itself.
+#[test]
+fn an_idempotency_key_changes_no_rights() {
+    for (name, command) in commands() {
+        let (action, needs) = (command.action(), command.needs());
+        let key = IdempotencyKey::new("once").expect("four bytes are a key");
+        let command = Box::new(command);
+        let named = Command::Idempotent { key, command };
+        assert_eq!((named.action(), named.needs()), (action, needs), "{name}");
     }
 }

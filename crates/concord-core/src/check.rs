@@ -5,7 +5,7 @@ use crate::command::{Command, Lifetime, PutItem};
 use crate::limits::{
     BATCH_ITEMS_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TXN_PARTS_MAX,
 };
-use crate::reply::{BatchUnit, Rejection, RequestPart};
+use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::txn::{Operation, Txn};
 use crate::value::Value;
 
@@ -36,6 +36,13 @@ impl Command {
             Self::Txn(txn) => {
                 check_shape(txn, 1, &mut 0)?;
                 check_operations(txn, value_bytes_max)
+            }
+            Self::Idempotent { command, .. } => {
+                if let Self::Idempotent { .. } = command.as_ref() {
+                    let reason = InvalidRequestReason::Malformed;
+                    return Err(Rejection::InvalidRequest { reason });
+                }
+                command.check(value_bytes_max)
             }
             Self::LeaseGrant { ttl, .. } => check_lifetime(Lifetime::Ttl(*ttl)),
             Self::Delete { .. }

@@ -1,9 +1,11 @@
 //! The requests that change the store, in the form the log keeps for good.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::expr::Expression;
+use crate::idempotency::IdempotencyKey;
 use crate::ids::{LeaseId, Millis, Revision};
 use crate::index::{IndexDefinition, IndexName};
 use crate::key::Key;
@@ -112,6 +114,15 @@ pub enum Command {
     LeaseKeepAlive {
         /// Which.
         lease: LeaseId,
+    },
+    /// Apply `command` once, however often it comes under `key`: within the bounds of what is
+    /// remembered, a retry gets the first answer, also if that was a refusal. Another request
+    /// under the same key is a conflict. A request that cannot even be decoded uses no key.
+    Idempotent {
+        /// The name of the request.
+        key: IdempotencyKey,
+        /// The request itself; not another of this kind.
+        command: Box<Self>,
     },
     /// End a lease. Its keys are deleted at one revision.
     LeaseRevoke {

@@ -6,6 +6,7 @@
 //! | usage recounted from the live records | I10 |
 //! | expiry queue is exactly the live deadlines, none of them past | I17 |
 //! | keys of leases are those whose records say so, no lease has ended | I19 |
+//! | what idempotency keys remember is bounded and in the order of age | I21 |
 //! | changes follow each other without gaps, and every revision since compaction has some | I11 |
 //! | the chains of versions lead through every change since compaction, in order | I11 |
 //! | the entries of every index are those that a full scan finds | I20 |
@@ -16,13 +17,15 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::idempotency::Remembered;
 use crate::ids::{LeaseId, Revision, SessionId, Timestamp};
 use crate::key::namespace_of;
 use crate::lease::{LeaseCell, attached, decode_lease_key};
+use crate::limits::{IDEMPOTENCY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX};
 use crate::record::RecordRef;
 use crate::record::cell::{self, Place, StoredCell};
 use crate::state::{State, VersionCell, change};
-use crate::store::{SessionHeader, SessionTable, Store, decode_replies, session_key_parts};
+use crate::store::{SessionHeader, SessionTable, Store, age_key, decode_replies, session_key_parts};
 use crate::view::Usage;
 
 /// An invariant that does not hold.
@@ -50,6 +53,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         sessions,
         leases,
         lease_keys,
+        idempotency,
         usage,
         ..
     } = state;
@@ -57,7 +61,16 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         invariant: "I11",
         detail: detail.into(),
     })?;
-    for tree in [live, graves, replaced, sessions, leases, lease_keys, usage] {
+    for tree in [
+        live,
+        graves,
+        replaced,
+        sessions,
+        leases,
+        lease_keys,
+        idempotency,
+        usage,
+    ] {
         tree.check().map_err(|detail| Violation {
             invariant: "tree",
             detail: detail.into(),
@@ -66,6 +79,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
     check_usage(state)?;
     check_expiry(store)?;
     check_leases(store)?;
+    check_idempotency(store)?;
     check_records(state)?;
     check_changes(state)?;
     check_indexes(state)?;
@@ -192,6 +206,27 @@ fn check_leases(store: &Store) -> Result<(), Violation> {
     equal("I19", "entries", state.lease_keys.len(), entries)?;
     hold("I19", store.expiry().leases().eq(deadlines), || {
         "expiry queue differs from the leases".into()
+    })
+}
+
+/// I21: what is remembered keeps its bounds, and its order of age is that of its times.
+fn check_idempotency(store: &Store) -> Result<(), Violation> {
+    let mut ages = BTreeSet::new();
+    let mut bytes = 0;
+    for (name, cell) in store.state().idempotency.iter() {
+        let remembered = Remembered::stored(&cell);
+        hold("I21", remembered.at <= store.state().now, || {
+            "idempotency key from the future".into()
+        })?;
+        ages.insert(age_key(remembered.at, name));
+        bytes += length(name.len().saturating_add(cell.len()));
+    }
+    let is_bounded = ages.len() <= IDEMPOTENCY_KEYS_MAX && bytes <= IDEMPOTENCY_BYTES_MAX;
+    hold("I21", is_bounded, || "too many idempotency keys".into())?;
+    let (by_age, kept) = store.idempotency().totals();
+    equal("I21", "bytes of idempotency keys", kept, bytes)?;
+    hold("I21", by_age.eq(ages.iter().map(Vec::as_slice)), || {
+        "idempotency keys are not in the order of age".into()
     })
 }
 

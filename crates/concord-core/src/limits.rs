@@ -48,6 +48,21 @@ pub const LEASE_KEYS_MAX: u64 = 10_000;
 /// The greatest id of a lease: a positive signed number, as clients of etcd expect.
 pub const LEASE_ID_MAX: u64 = u64::MAX / 2;
 
+/// The longest idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Idempotency keys remembered at once. The oldest makes room.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
+
+/// Bytes of idempotency keys and of the replies remembered under them. The oldest makes room.
+pub const IDEMPOTENCY_BYTES_MAX: u64 = 64 << 20;
+
+/// How long an idempotency key is remembered, by the replicated clock: a day.
+pub const IDEMPOTENCY_KEEP_MS: u64 = 24 * 3_600_000;
+
+/// Idempotency keys that are forgotten for their age in one batch.
+pub const IDEMPOTENCY_FORGOTTEN_PER_BATCH: usize = 64;
+
 /// The longest time to live: a hundred years.
 pub const TTL_MS_MAX: u64 = 100 * 365 * 24 * 3_600_000;
 

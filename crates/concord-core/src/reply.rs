@@ -275,6 +275,9 @@ pub enum Rejection {
     /// There is no index of this name. Nothing was written.
     #[error("index not found")]
     IndexNotFound,
+    /// The idempotency key was used for another request. Nothing was written.
+    #[error("idempotency key was used for another request")]
+    IdempotencyConflict,
     /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
     /// attempt may have. The caller must look before it tries again under a new session.
     #[error("session is unknown or its reply is forgotten, outcome unknown")]
@@ -393,6 +396,12 @@ pub enum InvalidRequestReason {
     /// It asks for the order of documents, which have none.
     #[error("documents have no order")]
     DocumentOrder,
+    /// Its idempotency key is empty or too long.
+    #[error(
+        "idempotency key must be 1 to {} bytes",
+        crate::limits::IDEMPOTENCY_KEY_BYTES_MAX
+    )]
+    IdempotencyKey,
     /// It asks for a lease id beyond [`crate::limits::LEASE_ID_MAX`].
     #[error("lease id out of range")]
     LeaseIdOutOfRange,
@@ -435,6 +444,7 @@ impl Rejection {
             Self::BatchTooLarge { .. } => "batch_too_large",
             Self::LeaseNotFound { .. } => "lease_not_found",
             Self::LeaseExists { .. } => "already_exists",
+            Self::IdempotencyConflict => "idempotency_conflict",
             Self::QuotaExceeded { .. } => "quota_exceeded",
             Self::InPart { cause, .. } => cause.name(),
         }

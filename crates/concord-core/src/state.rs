@@ -8,6 +8,7 @@
 //! | `replaced` | place of a change | the version before, where that is large |
 //! | `sessions` | session; session, first sequence | header; remembered replies |
 //! | `leases` | lease | ttl, deadline |
+//! | `idempotency` | scope, idempotency key | when, fingerprint, reply |
 //! | `lease_keys` | lease; lease, user key | how many keys; nothing |
 //! | `usage` | namespace | keys, bytes |
 //! | `indexes`, of each its entries | value, user key | nothing |
@@ -40,6 +41,7 @@ pub(crate) struct State {
     pub(crate) replaced: Tree,
     pub(crate) sessions: Tree,
     pub(crate) leases: Tree,
+    pub(crate) idempotency: Tree,
     /// Derived from `live`, kept by `store::mutate`: see [`crate::lease::attached`].
     pub(crate) lease_keys: Tree,
     /// The last id that was chosen for a lease. None is chosen twice.
@@ -97,6 +99,7 @@ impl State {
             replaced: Tree::new(),
             sessions: Tree::new(),
             leases: Tree::new(),
+            idempotency: Tree::new(),
             lease_keys: Tree::new(),
             last_lease: LeaseId::new(0),
             usage: Tree::new(),

@@ -17,6 +17,7 @@ mod bulk;
 mod compact;
 mod draft;
 mod expiry;
+mod idempotency;
 mod index;
 mod kv;
 mod leases;
@@ -36,11 +37,12 @@ use crate::codec::{DecodeError, SnapshotChunks, StoreRestorer};
 use crate::command::Command;
 use crate::ids::{Revision, Timestamp};
 use crate::machine::{Machine, Meta};
-use crate::reply::{Rejection, Reply};
+use crate::reply::{InvalidRequestReason, Rejection, Reply};
 use crate::state::State;
 use crate::view::{ChangeKind, ReadView};
 
 pub(crate) use expiry::ExpiryQueue;
+pub(crate) use idempotency::{IdempotencyTable, age_key};
 pub(crate) use index::derive_entries;
 use mutate::Scratch;
 pub(crate) use sessions::{SessionHeader, SessionTable, decode_replies, session_key_parts};
@@ -54,6 +56,8 @@ pub struct Store {
     expiry: ExpiryQueue,
     /// Derived from the session headers: who was idle for longest.
     sessions: SessionTable,
+    /// Derived from the idempotency keys: which is the oldest.
+    idempotency: IdempotencyTable,
     /// Changes of usage that are not in the state yet; none between batches.
     usage_delta: UsageDelta,
     /// Order of the next change within the revision.
@@ -64,11 +68,17 @@ pub struct Store {
 }
 
 impl Store {
-    pub(crate) fn from_state(state: State, expiry: ExpiryQueue, sessions: SessionTable) -> Self {
+    pub(crate) fn from_state(
+        state: State,
+        expiry: ExpiryQueue,
+        sessions: SessionTable,
+        idempotency: IdempotencyTable,
+    ) -> Self {
         Self {
             state,
             expiry,
             sessions,
+            idempotency,
             usage_delta: UsageDelta::default(),
             next_order: 0,
             batch_changes: 0,
@@ -84,6 +94,10 @@ impl Store {
         &self.expiry
     }
 
+    pub(crate) fn idempotency(&self) -> &IdempotencyTable {
+        &self.idempotency
+    }
+
     pub(crate) fn sessions(&self) -> &SessionTable {
         &self.sessions
     }
@@ -92,6 +106,7 @@ impl Store {
     fn request(&mut self, request: &Bytes) -> Reply {
         // Decoding checks keys and values again, whatever the edge has let through (D-DATA-3).
         let outcome = match Command::decode(request) {
+            Ok(Command::Idempotent { key, command }) => return self.once(&key, request, *command),
             Ok(command) => self.command(command),
             Err(error) => Err(error.into()),
         };
@@ -126,6 +141,10 @@ impl Store {
             Command::LeaseGrant { lease, ttl } => self.lease_grant(lease, ttl),
             Command::LeaseKeepAlive { lease } => self.lease_keep_alive(lease),
             Command::LeaseRevoke { lease } => self.lease_revoke(lease),
+            // Decoding lets no request under a key hold another one.
+            Command::Idempotent { .. } => Err(Rejection::InvalidRequest {
+                reason: InvalidRequestReason::Malformed,
+            }),
         }
     }
 
@@ -166,7 +185,12 @@ impl Machine for Store {
     type Restorer = StoreRestorer;
 
     fn empty() -> Self {
-        Self::from_state(State::empty(), ExpiryQueue::default(), SessionTable::default())
+        Self::from_state(
+            State::empty(),
+            ExpiryQueue::default(),
+            SessionTable::default(),
+            IdempotencyTable::default(),
+        )
     }
 
     /// # Panics
@@ -180,6 +204,7 @@ impl Machine for Store {
         self.advance_clock(batch.proposed_at);
         self.mark_time();
         self.forget_idle_sessions();
+        self.forget_old_names();
         let mut replies = Vec::with_capacity(batch.groups.iter().map(|group| group.requests.len()).sum());
         for group in &batch.groups {
             self.apply_group(group, &mut replies);

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     LeaseNotFound,
     /// There is as much as there may be of something. Nothing was written.
     QuotaExceeded,
+    /// The idempotency key was used for another request. Nothing was written.
+    IdempotencyConflict,
     /// A condition of the request does not hold. Nothing was written.
     ConditionFailed,
     /// What was to be made exists, or contradicts what does. Nothing was written.
@@ -76,6 +78,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::LeaseNotFound => "lease_not_found",
             Self::QuotaExceeded => "quota_exceeded",
+            Self::IdempotencyConflict => "idempotency_conflict",
             Self::ConditionFailed => "condition_failed",
             Self::AlreadyExists => "already_exists",
             Self::UniqueViolation => "unique_violation",
@@ -119,6 +122,7 @@ impl ErrorKind {
             Self::NotFound => "check the name; the key may have been deleted or have expired",
             Self::LeaseNotFound => "grant a new lease and write what hung on the old one again",
             Self::QuotaExceeded => "remove what is not needed, or spread it over more leases",
+            Self::IdempotencyConflict => "give each request a key of its own",
             Self::ConditionFailed => "read the current state and decide again",
             Self::AlreadyExists => "look at what exists; use another name or remove it first",
             Self::UniqueViolation => "use another value, or remove it from the record that has it",

@@ -228,6 +228,7 @@ impl From<Rejection> for Error {
             Rejection::QuotaExceeded { limit, .. } => {
                 Self::new(ErrorKind::QuotaExceeded, message).with("limit", limit)
             }
+            Rejection::IdempotencyConflict => Self::new(ErrorKind::IdempotencyConflict, message),
             // The outer message says where, the inner error what.
             Rejection::InPart { part, index, cause } => {
                 Self::from(*cause).with(part.name(), index).with_message(message)

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::reader::Reader;
 use super::{DecodeError, writer};
 use crate::command::{Command, Condition, Lifetime};
+use crate::idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 use crate::ids::{LeaseId, Millis, Revision};
 use crate::key::{InvalidKey, Key};
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
@@ -37,6 +38,7 @@ const LEASE_REVOKE: u8 = 13;
 const CREATE_INDEX: u8 = 32;
 const DROP_INDEX: u8 = 33;
 const REINDEX: u8 = 34;
+const IDEMPOTENT: u8 = 14;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
 const FORMAT_MASK: u8 = 0b11;
@@ -76,6 +78,9 @@ pub enum CommandError {
         /// How much there may be.
         limit: usize,
     },
+    /// Its idempotency key is none.
+    #[error("{0}")]
+    InvalidIdempotencyKey(#[from] InvalidIdempotencyKey),
     /// It asks for the order of documents, which have none.
     #[error("documents have no order")]
     DocumentOrder,
@@ -101,6 +106,9 @@ impl From<CommandError> for Rejection {
             CommandError::InvalidKey(error) => Self::InvalidKey(error),
             CommandError::InvalidValue(error) => error.into(),
             CommandError::TooLarge { unit, count, limit } => Self::too_large(unit, count, limit),
+            CommandError::InvalidIdempotencyKey(_) => Self::InvalidRequest {
+                reason: InvalidRequestReason::IdempotencyKey,
+            },
             CommandError::DocumentOrder => Self::InvalidRequest {
                 reason: InvalidRequestReason::DocumentOrder,
             },
@@ -168,6 +176,11 @@ impl Command {
             Self::Txn(txn) => {
                 out.extend_from_slice(&[VERSION, TXN]);
                 txn.encode(out);
+            }
+            Self::Idempotent { key, command } => {
+                out.extend_from_slice(&[VERSION, IDEMPOTENT, 0]);
+                writer::bytes(key.as_bytes(), out);
+                command.encode(out);
             }
             Self::LeaseGrant { lease, ttl } => {
                 out.extend_from_slice(&[VERSION, LEASE_GRANT]);
@@ -246,6 +259,7 @@ impl Command {
             LEASE_REVOKE => Self::LeaseRevoke {
                 lease: LeaseId::new(reader.number()?),
             },
+            IDEMPOTENT => idempotent(&mut reader, bytes)?,
             // D-RAFT-5: what is not known is refused, never taken for a success.
             code => return Err(CommandError::Unsupported { version, code }),
         };
@@ -337,6 +351,18 @@ fn decode_flags(reader: &mut Reader<'_>, known_flags: u8) -> Result<u8, DecodeEr
 
 fn decode_format(flags: u8, reader: &Reader<'_>) -> Result<ValueFormat, DecodeError> {
     ValueFormat::from_code(flags & FORMAT_MASK).ok_or_else(|| reader.error("unknown value format"))
+}
+
+/// A request under a key: the rest is a request as any other but this.
+fn idempotent(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, CommandError> {
+    decode_flags(reader, 0)?;
+    let key = IdempotencyKey::new(reader.shared(whole)?)?;
+    let request = whole.slice_ref(reader.rest());
+    if request.get(1) == Some(&IDEMPOTENT) {
+        return Err(reader.error("idempotency key within another").into());
+    }
+    let command = Box::new(Command::decode(&request)?);
+    Ok(Command::Idempotent { key, command })
 }
 
 fn put(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, CommandError> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
@@ -37,6 +37,7 @@ const SESSION: u8 = 6;
 const END: u8 = 7;
 const LEASE: u8 = 8;
 const INDEX: u8 = 32;
+const IDEMPOTENCY: u8 = 9;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -66,11 +67,12 @@ enum Section {
     Sessions,
     Leases,
     Indexes,
+    Idempotency,
 }
 
 impl Section {
     /// In the order of the snapshot.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Live,
         Self::Graves,
         Self::Changes,
@@ -78,6 +80,7 @@ impl Section {
         Self::Sessions,
         Self::Leases,
         Self::Indexes,
+        Self::Idempotency,
     ];
     /// How many of them version 1 has.
     const COUNT_1: usize = 5;
@@ -91,6 +94,7 @@ impl Section {
             Self::Sessions => SESSION,
             Self::Leases => LEASE,
             Self::Indexes => INDEX,
+            Self::Idempotency => IDEMPOTENCY,
         }
     }
 
@@ -103,6 +107,7 @@ impl Section {
             SESSION => Some(Self::Sessions),
             LEASE => Some(Self::Leases),
             INDEX => Some(Self::Indexes),
+            IDEMPOTENCY => Some(Self::Idempotency),
             _ => None,
         }
     }
@@ -115,7 +120,8 @@ impl Section {
             Self::Replaced => Stage::Section(Self::Sessions),
             Self::Sessions => Stage::Section(Self::Leases),
             Self::Leases => Stage::Section(Self::Indexes),
-            Self::Indexes => Stage::End,
+            Self::Indexes => Stage::Section(Self::Idempotency),
+            Self::Idempotency => Stage::End,
         }
     }
 
@@ -129,6 +135,7 @@ impl Section {
             Self::Sessions => state.sessions.len(),
             Self::Leases => state.leases.len(),
             Self::Indexes => state.indexes.len(),
+            Self::Idempotency => state.idempotency.len(),
         }
     }
 }
@@ -176,6 +183,7 @@ impl SnapshotChunks {
                     out,
                 )
             }
+            Section::Idempotency => items(section, behind(&state.idempotency, last), out),
         };
         if self.last.is_none() {
             self.stage = section.next();

@@ -107,7 +107,16 @@ fn lease_commands() -> Vec<(&'static str, Command)> {
         ("lease grant", Command::LeaseGrant { lease, ttl }),
         ("lease keep alive", Command::LeaseKeepAlive { lease }),
         ("lease revoke", Command::LeaseRevoke { lease }),
+        ("idempotent", idempotent()),
     ]
+}
+
+fn idempotent() -> Command {
+    let lease = LeaseId::new(300);
+    Command::Idempotent {
+        key: IdempotencyKey::new("name").unwrap(),
+        command: Box::new(Command::LeaseKeepAlive { lease }),
+    }
 }
 
 fn txn_commands() -> Vec<(&'static str, Command)> {
@@ -256,6 +265,16 @@ fn lease_answers() -> Vec<(&'static str, Reply)> {
             "lease id out of range",
             Reply::Rejected(Rejection::InvalidRequest { reason }),
         ),
+        (
+            "idempotency conflict",
+            Reply::Rejected(Rejection::IdempotencyConflict),
+        ),
+        (
+            "odd idempotency key",
+            Reply::Rejected(Rejection::InvalidRequest {
+                reason: InvalidRequestReason::IdempotencyKey,
+            }),
+        ),
         ("too many leases", refused(Quota::Leases)),
         ("too many keys on a lease", refused(Quota::LeaseKeys)),
     ]
@@ -330,6 +349,7 @@ fn store() -> Store {
             return_previous: false,
         },
     ];
+    let commands = commands.into_iter().chain([idempotent()]);
     let group = |opens, requests| Group {
         session: SessionId::new(7),
         opens,
@@ -337,7 +357,7 @@ fn store() -> Store {
         first_sequence: 1,
         requests,
     };
-    let requests = commands.iter().map(Command::to_bytes).collect();
+    let requests = commands.map(|command| command.to_bytes()).collect();
     for (index, group) in (1..).zip([group(true, vec![]), group(false, requests)]) {
         let meta = Meta {
             index: LogIndex::new(index),

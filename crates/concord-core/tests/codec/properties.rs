@@ -119,6 +119,13 @@ fn arb_many() -> impl Strategy<Value = Command> {
     ]
 }
 
+fn arb_idempotent() -> impl Strategy<Value = Command> {
+    (vec(any::<u8>(), 1..256), arb_write()).prop_map(|(key, command)| Command::Idempotent {
+        key: IdempotencyKey::new(key).unwrap(),
+        command: Box::new(command),
+    })
+}
+
 fn arb_lease() -> impl Strategy<Value = Command> {
     let lease = || any::<u64>().prop_map(LeaseId::new);
     prop_oneof![
@@ -146,6 +153,7 @@ fn arb_command() -> impl Strategy<Value = Command> {
         3 => arb_txn().prop_map(Command::Txn),
         2 => arb_lease(),
         1 => arb_index(),
+        1 => arb_idempotent(),
         1 => any::<u64>().prop_map(|revision| Command::Compact {
             revision: Revision::new(revision)
         }),

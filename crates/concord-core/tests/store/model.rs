@@ -36,6 +36,8 @@ pub(crate) struct Model {
     /// The ttl and the deadline of each lease.
     pub(crate) leases: BTreeMap<LeaseId, (Millis, Timestamp)>,
     pub(crate) last_lease: u64,
+    /// What was asked first under each idempotency key, and the answer.
+    pub(crate) answered: BTreeMap<IdempotencyKey, (Command, Reply)>,
     /// The records at each revision: the first is revision 1, the empty store.
     pub(crate) states: Vec<Records>,
     pub(crate) events: Vec<Event>,
@@ -51,6 +53,7 @@ impl Model {
             live: Records::new(),
             leases: BTreeMap::new(),
             last_lease: 0,
+            answered: BTreeMap::new(),
             states: vec![Records::new()],
             events: Vec::new(),
         }
@@ -155,7 +158,26 @@ impl Model {
     }
 
     pub(crate) fn apply(&mut self, command: &Command) -> Reply {
-        self.judge(command).unwrap_or_else(Reply::Rejected)
+        let Command::Idempotent { key, command } = command else {
+            return self.judge(command).unwrap_or_else(Reply::Rejected);
+        };
+        // What makes no sense in itself uses no key.
+        if let Command::Txn(txn) = command.as_ref()
+            && let Err(rejection) = model_txn::check(txn)
+        {
+            return Reply::Rejected(rejection);
+        }
+        if let Some((first, reply)) = self.answered.get(key) {
+            return if first == command.as_ref() {
+                reply.clone()
+            } else {
+                Reply::Rejected(Rejection::IdempotencyConflict)
+            };
+        }
+        let reply = self.judge(command).unwrap_or_else(Reply::Rejected);
+        let first = (command.as_ref().clone(), reply.clone());
+        self.answered.insert(key.clone(), first);
+        reply
     }
 
     fn judge(&mut self, command: &Command) -> Result<Reply, Rejection> {
@@ -211,6 +233,7 @@ impl Model {
             Command::CreateIndex { .. } | Command::DropIndex { .. } | Command::Reindex { .. } => {
                 unreachable!("indexes have a property of their own")
             }
+            Command::Idempotent { .. } => panic!("a key within a key"),
             Command::PutMany { items } => self.put_many(items, work),
             Command::DeleteMany { keys } => {
                 let existed = keys.iter().map(|key| work.delete(key).is_some()).collect();

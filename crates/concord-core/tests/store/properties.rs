@@ -172,6 +172,21 @@ fn arb_lease() -> impl Strategy<Value = Command> {
     ]
 }
 
+/// A command, now and then under one of few idempotency keys, which therefore collide.
+fn arb_request() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        9 => arb_command(),
+        1 => (0_u8..3, arb_command()).prop_map(|(key, command)| Command::Idempotent {
+            key: IdempotencyKey::new(std::vec![key]).unwrap(),
+            command: Box::new(command),
+        }),
+        1 => (3_u8..5).prop_map(|key| Command::Idempotent {
+            key: IdempotencyKey::new(std::vec![key]).unwrap(),
+            command: Box::new(Command::Increment { key: Key::copy_of(KEYS[0]).unwrap(), delta: 1, ttl: None }),
+        }),
+    ]
+}
+
 fn arb_command() -> impl Strategy<Value = Command> {
     let put = (
         arb_key(),
@@ -225,11 +240,11 @@ fn configure(keep_revisions: Option<u64>) -> Command {
 }
 
 fn arb_step() -> impl Strategy<Value = Step> {
-    let commands = || vec(arb_command(), 1..5);
+    let commands = || vec(arb_request(), 1..5);
     prop_oneof![
         6 => (0_usize..2, commands(), 0_usize..1000)
             .prop_map(|(session, commands, acked)| Step::Send { session, commands, acked }),
-        2 => (0_usize..2, any::<Index>(), vec(arb_command(), 0..3))
+        2 => (0_usize..2, any::<Index>(), vec(arb_request(), 0..3))
             .prop_map(|(session, from, commands)| Step::Retry { session, from, commands }),
         2 => (1_u64..20).prop_map(|ms| Step::Tick { ms }),
         1 => Just(Step::SlowClock),

@@ -70,6 +70,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         ErrorKind::Timeout | ErrorKind::OutcomeUnknown => StatusCode::REQUEST_TIMEOUT,
         ErrorKind::AlreadyExists
         | ErrorKind::UniqueViolation
+        | ErrorKind::IdempotencyConflict
         | ErrorKind::Compacted
         | ErrorKind::FutureRevision => StatusCode::CONFLICT,
         ErrorKind::ConditionFailed => StatusCode::PRECONDITION_FAILED,

@@ -32,6 +32,7 @@ const QUOTA_EXCEEDED: u8 = 16;
 const UNIQUE_VIOLATION: u8 = 32;
 const INDEX_EXISTS: u8 = 33;
 const INDEX_NOT_FOUND: u8 = 34;
+const IDEMPOTENCY_CONFLICT: u8 = 17;
 
 /// How deep a refusal can lie in its request.
 const PART_DEPTH_MAX: usize = 8;
@@ -96,6 +97,7 @@ impl Rejection {
                 out.push(LEASE_NOT_FOUND);
                 writer::number(lease.get(), out);
             }
+            Self::IdempotencyConflict => out.push(IDEMPOTENCY_CONFLICT),
             Self::LeaseExists { lease } => {
                 out.push(LEASE_EXISTS);
                 writer::number(lease.get(), out);
@@ -179,6 +181,7 @@ impl Rejection {
                     cause: Box::new(Self::decode_within(reader, whole, depth_left)?),
                 }
             }
+            IDEMPOTENCY_CONFLICT => Self::IdempotencyConflict,
             LEASE_EXISTS => Self::LeaseExists {
                 lease: LeaseId::new(reader.number()?),
             },
@@ -224,6 +227,7 @@ impl InvalidRequestReason {
             Self::DocumentOrder => 3,
             Self::LeaseIdOutOfRange => 4,
             Self::TooManyIndexes => 32,
+            Self::IdempotencyKey => 5,
         }
     }
 
@@ -234,6 +238,7 @@ impl InvalidRequestReason {
             3 => Some(Self::DocumentOrder),
             4 => Some(Self::LeaseIdOutOfRange),
             32 => Some(Self::TooManyIndexes),
+            5 => Some(Self::IdempotencyKey),
             _ => None,
         }
     }

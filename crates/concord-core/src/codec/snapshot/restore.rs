@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{END, HEAD, Section, VERSION, VERSION_1};
 use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
+use crate::idempotency::{Remembered, check_name};
 use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
 use crate::index::Index;
 use crate::key::{check_key, namespace_of};
@@ -20,8 +21,8 @@ use crate::reply::Reply;
 use crate::settings::Settings;
 use crate::state::{Mark, State, change};
 use crate::store::{
-    ExpiryQueue, SessionHeader, SessionTable, Store, add_usage, decode_replies, derive_entries,
-    session_key_parts,
+    ExpiryQueue, IdempotencyTable, SessionHeader, SessionTable, Store, add_usage, decode_replies,
+    derive_entries, session_key_parts,
 };
 use crate::value::check_value;
 
@@ -31,6 +32,7 @@ pub struct StoreRestorer {
     state: State,
     expiry: ExpiryQueue,
     sessions: SessionTable,
+    idempotency: IdempotencyTable,
     /// The version of all its chunks; 0 before the first.
     version: u8,
     /// Number of the next chunk.
@@ -68,6 +70,7 @@ impl StoreRestorer {
             state: State::empty(),
             expiry: ExpiryQueue::default(),
             sessions: SessionTable::default(),
+            idempotency: IdempotencyTable::default(),
             version: 0,
             number: 0,
             stage: Stage::Head,
@@ -119,6 +122,7 @@ impl StoreRestorer {
                     Section::Sessions => self.session(key, cell),
                     Section::Leases => self.lease(key, cell),
                     Section::Indexes => self.index(key, cell),
+                    Section::Idempotency => self.remembered(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
                     what: error.what,
@@ -292,6 +296,18 @@ impl StoreRestorer {
         Ok(())
     }
 
+    fn remembered(&mut self, name: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        check_name(name)?;
+        let remembered = Remembered::decode(cell)?;
+        if remembered.at > self.state.now {
+            return Err(malformed("idempotency key from the future"));
+        }
+        Reply::decode(&Bytes::copy_from_slice(remembered.reply))?;
+        self.idempotency.insert(remembered.at, name, cell);
+        self.state.idempotency.set(name, cell);
+        Ok(())
+    }
+
     fn end(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
         check_complete(self.open_session.as_ref())?;
         let count = match self.version {
@@ -351,7 +367,12 @@ impl Restorer for StoreRestorer {
             return Err(malformed("snapshot is cut short"));
         }
         derive_entries(&mut self.state);
-        Ok(Store::from_state(self.state, self.expiry, self.sessions))
+        Ok(Store::from_state(
+            self.state,
+            self.expiry,
+            self.sessions,
+            self.idempotency,
+        ))
     }
 }
 
