@@ -1,5 +1,5 @@
 //! Extractors of indexes as people write them: a path, `$.email`, `$.tags[*]`, `$.items[*].sku`, or else
-//! an [expression](crate::expression).
+//! an [expression].
 //!
 //! Names in paths are letters, digits, `_` and `-`, or anything in brackets and quotes:
 //! `$["first name"]`. [`Extractor`] writes a path with plain names the same way.
