@@ -9,7 +9,9 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use bytes::Bytes;
 use concord_core::command::Command;
+use concord_core::idempotency::IdempotencyKey;
 use concord_core::ids::{LeaseId, Millis, Revision};
 use concord_core::key::Key;
 use concord_core::reply::Reply;
@@ -145,6 +147,7 @@ impl Concord {
             concord: self,
             kind,
             timeout: self.request_timeout(),
+            once: None,
         }
     }
 }
@@ -156,6 +159,7 @@ pub struct Write<'a, K> {
     concord: &'a Concord,
     pub(super) kind: K,
     timeout: Duration,
+    once: Option<Bytes>,
 }
 
 /// What tells one kind of write from another.
@@ -180,6 +184,14 @@ impl<K> Write<'_, K> {
         self.timeout = timeout;
         self
     }
+
+    /// Names the request, so that it is applied once however often it is sent under this name,
+    /// also by another process: a retry gets the first answer. 1 to 255 bytes; remembered for
+    /// a bounded time. Another request under the same name is `idempotency_conflict`.
+    pub fn idempotency_key(mut self, name: impl AsRef<[u8]>) -> Self {
+        self.once = Some(Bytes::copy_from_slice(name.as_ref()));
+        self
+    }
 }
 
 impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
@@ -191,9 +203,19 @@ impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
             concord,
             kind,
             timeout,
+            once,
         } = self;
         Operation::waiting(async move {
-            let command = service::permit(concord.principal(), kind.command()?)?;
+            let mut command = kind.command()?;
+            if let Some(name) = once {
+                let key =
+                    IdempotencyKey::new(name).map_err(|error| Error::invalid_request(error.to_string()))?;
+                command = Command::Idempotent {
+                    key,
+                    command: Box::new(command),
+                };
+            }
+            let command = service::permit(concord.principal(), command)?;
             let reply = concord.service().write(command, timeout).await?;
             K::answer(reply).ok_or_else(unexpected)
         })

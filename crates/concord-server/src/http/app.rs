@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::decode::percent_decode;
 use super::error::{ApiError, ApiResult};
+use super::later::Once;
 use crate::concord::{Concord, Write};
 use crate::error::ErrorKind;
 use crate::limits;
@@ -142,8 +143,12 @@ pub(crate) struct WriteParams {
 
 impl WriteParams {
     /// The write as the request wants it.
-    pub(crate) fn shape<'a, K>(&self, app: &App, write: Write<'a, K>) -> ApiResult<Write<'a, K>> {
-        Ok(write.timeout(timeout(app, self.timeout.as_deref())?))
+    pub(crate) fn shape<'a, K>(&self, app: &App, once: Once, write: Write<'a, K>) -> ApiResult<Write<'a, K>> {
+        let write = write.timeout(timeout(app, self.timeout.as_deref())?);
+        Ok(match once.0 {
+            Some(name) => write.idempotency_key(name),
+            None => write,
+        })
     }
 }
 

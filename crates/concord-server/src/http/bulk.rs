@@ -17,7 +17,7 @@ use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::ApiResult;
-use super::later::OneAttempt;
+use super::later::Once;
 use super::query::{Nothing, Query};
 use super::record::RecordBody;
 use super::value::{Format, value_of};
@@ -92,7 +92,7 @@ pub(crate) async fn put_many(
     State(app): State<Shared>,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     Json(body): Json<BulkPutBody>,
 ) -> ApiResult {
     let results = body
@@ -110,7 +110,7 @@ pub(crate) async fn put_many(
         }
         Ok(ready)
     })?;
-    let written = common.shape(&app, app.concord.put_many(items))?.await?;
+    let written = common.shape(&app, once, app.concord.put_many(items))?.await?;
     let answer = BulkAnswer {
         revision: written.revision.get(),
         results,
@@ -191,11 +191,13 @@ pub(crate) async fn delete_many(
     State(app): State<Shared>,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     Json(body): Json<KeysBody>,
 ) -> ApiResult {
     check_count(body.keys.len())?;
-    let deleted = common.shape(&app, app.concord.delete_many(&body.keys))?.await?;
+    let deleted = common
+        .shape(&app, once, app.concord.delete_many(&body.keys))?
+        .await?;
     let mut results = BTreeMap::new();
     for (key, existed) in body.keys.into_iter().zip(deleted.existed) {
         // A key that is named twice existed if it did for the first.
@@ -246,7 +248,7 @@ pub(crate) async fn touch_many(
     State(app): State<Shared>,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     Json(body): Json<BulkTouchBody>,
 ) -> ApiResult {
     let keys: Vec<String> = body.operations.iter().map(|item| item.key.clone()).collect();
@@ -257,7 +259,7 @@ pub(crate) async fn touch_many(
         };
         Ok((item.key, ttl))
     })?;
-    let touched = common.shape(&app, app.concord.touch_all(items))?.await?;
+    let touched = common.shape(&app, once, app.concord.touch_all(items))?.await?;
     let results = keys.into_iter().zip(touched.expires_at).map(|(key, outcome)| {
         let outcome = outcome.map(|expires_at| BulkTouched {
             expires_at: expires_at.map(Timestamp::get),

@@ -19,7 +19,7 @@ use super::body::{self, Declared, MediaType};
 use super::condition::{ConditionHeaders, ConditionParams, Conditions, expected};
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::OneAttempt;
+use super::later::Once;
 use super::query::Query;
 use super::record::RecordBody;
 use super::value::{Format, text, value_of};
@@ -103,7 +103,7 @@ pub(crate) async fn put(
     key: PathKey,
     Query(params, common, conditions): Query<PutParams, WriteParams, ConditionParams>,
     headers: Conditions,
-    _: OneAttempt,
+    once: Once,
     declared: Declared,
     body: Body,
 ) -> ApiResult {
@@ -140,7 +140,7 @@ pub(crate) async fn put(
             value_of(body.value, body.format)?
         }
     };
-    let mut put = common.shape(&app, app.concord.put(&key, value))?;
+    let mut put = common.shape(&app, once, app.concord.put(&key, value))?;
     if let Some(ttl) = ttl {
         put = put.ttl(ttl);
     }
@@ -252,9 +252,9 @@ pub(crate) async fn delete(
     key: PathKey,
     Query(params, common, conditions): Query<DeleteParams, WriteParams, ConditionParams>,
     headers: Conditions,
-    _: OneAttempt,
+    once: Once,
 ) -> ApiResult {
-    let mut delete = common.shape(&app, app.concord.delete(&key))?;
+    let mut delete = common.shape(&app, once, app.concord.delete(&key))?;
     if let Some(condition) = headers.with(&conditions)?.get() {
         delete = delete.only_if(Ok(condition));
     }

@@ -2,29 +2,32 @@
 //! as `unsupported`, because ignoring one would change what the request means.
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderValue;
 use axum::http::request::Parts;
 
 use super::error::{ApiError, ApiResult};
-use crate::error::ErrorKind;
+
+const NAME: &str = "idempotency-key";
 
 /// Whether a body field or query parameter of this name will mean something.
 pub(crate) fn is_field(name: &str) -> bool {
-    matches!(name, "compress" | "idempotency_key")
+    matches!(name, "compress")
 }
 
-/// A request that does not ask to be applied once over several attempts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OneAttempt;
+/// The name under which a request is applied once, if it has one.
+#[derive(Debug)]
+pub(crate) struct Once(pub(crate) Option<HeaderValue>);
 
-impl<S: Sync> FromRequestParts<S> for OneAttempt {
+impl<S: Sync> FromRequestParts<S> for Once {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
-        const NAME: &str = "idempotency-key";
-        if parts.headers.contains_key(NAME) {
-            let message = format!("header {NAME} is not supported by this version; nothing was written");
-            return Err(ApiError::new(ErrorKind::Unsupported, message).with("header", NAME.to_owned()));
+        let mut names = parts.headers.get_all(NAME).iter();
+        let name = names.next().cloned();
+        if names.next().is_some() {
+            let message = format!("header {NAME} is given twice");
+            return Err(ApiError::invalid_request(message).with("header", NAME.to_owned()));
         }
-        Ok(Self)
+        Ok(Self(name))
     }
 }

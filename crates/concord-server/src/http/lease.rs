@@ -14,7 +14,7 @@ use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::OneAttempt;
+use super::later::Once;
 use super::query::{Nothing, Query};
 use super::scan::limit;
 use crate::concord::Leased;
@@ -88,7 +88,7 @@ pub(crate) async fn grant(
     State(app): State<Shared>,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     Json(body): Json<GrantBody>,
 ) -> ApiResult {
     let mut grant = app.concord.lease_grant(body::ttl(&body.ttl)?);
@@ -98,7 +98,7 @@ pub(crate) async fn grant(
         }
         grant = grant.id(LeaseId::new(id));
     }
-    let lease = common.shape(&app, grant)?.await?;
+    let lease = common.shape(&app, once, grant)?.await?;
     ok(LeaseBody::new(lease), app.concord.revision())
 }
 
@@ -114,9 +114,11 @@ pub(crate) async fn keep_alive(
     PathLease(id): PathLease,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
 ) -> ApiResult {
-    let lease = common.shape(&app, app.concord.lease_keep_alive(id))?.await?;
+    let lease = common
+        .shape(&app, once, app.concord.lease_keep_alive(id))?
+        .await?;
     ok(LeaseBody::new(lease), app.concord.revision())
 }
 
@@ -141,9 +143,9 @@ pub(crate) async fn revoke(
     PathLease(id): PathLease,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
 ) -> ApiResult {
-    let revoked = common.shape(&app, app.concord.lease_revoke(id))?.await?;
+    let revoked = common.shape(&app, once, app.concord.lease_revoke(id))?.await?;
     let answer = RevokeAnswer {
         revision: revoked.revision.get(),
         keys: revoked.keys,

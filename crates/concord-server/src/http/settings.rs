@@ -12,7 +12,7 @@ use super::body::Json;
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::ApiResult;
-use super::later::OneAttempt;
+use super::later::Once;
 use super::query::{Nothing, Query};
 
 /// The settings that the whole cluster judges by.
@@ -111,7 +111,7 @@ pub(crate) async fn configure(
     State(app): State<Shared>,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     Json(body): Json<ConfigureBody>,
 ) -> ApiResult {
     let NewCompaction {
@@ -127,6 +127,6 @@ pub(crate) async fn configure(
             keep_bytes,
         },
     };
-    let revision = common.shape(&app, app.concord.configure(settings))?.await?;
+    let revision = common.shape(&app, once, app.concord.configure(settings))?.await?;
     ok(SettingsBody::from(settings), revision)
 }

@@ -14,7 +14,7 @@ use super::body::{self, Json, MaybeJson};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::OneAttempt;
+use super::later::Once;
 use super::query::{Nothing, Query};
 use super::record::{RecordBody, TtlBody};
 use super::scan::Order;
@@ -55,7 +55,7 @@ pub(crate) async fn touch(
     key: PathKey,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     Json(body): Json<TouchBody>,
 ) -> ApiResult {
     let Some(written) = body.ttl else {
@@ -66,7 +66,7 @@ pub(crate) async fn touch(
     } else {
         app.concord.touch(&key, body::ttl(&written)?)
     };
-    let touched = common.shape(&app, touch)?.await?;
+    let touched = common.shape(&app, once, touch)?.await?;
     let answer = TouchAnswer {
         revision: touched.revision.get(),
         expires_at: touched.expires_at.map(concord_core::Timestamp::get),
@@ -110,7 +110,7 @@ pub(crate) async fn increment(
     key: PathKey,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     MaybeJson(body): MaybeJson<IncrementBody>,
 ) -> ApiResult {
     let delta = match body.delta {
@@ -125,7 +125,7 @@ pub(crate) async fn increment(
             )
         })?,
     };
-    let mut increment = common.shape(&app, app.concord.increment(&key, delta))?;
+    let mut increment = common.shape(&app, once, app.concord.increment(&key, delta))?;
     if let Some(written) = body.ttl {
         increment = increment.ttl(body::ttl(&written)?);
     }

@@ -17,7 +17,7 @@ use super::body::{self, Json, present};
 use super::condition::NoConditions;
 use super::docs::WriteRefusals;
 use super::error::{ApiError, ApiResult};
-use super::later::OneAttempt;
+use super::later::Once;
 use super::query::{Nothing, Query};
 use super::record::RecordBody;
 use super::value::{Format, value_of};
@@ -392,9 +392,11 @@ pub(crate) async fn txn(
     State(app): State<Shared>,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
-    _: OneAttempt,
+    once: Once,
     Json(body): Json<TxnBody>,
 ) -> ApiResult {
-    let done = common.shape(&app, app.concord.transact(body.read()?))?.await?;
+    let done = common
+        .shape(&app, once, app.concord.transact(body.read()?))?
+        .await?;
     ok(TxnAnswer::new(&done), done.revision)
 }

@@ -402,10 +402,18 @@ const CASES: &[Case] = &[
     (
         "PUT",
         "/kv/k",
-        "idempotency-key: a",
-        b"{\"value\":1}",
+        "content-type: text/plain\r\nidempotency-key: a\r\nidempotency-key: b",
+        b"x",
         400,
-        "unsupported",
+        "invalid_request",
+    ),
+    (
+        "PUT",
+        "/kv/k",
+        "content-type: text/plain\r\nidempotency-key:",
+        b"x",
+        400,
+        "invalid_request",
     ),
     // Things that are not there.
     ("GET", "/kv/k", "", b"", 404, "not_found"),

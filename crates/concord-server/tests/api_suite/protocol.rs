@@ -467,3 +467,37 @@ async fn a_key_named_bulk_can_be_reached() {
     );
     cluster.stop().await;
 }
+
+/// Exactly once: a request that is sent again under its name is answered, not applied again.
+#[tokio::test]
+async fn a_named_request_is_applied_once() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    let path = "/api/v1/kv/once/increment";
+    let named = "idempotency-key: order-7";
+    for _ in 0..3 {
+        let answer = send(&url, "POST", path, named, b"").await;
+        assert_eq!((answer.status, &answer.json()["data"]["value"]), (200, &json!(1)));
+    }
+    let other = send(&url, "DELETE", "/api/v1/kv/once", named, b"").await;
+    assert_eq!(
+        (other.status, other.code().as_str()),
+        (409, "idempotency_conflict")
+    );
+    let db = cluster.node(0);
+    let embedded = db.increment("once", 1).idempotency_key("order-7").await.unwrap();
+    assert_eq!(embedded.value, 1, "the name is the cluster's, not a door's");
+    assert_eq!(
+        db.increment("once", 1)
+            .idempotency_key("order-8")
+            .await
+            .unwrap()
+            .value,
+        2
+    );
+    for name in [String::new(), "x".repeat(256)] {
+        let refused = db.put("once", "x").idempotency_key(name).await.unwrap_err();
+        assert_eq!(refused.code(), "invalid_request");
+    }
+    cluster.stop().await;
+}
