@@ -286,7 +286,7 @@ impl<M: Machine> Node<M> {
     }
 
     /// Takes a snapshot of this node's state now, and lets the log behind it be purged.
-    /// Returns when it is on disk.
+    /// Returns when it is on disk; at once if nothing was applied yet.
     ///
     /// # Errors
     ///
@@ -294,7 +294,10 @@ impl<M: Machine> Node<M> {
     pub async fn snapshot_now(&self) -> Result<(), StopReason> {
         let engine = &self.inner.engine;
         let stopped = || engine.stop.reason().unwrap_or(StopReason::Shutdown);
-        let target = engine.metrics().last_applied.map(|id| id.index);
+        // A node that belongs to no cluster yet has nothing to keep, and its file would name none.
+        let Some(target) = engine.metrics().last_applied.map(|id| id.index) else {
+            return Ok(());
+        };
         let raft = engine.raft.clone();
         let triggered = engine
             .seeds
@@ -302,7 +305,9 @@ impl<M: Machine> Node<M> {
             .await;
         triggered.map_err(|_| stopped())?;
         let taken = engine
-            .until(|metrics| metrics.snapshot.map(|id| id.index) >= target || metrics.running_state.is_err())
+            .until(|metrics| {
+                metrics.snapshot.map(|id| id.index) >= Some(target) || metrics.running_state.is_err()
+            })
             .await;
         if taken && engine.stop.reason().is_none() {
             Ok(())
