@@ -17,17 +17,26 @@ const SEEDS_IN_CI: u64 = 30;
 
 /// The `sim` command.
 pub(crate) fn run(mut args: Args) -> Result<(), Failure> {
-    let seed: Option<u64> = args.value("--seed")?;
+    let seed: Option<String> = args.value("--seed")?;
     let seeds: Option<u64> = args.value("--seeds")?;
     let minutes: Option<u64> = args.value("--minutes")?;
     args.finish()?;
     match (seed, seeds, minutes) {
         (None, None, None) => gate(),
-        (Some(seed), None, None) => simulate(&[("CONCORD_SIM_SEED", seed)]),
+        (Some(seed), None, None) => simulate(&[("CONCORD_SIM_SEED", number(&seed)?)]),
         (None, Some(seeds), None) => campaign(("CONCORD_SIM_SEEDS", seeds)),
         (None, None, Some(minutes)) => campaign(("CONCORD_SIM_MINUTES", minutes)),
         _ => Err("use one of --seed, --seeds and --minutes".to_owned()),
     }
+}
+
+/// A seed as failures print it: decimal, or hexadecimal behind `0x`.
+fn number(text: &str) -> Result<u64, Failure> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
+    .map_err(|error| format!("--seed {text}: {error}"))
 }
 
 /// The gate of CI: the committed seeds, then a fixed series.

@@ -34,6 +34,7 @@ fn conflict(reason: impl Into<String>) -> MembershipError {
 impl<M: Machine> Members<M> {
     pub(super) async fn lead(&self, change: &MembershipChange) -> MembershipAnswer {
         let _turn = self.one_at_a_time.lock().await;
+        self.check_belongs()?;
         match change {
             MembershipChange::AddLearner(address) => self.add_at(address).await,
             MembershipChange::Admit(seat) => self.admit(seat.clone()).await,
@@ -42,6 +43,20 @@ impl<M: Machine> Members<M> {
             MembershipChange::Replace { old, new } => self.replace(*old, *new).await,
             MembershipChange::Transfer(to) => self.transfer(*to).await,
             MembershipChange::Move(seat) => self.move_to(seat.clone()).await,
+        }
+    }
+
+    /// Refuses a change on a leader that has removed itself. It goes on leading for a moment, so
+    /// that the others learn of it, and then one of them leads: the change is theirs to make.
+    ///
+    /// openraft takes a node for a leader only while it is a member, and asserts that when it
+    /// appends a membership. A membership that changes after this check fails the precondition
+    /// of [`Self::commit_once`].
+    fn check_belongs(&self) -> MembershipAnswer {
+        let own = self.engine.node_id.get();
+        match self.engine.membership().membership().get_node(&own) {
+            Some(_) => Ok(()),
+            None => Err(MembershipError::NoLeader),
         }
     }
 

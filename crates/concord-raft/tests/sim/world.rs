@@ -184,7 +184,14 @@ impl<M: StoreLike> World<M> {
                 .filter(|other| !self.may_go(*other))
                 .collect();
             let members = if staying.is_empty() { present } else { staying };
-            StartMode::Join(address_of(*self.random.pick(&members)))
+            // Nobody else belongs only if this node is all that is left of the cluster: it has
+            // its place, and never asks the address that it is told.
+            let through = if members.is_empty() {
+                0
+            } else {
+                *self.random.pick(&members)
+            };
+            StartMode::Join(address_of(through))
         } else if founders == 1 {
             StartMode::Alone
         } else {
