@@ -121,7 +121,7 @@ impl Concord {
 }
 
 /// A value on its way into the store together with others: see [`Concord::put_many`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Item {
     key: Result<Key, Error>,
     value: Result<Value, Error>,
@@ -132,8 +132,12 @@ pub struct Item {
 impl Item {
     /// This value under this key. It does not expire.
     pub fn new(key: impl AsRef<[u8]>, value: impl IntoValue) -> Self {
+        Self::at(key_of(key), value)
+    }
+
+    pub(super) fn at(key: Result<Key, Error>, value: impl IntoValue) -> Self {
         Self {
-            key: key_of(key),
+            key,
             value: value.into_value(),
             ttl: Ok(None),
             lease: None,
@@ -152,6 +156,18 @@ impl Item {
     pub fn lease(mut self, lease: LeaseId) -> Self {
         self.lease = Some(lease);
         self
+    }
+
+    /// What the store is asked for; `common` is how long it lives if it does not say so itself.
+    pub(super) fn into_put(self, common: Option<Millis>) -> Result<PutItem, Error> {
+        Ok(PutItem {
+            key: self.key?,
+            value: self.value?,
+            lifetime: match lifetime(self.ttl, self.lease)? {
+                Lifetime::Forever => common.into(),
+                own @ (Lifetime::Ttl(_) | Lifetime::Lease(_)) => own,
+            },
+        })
     }
 }
 
@@ -193,16 +209,7 @@ impl WriteKind for PutMany {
 
     fn command(self) -> Result<Command, Error> {
         let common = self.ttl?;
-        let items = collect(self.items.into_iter().map(|item| {
-            Ok(PutItem {
-                key: item.key?,
-                value: item.value?,
-                lifetime: match lifetime(item.ttl, item.lease)? {
-                    Lifetime::Forever => common.into(),
-                    own @ (Lifetime::Ttl(_) | Lifetime::Lease(_)) => own,
-                },
-            })
-        }))?;
+        let items = collect(self.items.into_iter().map(|item| item.into_put(common)))?;
         Ok(Command::PutMany { items })
     }
 

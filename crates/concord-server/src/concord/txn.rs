@@ -22,17 +22,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_core::command::{Command, Lifetime, PutItem, TouchItem};
-use concord_core::ids::{LeaseId, Millis, Revision, Timestamp};
+use concord_core::command::{Command, Lifetime, TouchItem};
+use concord_core::ids::{LeaseId, Revision, Timestamp};
 use concord_core::key::{Key, KeyRange};
 use concord_core::record::Record;
 use concord_core::reply::{Reply, RequestPart, TouchOutcome};
 use concord_core::txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
-use concord_core::value::Value;
 
 use super::Concord;
+use super::bulk::Item;
 use super::condition::predicate;
-use super::convert::{IntoValue, lifetime, ttl_millis};
+use super::convert::{IntoValue, ttl_millis};
 use super::write::{Write, WriteKind, key_of};
 use crate::error::Error;
 
@@ -255,10 +255,7 @@ impl OneKey {
     /// Stores a value under it.
     pub fn put(self, value: impl IntoValue) -> PutStep {
         PutStep {
-            key: self.0,
-            value: value.into_value(),
-            ttl: Ok(None),
-            lease: None,
+            item: Item::at(self.0, value),
             return_previous: false,
         }
     }
@@ -379,10 +376,7 @@ impl ValueQuestion {
 /// A put as a step: see [`OneKey::put`].
 #[derive(Clone, Debug)]
 pub struct PutStep {
-    key: Result<Key, Error>,
-    value: Result<Value, Error>,
-    ttl: Result<Option<Millis>, Error>,
-    lease: Option<LeaseId>,
+    item: Item,
     return_previous: bool,
 }
 
@@ -390,14 +384,14 @@ impl PutStep {
     /// Lets the key expire after this long.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl_millis(ttl).map(Some);
+        self.item = self.item.ttl(ttl);
         self
     }
 
     /// Hangs the key on a lease, instead of a time to live: it goes when the lease ends.
     #[must_use]
     pub fn lease(mut self, lease: LeaseId) -> Self {
-        self.lease = Some(lease);
+        self.item = self.item.lease(lease);
         self
     }
 
@@ -410,11 +404,7 @@ impl PutStep {
 
     fn operation(self) -> Result<Operation, Error> {
         Ok(Operation::Put {
-            item: PutItem {
-                key: self.key?,
-                value: self.value?,
-                lifetime: lifetime(self.ttl, self.lease)?,
-            },
+            item: self.item.into_put(None)?,
             return_previous: self.return_previous,
         })
     }
