@@ -34,6 +34,7 @@ mod json;
 pub mod limits;
 #[cfg(doctest)]
 mod readme;
+pub mod recipes;
 mod service;
 mod watch;
 

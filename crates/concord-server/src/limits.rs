@@ -48,6 +48,18 @@ pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The shortest time that a keep-alive of a lease is waited for.
 pub const LEASE_PATIENCE_MIN: Duration = Duration::from_millis(100);
 
+/// The part of a lease's time that its holder does not count on: what clocks may differ by.
+pub const LEASE_MARGIN: u32 = 10;
+
+/// The longest name of a lock, an election or another recipe.
+pub const RECIPE_NAME_BYTES_MAX: usize = 512;
+
+/// How long others wait for the holder of a lock that is gone, unless it says otherwise.
+pub const RECIPE_TTL_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Pause before a recipe tries again what may succeed then.
+pub const RECIPE_RETRY_PAUSE: Duration = Duration::from_millis(50);
+
 /// How often a node that waits to be ready looks at itself.
 pub const READY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 

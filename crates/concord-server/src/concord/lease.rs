@@ -44,7 +44,12 @@ impl Concord {
     pub async fn lease(&self, ttl: Duration) -> Result<HeldLease, Error> {
         let asked = Instant::now();
         let granted = self.lease_grant(ttl).await?;
-        Ok(HeldLease::hold(self.clone(), granted.id, ttl, asked + ttl))
+        Ok(HeldLease::hold(
+            self.clone(),
+            granted.id,
+            ttl,
+            asked + certain(ttl),
+        ))
     }
 
     /// Makes a lease, which ends when it was not kept alive for `ttl`. Its keys go with it.
@@ -345,7 +350,8 @@ impl HeldLease {
     }
 
     /// Whether the lease lives for certain. Judged by this process's clock from when it last asked
-    /// for more time, so that a process that was cut off knows by itself.
+    /// for more time, less a tenth, so that a process that was cut off knows by itself, and before
+    /// the cluster ends the lease.
     pub fn is_alive(&self) -> bool {
         self.held.borrow().is_some_and(|until| Instant::now() < until)
     }
@@ -388,6 +394,11 @@ impl Drop for HeldLease {
     }
 }
 
+/// How much of a lease's time its holder counts on: clocks do not run alike.
+fn certain(ttl: Duration) -> Duration {
+    ttl - ttl / limits::LEASE_MARGIN
+}
+
 /// Asks for more time, three times in each, until the lease has ended.
 async fn keep(concord: Concord, id: LeaseId, ttl: Duration, held: watch::Sender<Option<Instant>>) {
     let pause = ttl / 3;
@@ -399,7 +410,7 @@ async fn keep(concord: Concord, id: LeaseId, ttl: Duration, held: watch::Sender<
         let patience = pause.max(limits::LEASE_PATIENCE_MIN);
         match concord.lease_keep_alive(id).timeout(patience).await {
             Ok(_) => {
-                held.send_replace(Some(asked + ttl));
+                held.send_replace(Some(asked + certain(ttl)));
                 next = asked + pause;
             }
             Err(error) if error.kind() == ErrorKind::LeaseNotFound => {

@@ -17,6 +17,7 @@ mod leases;
 mod lifecycle;
 mod membership;
 mod protocol;
+mod recipes;
 mod txns;
 mod watches;
 mod wire;

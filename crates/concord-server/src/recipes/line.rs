@@ -1,0 +1,180 @@
+//! Who stands in line for a name, first come first served.
+
+use std::collections::BTreeMap;
+
+use concord_core::ids::{LeaseId, Revision};
+use concord_core::key::Key;
+use concord_core::record::Record;
+use concord_core::value::Value;
+use concord_core::view::ChangeKind;
+use concord_raft::ReadConsistency;
+use futures::Stream;
+use futures::stream::{self, TryStreamExt as _};
+
+use super::name::Place;
+use crate::concord::Concord;
+use crate::error::{Error, ErrorKind};
+use crate::watch::Watcher;
+
+/// Who holds something, or waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Its key.
+    pub key: Key,
+    /// The lease that the key hangs on.
+    pub lease: LeaseId,
+    /// Its fencing token: the revision at which its key came into being.
+    pub token: Revision,
+    /// What it says about itself.
+    pub value: Value,
+}
+
+impl Holder {
+    fn new(record: Record) -> Self {
+        Self {
+            key: record.key,
+            lease: record.lease.unwrap_or(LeaseId::new(0)),
+            token: record.create_revision,
+            value: record.value,
+        }
+    }
+
+    /// What it says about itself, if that is text.
+    pub fn text(&self) -> Option<&str> {
+        self.value.as_text()
+    }
+}
+
+/// A line as it was at a revision.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    /// In the order of their tokens: the first has waited for longest.
+    pub(crate) holders: Vec<Holder>,
+    pub(crate) revision: Revision,
+}
+
+/// How a line is to be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Freshness {
+    /// As it is now.
+    Now,
+    /// As this node knows it, at this revision or later.
+    Since(Revision),
+}
+
+impl Line {
+    pub(crate) async fn read(concord: &Concord, place: &Place, fresh: Freshness) -> Result<Self, Error> {
+        let scan = concord.scan().prefix(place.prefix());
+        let scan = match fresh {
+            Freshness::Now => scan,
+            Freshness::Since(revision) => scan.consistency(ReadConsistency::Eventual).min_revision(revision),
+        };
+        let pages: Vec<_> = scan.pages().try_collect().await?;
+        let revision = pages.first().map_or(Revision::EMPTY, |page| page.revision);
+        let records = pages.into_iter().flat_map(|page| page.records);
+        let mut holders: Vec<Holder> = records.map(Holder::new).collect();
+        holders.sort_by_key(|holder| holder.token);
+        Ok(Self { holders, revision })
+    }
+
+    pub(crate) fn into_first(self) -> Option<Holder> {
+        self.holders.into_iter().next()
+    }
+}
+
+/// Watches for the end of a key from a revision on, where it was there. Says whether that end
+/// was seen; if not, who waits looks again.
+pub(crate) async fn watch_end(
+    concord: &Concord,
+    key: &Key,
+    from: Revision,
+) -> Result<Option<Watcher>, Error> {
+    let watch = concord
+        .watch()
+        .key(key)
+        .kinds(&[ChangeKind::Delete, ChangeKind::Expire])
+        .from_revision(from);
+    match watch.await {
+        Ok(watcher) => Ok(Some(watcher)),
+        // Too much has happened since to tell what.
+        Err(error) if error.kind() == ErrorKind::Compacted => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for what a watch says: that something ended, or that it has to be looked at again.
+pub(crate) async fn end(watcher: &mut Watcher) -> Result<(), Error> {
+    match watcher.next().await {
+        Some(Err(error)) if error.kind() != ErrorKind::Compacted => Err(error),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The first in line now, and whenever it is another one or says something else.
+pub(crate) fn observe(
+    concord: Concord,
+    place: Place,
+) -> impl Stream<Item = Result<Option<Holder>, Error>> + Send + 'static {
+    let observer = Observer {
+        concord,
+        place,
+        following: None,
+        told: None,
+    };
+    stream::try_unfold(observer, |mut observer| async move {
+        let first = observer.next().await?;
+        Ok(Some((first, observer)))
+    })
+}
+
+struct Observer {
+    concord: Concord,
+    place: Place,
+    following: Option<(BTreeMap<Key, Holder>, Watcher)>,
+    told: Option<Option<Holder>>,
+}
+
+impl Observer {
+    async fn next(&mut self) -> Result<Option<Holder>, Error> {
+        loop {
+            match &mut self.following {
+                None => self.following = self.begin().await?,
+                Some((line, watcher)) => match watcher.next().await {
+                    Some(Ok(batch)) => {
+                        for event in batch.events {
+                            match event.record {
+                                Some(record) => line.insert(event.key, Holder::new(record)),
+                                None => line.remove(&event.key),
+                            };
+                        }
+                    }
+                    Some(Err(error)) if error.kind() != ErrorKind::Compacted => return Err(error),
+                    Some(Err(_)) | None => self.following = None,
+                },
+            }
+            let Some((line, _)) = &self.following else {
+                continue;
+            };
+            let first = line.values().min_by_key(|holder| holder.token).cloned();
+            if self.told.as_ref() != Some(&first) {
+                self.told = Some(first.clone());
+                return Ok(first);
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Option<(BTreeMap<Key, Holder>, Watcher)>, Error> {
+        let line = Line::read(&self.concord, &self.place, Freshness::Now).await?;
+        let watch = self.concord.watch().prefix(self.place.prefix());
+        match watch.from_revision(line.revision.next()).await {
+            Ok(watcher) => {
+                let holders = line.holders.into_iter();
+                let by_key = holders.map(|holder| (holder.key.clone(), holder)).collect();
+                Ok(Some((by_key, watcher)))
+            }
+            Err(error) if error.kind() == ErrorKind::Compacted => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
