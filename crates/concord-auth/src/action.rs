@@ -61,6 +61,10 @@ pub enum ReadAction {
     Get,
     /// A range of keys.
     Scan,
+    /// Records by the values that an index knows them by.
+    Lookup,
+    /// Which indexes there are: shows the prefixes and fields that others use.
+    ListIndexes,
     /// The versions of a key.
     History,
     /// Leases and the keys on them.
@@ -165,8 +169,14 @@ impl Request for ReadAction {
 
     fn needs(&self) -> Permissions {
         match self {
-            Self::Get | Self::Scan | Self::History | Self::Lease | Self::Watch | Self::Status => READ,
-            Self::ListWatches | Self::Settings => ADMIN,
+            Self::Get
+            | Self::Scan
+            | Self::Lookup
+            | Self::History
+            | Self::Lease
+            | Self::Watch
+            | Self::Status => READ,
+            Self::ListIndexes | Self::ListWatches | Self::Settings => ADMIN,
         }
     }
 }

@@ -142,6 +142,8 @@ fn the_matrix_of_roles_and_actions_is_as_printed() {
     for read in [
         ReadAction::Get,
         ReadAction::Scan,
+        ReadAction::Lookup,
+        ReadAction::ListIndexes,
         ReadAction::History,
         ReadAction::Lease,
         ReadAction::Watch,
@@ -181,6 +183,8 @@ drop index               yes    -      -      -
 reindex                  yes    -      -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
+lookup                   yes    yes    yes    -
+listindexes              yes    -      -      -
 history                  yes    yes    yes    -
 lease                    yes    yes    yes    -
 watch                    yes    yes    yes    -

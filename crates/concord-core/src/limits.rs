@@ -106,6 +106,9 @@ pub const INDEX_FILL_KEYS_PER_BATCH: usize = 1_000;
 /// Bytes of records that are looked at in one batch to fill indexes, to within one record.
 pub const INDEX_FILL_BYTES_PER_BATCH: usize = 4 << 20;
 
+/// Changes that a lookup at an older revision steps back over.
+pub const INDEX_PAST_CHANGES_MAX: usize = 100_000;
+
 /// Records on one scan page.
 pub const SCAN_PAGE_RECORDS_MAX: usize = 10_000;
 

@@ -65,9 +65,21 @@ pub enum ViewError {
     /// There is no index of this name.
     #[error("index not found")]
     IndexNotFound,
-    /// The index is being filled, or has failed: its status says which.
-    #[error("index cannot be asked yet")]
+    /// The index is being filled: its status says how far it is.
+    #[error("index is being filled and cannot be asked yet")]
     IndexNotReady,
+    /// Two records have a value that was to be unique: the index's status names one of them.
+    #[error("index has failed: two records have a value that was to be unique")]
+    IndexFailed,
+    /// The revision lies more than [`crate::limits::INDEX_PAST_CHANGES_MAX`] changes back.
+    #[error(
+        "revision {revision} is more than {} changes back, too far for an index",
+        crate::limits::INDEX_PAST_CHANGES_MAX
+    )]
+    TooManyChanges {
+        /// The one asked for.
+        revision: Revision,
+    },
 }
 
 impl ViewError {
@@ -80,6 +92,8 @@ impl ViewError {
             Self::PageLimit { .. } | Self::InvalidPosition => "invalid_request",
             Self::IndexNotFound => "not_found",
             Self::IndexNotReady => "not_ready",
+            Self::IndexFailed => "unique_violation",
+            Self::TooManyChanges { .. } => "batch_too_large",
         }
     }
 }

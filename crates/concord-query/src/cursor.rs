@@ -1,14 +1,15 @@
-//! Cursors: where a scan stands, as text for callers to keep.
+//! Cursors: where a scan or a lookup stands, as text for callers to keep.
 //!
 //! ```text
-//! hex( fingerprint of range and direction: 8 bytes | position with its checksum )
+//! hex( fingerprint of the request: 8 bytes | position with its checksum )
 //! ```
 
 use std::fmt;
+use std::ops::Bound;
 use std::str::FromStr;
 
 use concord_core::key::KeyRange;
-use concord_core::view::{Direction, ScanPosition};
+use concord_core::view::{Direction, IndexPosition, IndexRequest, ScanPosition};
 
 const FINGERPRINT_BYTES: usize = 8;
 
@@ -41,10 +42,7 @@ impl Cursor {
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.fingerprint.iter().chain(&self.position.encode()) {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        hex(self.fingerprint, &self.position.encode(), f)
     }
 }
 
@@ -55,6 +53,49 @@ impl FromStr for Cursor {
         let bytes = unhex(text).ok_or(InvalidCursor)?;
         let (fingerprint, position) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
         let position = ScanPosition::decode(position).map_err(|_| InvalidCursor)?;
+        Ok(Self {
+            fingerprint: *fingerprint,
+            position,
+        })
+    }
+}
+
+/// Where a lookup in an index stands. Opaque text: it is only good for the same index, values and
+/// direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexCursor {
+    fingerprint: [u8; FINGERPRINT_BYTES],
+    position: IndexPosition,
+}
+
+impl IndexCursor {
+    /// The cursor of `lookup` that goes on at `position`.
+    pub fn new(lookup: &IndexRequest, position: IndexPosition) -> Self {
+        Self {
+            fingerprint: lookup_fingerprint(lookup),
+            position,
+        }
+    }
+
+    /// The position, if the cursor was made by this lookup.
+    pub fn position_in(&self, lookup: &IndexRequest) -> Option<&IndexPosition> {
+        (self.fingerprint == lookup_fingerprint(lookup)).then_some(&self.position)
+    }
+}
+
+impl fmt::Display for IndexCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(self.fingerprint, &self.position.encode(), f)
+    }
+}
+
+impl FromStr for IndexCursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let bytes = unhex(text).ok_or(InvalidCursor)?;
+        let (fingerprint, position) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
+        let position = IndexPosition::decode(position).map_err(|_| InvalidCursor)?;
         Ok(Self {
             fingerprint: *fingerprint,
             position,
@@ -79,26 +120,78 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// FNV-1a over direction and bounds: tells scans apart, guards nothing.
+fn hex(fingerprint: [u8; FINGERPRINT_BYTES], position: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fingerprint
+        .iter()
+        .chain(position)
+        .try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
 fn fingerprint(range: &KeyRange, direction: Direction) -> [u8; FINGERPRINT_BYTES] {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    add(match direction {
-        Direction::Ascending => 0,
-        Direction::Descending => 1,
-    });
-    // The length keeps the end of one bound apart from the start of the other.
-    range.start().len().to_be_bytes().into_iter().for_each(&mut add);
-    range.start().iter().copied().for_each(&mut add);
-    add(u8::from(range.end().is_some()));
-    range.end().unwrap_or_default().iter().copied().for_each(&mut add);
-    hash.to_be_bytes()
+    let mut hash = Fingerprint::new(direction);
+    hash.bytes(range.start());
+    hash.byte(u8::from(range.end().is_some()));
+    hash.bytes(range.end().unwrap_or_default());
+    hash.finish()
+}
+
+fn lookup_fingerprint(lookup: &IndexRequest) -> [u8; FINGERPRINT_BYTES] {
+    let mut hash = Fingerprint::new(lookup.direction);
+    hash.bytes(lookup.name.as_str().as_bytes());
+    for bound in [&lookup.from, &lookup.to] {
+        let (kind, value) = match bound {
+            Bound::Unbounded => (0, None),
+            Bound::Included(value) => (1, Some(value)),
+            Bound::Excluded(value) => (2, Some(value)),
+        };
+        hash.byte(kind);
+        // A constant is written in one way.
+        hash.bytes(format!("{value:?}").as_bytes());
+    }
+    hash.finish()
+}
+
+/// FNV-1a: tells requests apart, guards nothing.
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) fn new(direction: Direction) -> Self {
+        let mut hash = Self(0xcbf2_9ce4_8422_2325_u64);
+        hash.byte(match direction {
+            Direction::Ascending => 0,
+            Direction::Descending => 1,
+        });
+        hash
+    }
+
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+
+    /// The length keeps the end of one part apart from the start of the next.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        bytes
+            .len()
+            .to_be_bytes()
+            .into_iter()
+            .for_each(|byte| self.byte(byte));
+        bytes.iter().for_each(|byte| self.byte(*byte));
+    }
+
+    pub(crate) fn finish(self) -> [u8; FINGERPRINT_BYTES] {
+        self.0.to_be_bytes()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use concord_core::expr::Literal;
     use concord_core::ids::Revision;
+    use concord_core::index::{Extractor, IndexDefinition, IndexName};
     use concord_core::key::Key;
+    use concord_core::{
+        Command, Group, LogIndex, Machine as _, Meta, SessionId, Store, Term, Timestamp, Value,
+    };
 
     use super::*;
 
@@ -150,5 +243,75 @@ mod tests {
         for (range, direction) in others {
             assert!(found.position_in(&range, direction).is_none(), "{range:?}");
         }
+    }
+
+    /// A view with two records under one value of an index, and a lookup of it.
+    fn looked_up() -> (Store, IndexRequest) {
+        let name = IndexName::new("i").unwrap();
+        let extractor = crate::extractor::parse("value").unwrap();
+        assert!(matches!(extractor, Extractor::Expression(_)));
+        let definition = IndexDefinition::new(name.clone(), "", extractor, false).unwrap();
+        let put = |key: &str| Command::Put {
+            key: Key::try_from(key).unwrap(),
+            value: Value::text("v"),
+            lifetime: None.into(),
+            condition: None,
+            return_previous: false,
+        };
+        let create = Command::CreateIndex {
+            definition: definition.into(),
+            fill: true,
+        };
+        let mut store = Store::empty();
+        let requests = [create, put("a"), put("b")].map(|command| command.to_bytes());
+        for (index, opens, requests) in [(1, true, vec![]), (2, false, requests.to_vec())] {
+            let group = Group {
+                session: SessionId::new(1),
+                opens,
+                acked_below: 0,
+                first_sequence: 1,
+                requests,
+            };
+            let meta = Meta {
+                index: LogIndex::new(index),
+                term: Term::new(1),
+            };
+            let batch = concord_core::Batch {
+                proposed_at: Timestamp::new(1),
+                groups: vec![group],
+            };
+            store.apply(meta, &batch);
+        }
+        let mut lookup = IndexRequest::equal(name, Literal::String("v".into()));
+        lookup.limit = 1;
+        (store, lookup)
+    }
+
+    #[test]
+    fn a_cursor_of_an_index_reads_back_and_every_changed_digit_is_noticed() {
+        let (store, lookup) = looked_up();
+        let next = store.view().lookup(&lookup).unwrap().next.unwrap();
+        let cursor = IndexCursor::new(&lookup, next);
+        let text = cursor.to_string();
+        assert_eq!(text.parse(), Ok(cursor.clone()));
+        for place in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[place] = if bytes[place] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(bytes).unwrap().parse::<IndexCursor>();
+            assert!(
+                !changed.is_ok_and(|found| found.position_in(&lookup).is_some()),
+                "digit {place}"
+            );
+        }
+        // A cursor of a scan is none of a lookup, and the other way round.
+        let scan = KeyRange::all();
+        let mistaken = text.parse::<Cursor>();
+        assert!(!mistaken.is_ok_and(|found| found.position_in(&scan, Direction::Ascending).is_some()));
+        assert!(cursor.position_in(&lookup).is_some());
+        let mut other = lookup.clone();
+        other.direction = Direction::Descending;
+        assert!(cursor.position_in(&other).is_none());
+        let other = IndexRequest::equal(lookup.name.clone(), Literal::String("w".into()));
+        assert!(cursor.position_in(&other).is_none());
     }
 }

@@ -24,6 +24,30 @@ pub enum InvalidExtractor {
     Expression(#[from] SyntaxError),
 }
 
+impl InvalidExtractor {
+    /// Where in the text, in bytes.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        match self {
+            Self::Path { offset, .. } => *offset,
+            Self::Expression(error) => error.offset(),
+        }
+    }
+
+    /// The line of `text` with the fault, a caret below the place, and what is wrong.
+    #[must_use]
+    pub fn explain(&self, text: &str) -> String {
+        match self {
+            Self::Expression(error) => error.explain(text).to_string(),
+            Self::Path { what, offset } => {
+                let before = text.get(..*offset).unwrap_or(text);
+                let column = before.chars().count();
+                format!("{text:.200}\n{:column$}^\n{what}", "")
+            }
+        }
+    }
+}
+
 /// Reads an extractor: a path if it begins with `$`.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 //! Turns the texts in which callers ask into what a view can answer: lengths of time
 //! ([`duration`]), patterns of keys ([`Glob`]), expressions ([`expression`]), what indexes are of
 //! ([`extractor`]), what a watcher wants to hear of ([`watch`]) and the cursors that say where a scan
-//! stands ([`Cursor`]). Pure: no I/O, and nothing here changes state. What an expression means is
+//! or a lookup stands ([`Cursor`], [`IndexCursor`]). Pure: no I/O, and nothing here changes state. What an expression means is
 //! core's, because it decides in the log.
 
 pub mod duration;
@@ -14,5 +14,5 @@ pub mod watch;
 mod cursor;
 mod glob;
 
-pub use cursor::{Cursor, InvalidCursor};
+pub use cursor::{Cursor, IndexCursor, InvalidCursor};
 pub use glob::{Glob, InvalidGlob};

@@ -9,6 +9,7 @@ mod bulk;
 mod cluster;
 mod config;
 mod error;
+mod index;
 mod key;
 mod keyspace;
 mod lease;
@@ -72,6 +73,7 @@ fn run(command: Command) -> Result<(), CliError> {
         | Command::History(_)
         | Command::Watch(_)
         | Command::Lease(_)
+        | Command::Index(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -103,6 +105,7 @@ async fn ask(command: Command) -> Result<(), CliError> {
         Command::History(args) => keyspace::history(s, &args).await,
         Command::Watch(args) => watch::watch(s, &args).await,
         Command::Lease(command) => lease::run(s, &command).await,
+        Command::Index(command) => index::run(s, &command).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
         Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
     }?;
@@ -148,6 +151,7 @@ impl Command {
             Self::History(args) => Some(&args.client),
             Self::Watch(args) => Some(&args.client),
             Self::Lease(command) => Some(command.client_args()),
+            Self::Index(command) => Some(command.client_args()),
             Self::Cluster(command) => Some(command.client_args()),
         }
     }

@@ -22,6 +22,7 @@ mod bulk;
 mod cluster;
 mod condition;
 mod convert;
+mod index;
 mod lease;
 mod operation;
 mod read;
@@ -48,6 +49,9 @@ pub use self::condition::{Conditional, Only};
 pub use self::convert::IntoValue;
 #[cfg(feature = "http")]
 pub(crate) use self::convert::ttl_millis;
+pub use self::index::{
+    CreateIndex, DropIndex, GetIndex, IndexValue, ListIndexes, Lookup, LookupPage, Reindex,
+};
 pub use self::lease::{
     GetLease, HeldLease, LeaseGrant, LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListLeases, Revoked,
 };

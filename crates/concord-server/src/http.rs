@@ -20,6 +20,7 @@ mod docs;
 mod error;
 mod gate;
 mod health;
+mod index;
 mod kv;
 mod later;
 mod lease;

@@ -44,20 +44,22 @@ pub use answer::{
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::txn;
 pub use concord::{
-    Compact, Concord, Conditional, Configure, Delete, DeleteMany, Exists, Get, GetDoc, GetLease, GetMany,
-    GetSettings, GetTtl, HeldLease, History, HistoryEntries, Increment, IntoValue, Item, LeaseGrant,
-    LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListLeases, Only, Operation, Page, Put, PutMany,
-    Readiness, Revoked, Scan, Touch, TouchMany, Watch, Write, WriteKind,
+    Compact, Concord, Conditional, Configure, CreateIndex, Delete, DeleteMany, DropIndex, Exists, Get,
+    GetDoc, GetIndex, GetLease, GetMany, GetSettings, GetTtl, HeldLease, History, HistoryEntries, Increment,
+    IndexValue, IntoValue, Item, LeaseGrant, LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListIndexes,
+    ListLeases, Lookup, LookupPage, Only, Operation, Page, Put, PutMany, Readiness, Reindex, Revoked, Scan,
+    Touch, TouchMany, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};
+pub use concord_core::index::{IndexProgress, IndexStatus};
 pub use concord_core::key::Key;
 pub use concord_core::record::Record;
 pub use concord_core::settings::{Compaction, Settings};
 pub use concord_core::value::{Value, ValueFormat};
 pub use concord_core::view::{ChangeKind, Direction, Version};
 pub use concord_query::watch::{InvalidPosition, Position, WatchBatch, WatchEvent};
-pub use concord_query::{Cursor, InvalidCursor};
+pub use concord_query::{Cursor, IndexCursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
     AuthMode, Config, ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides,

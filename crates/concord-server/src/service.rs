@@ -159,7 +159,11 @@ pub(crate) fn batch_too_large(count: usize) -> Error {
 const fn gives_space_back(command: &Command) -> bool {
     matches!(
         command,
-        Command::Delete { .. } | Command::DeleteMany { .. } | Command::Compact { .. } | Command::Configure(_)
+        Command::Delete { .. }
+            | Command::DeleteMany { .. }
+            | Command::DropIndex { .. }
+            | Command::Compact { .. }
+            | Command::Configure(_)
     )
 }
 
@@ -252,6 +256,9 @@ impl From<ViewError> for Error {
             }
             ViewError::IndexNotFound => Self::new(ErrorKind::NotFound, message),
             ViewError::IndexNotReady => Self::new(ErrorKind::NotReady, message),
+            ViewError::IndexFailed => Self::new(ErrorKind::UniqueViolation, message),
+            ViewError::TooManyChanges { .. } => Self::new(ErrorKind::BatchTooLarge, message)
+                .with("limit", number(core_limits::INDEX_PAST_CHANGES_MAX)),
             // Also what a later core may add: a read that the view does not understand.
             ViewError::InvalidPosition | _ => Self::new(ErrorKind::InvalidRequest, message),
         }

@@ -462,6 +462,50 @@ async fn leases_carry_keys_until_they_are_revoked() {
 }
 
 #[tokio::test]
+async fn indexes_are_made_shown_and_asked() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    for (key, value) in [
+        ("u:1", r#"{"n":2,"t":["a"]}"#),
+        ("u:2", r#"{"n":1,"t":["a","7"]}"#),
+    ] {
+        ok(node, &["put", key, value, "--json"]);
+    }
+    let made = ok(node, &["index", "create", "n", "$.n", "--prefix", "u:", "--wait"]);
+    assert!(made.contains("ready") && made.contains("$.n"), "{made}");
+    ok(node, &["index", "create", "t", "$.t[*]", "--unique"]);
+    assert_eq!(ok(node, &["index", "lookup", "n", "--keys-only"]), "u:2\nu:1\n");
+    assert_eq!(ok(node, &["index", "lookup", "n", "2", "--keys-only"]), "u:1\n");
+    assert_eq!(
+        ok(node, &["index", "lookup", "n", "--before", "2", "--keys-only"]),
+        "u:2\n"
+    );
+    let page = ok(node, &["index", "lookup", "n", "--limit", "1", "--keys-only"]);
+    assert!(page.starts_with("u:2\nmore: --cursor "), "{page}");
+    let all = ok(
+        node,
+        &[
+            "index", "lookup", "n", "--limit", "1", "--all", "--output", "json",
+        ],
+    );
+    assert_eq!(all.lines().count(), 2, "{all}");
+    assert!(ok(node, &["index", "list"]).contains("failed at u:2"));
+    fails(node, &["index", "lookup", "t", "a"], 5, "unique_violation");
+    ok(node, &["index", "drop", "t"]);
+    ok(node, &["index", "create", "t", "$.t[*]", "--wait"]);
+    assert_eq!(ok(node, &["index", "lookup", "t", "7", "--keys-only"]), "");
+    assert_eq!(
+        ok(node, &["index", "lookup", "t", "7", "--text", "--keys-only"]),
+        "u:2\n"
+    );
+    assert!(ok(node, &["index", "reindex", "t", "--wait"]).contains("ready"));
+    assert!(ok(node, &["index", "show", "t"]).contains("ready"));
+    fails(node, &["index", "show", "x"], 3, "not_found");
+    fails(node, &["index", "create", "t", "$.x"], 5, "already_exists");
+    fails(node, &["index", "create", "x", "$.x["], 4, "invalid_request");
+}
+
+#[tokio::test]
 async fn settings_are_shown_and_changed_one_by_one() {
     let cluster = Cluster::start(1).await;
     let node = &cluster.nodes[0];

@@ -387,6 +387,8 @@ fn a_unique_index_of_what_is_not_unique_fails_and_says_where() {
             .progress,
         status.progress
     );
+    let lookup = IndexRequest::equal(name("mail"), string("1"));
+    assert_eq!(log.view().lookup(&lookup), Err(ViewError::IndexFailed));
     log.run(Command::DeleteMany {
         keys: vec![key("b"), key("c")],
     });
@@ -480,10 +482,22 @@ fn arb_command() -> impl Strategy<Value = Command> {
 
 /// What a scan finds: for each value the keys that have it, by the documents themselves.
 fn scanned(view: &ReadView, prefix: &str, since: Option<Revision>) -> BTreeMap<String, Vec<String>> {
+    scanned_at(view, prefix, since, view.revision())
+}
+
+fn scanned_at(
+    view: &ReadView,
+    prefix: &str,
+    since: Option<Revision>,
+    revision: Revision,
+) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let range = KeyRange::prefix(prefix.as_bytes().to_vec());
-    for record in view.records(&range, Direction::Ascending) {
-        let Some(Document::Object(mut fields)) = record.to_value().to_document() else {
+    let request = ScanRequest {
+        revision: Some(revision),
+        ..ScanRequest::new(KeyRange::prefix(prefix.as_bytes().to_vec()))
+    };
+    for record in view.scan(&request).unwrap().records {
+        let Some(Document::Object(mut fields)) = record.value.to_document() else {
             continue;
         };
         let values = match fields.remove("e") {
@@ -491,17 +505,104 @@ fn scanned(view: &ReadView, prefix: &str, since: Option<Revision>) -> BTreeMap<S
             Some(value) => vec![value],
             None => vec![],
         };
-        let is_covered = since.is_none_or(|since| record.mod_revision() > since);
+        let is_covered = since.is_none_or(|since| record.mod_revision > since);
         let mut values: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
         values.sort();
         values.dedup();
         for value in values.into_iter().filter(|value| is_covered && value != "Null") {
-            all.entry(value)
-                .or_default()
-                .push(String::from_utf8_lossy(record.key()).into_owned());
+            all.entry(value).or_default().push(record.key.to_string());
         }
     }
     all
+}
+
+/// I11, I20: a lookup at any readable revision finds what a scan at that revision finds, in both
+/// directions and over pages, each of which is resumed at the revision of the first.
+fn check_past_lookups(view: &ReadView) {
+    for status in view.indexes() {
+        let prefix = std::str::from_utf8(status.definition.prefix()).unwrap();
+        let since = match &status.progress {
+            IndexProgress::Ready => None,
+            IndexProgress::WritesSince(since) => Some(*since),
+            IndexProgress::Failed { .. } | IndexProgress::Filling { .. } => continue,
+        };
+        for revision in 1..=view.revision().get() {
+            let revision = Revision::new(revision);
+            let expected = scanned_at(view, prefix, since, revision);
+            let index = status.definition.name().clone();
+            for (shown, literal) in [
+                ("Integer(1)", Literal::Integer(1_i64.into())),
+                ("String(\"x\")", string("x")),
+            ] {
+                let mut request = IndexRequest::equal(index.clone(), literal);
+                (request.revision, request.limit) = (Some(revision), 1);
+                let mut keys = found(view, &request);
+                let expected = expected.get(shown).cloned().unwrap_or_default();
+                assert_eq!(keys, expected, "{shown} at {revision}");
+                request.direction = Direction::Descending;
+                keys.reverse();
+                assert_eq!(found(view, &request), keys, "{shown} at {revision}, descending");
+            }
+            let mut all = IndexRequest::range(index, Bound::Unbounded, Bound::Unbounded);
+            (all.revision, all.limit) = (Some(revision), 2);
+            let count: usize = expected.values().map(Vec::len).sum();
+            assert_eq!(found(view, &all).len(), count, "all at {revision}");
+        }
+    }
+}
+
+#[test]
+fn positions_of_lookups_read_back_and_foreign_ones_are_refused() {
+    let mut log = Log::new();
+    log.run(create("i", "", path("email"), false, true));
+    log.run(put_many(&[
+        ("a", email("1")),
+        ("b", email("1")),
+        ("c", email("2")),
+    ]));
+    let mut request = IndexRequest::equal(name("i"), string("1"));
+    request.limit = 1;
+    let view = log.view();
+    let next = view.lookup(&request).unwrap().next.unwrap();
+    assert_eq!(IndexPosition::decode(&next.encode()), Ok(next.clone()));
+    let mut damaged = next.encode();
+    damaged[2] ^= 1;
+    assert_eq!(IndexPosition::decode(&damaged), Err(ViewError::InvalidPosition));
+    // A position of one value is not a place among those of another.
+    let mut other = IndexRequest::equal(name("i"), string("2"));
+    other.after = Some(next.clone());
+    assert_eq!(view.lookup(&other), Err(ViewError::InvalidPosition));
+    // Whatever is written in between, the next page shows the revision of the first.
+    log.run(put("b", email("9")));
+    log.run(put("bb", email("1")));
+    request.after = Some(next);
+    let page = log.view().lookup(&request).unwrap();
+    assert_eq!(page.revision, view.revision());
+    let keys: Vec<String> = page.records.iter().map(|record| record.key.to_string()).collect();
+    assert_eq!((keys, page.next), (vec!["b".to_owned()], None));
+    assert_eq!(page.records[0].value, email("1"));
+}
+
+#[test]
+fn lookups_of_the_past_step_back_over_a_bounded_number_of_changes() {
+    let mut log = Log::new();
+    log.run(create("i", "", path("email"), false, true));
+    let then = log.view().revision();
+    let mut request = IndexRequest::equal(name("i"), string("1"));
+    request.revision = Some(then);
+    let items: Vec<(String, Value)> = (0..500).map(|n| (format!("k{n}"), email("1"))).collect();
+    let items: Vec<(&str, Value)> = items
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.clone()))
+        .collect();
+    let many = put_many(&items);
+    for _ in 0..limits::INDEX_PAST_CHANGES_MAX / 500 {
+        log.run(many.clone());
+    }
+    assert_eq!(log.view().lookup(&request).unwrap().records, []);
+    log.run(put("k", email("1")));
+    let refused = ViewError::TooManyChanges { revision: then };
+    assert_eq!(log.view().lookup(&request), Err(refused));
 }
 
 fn check_lookups(view: &ReadView) {
@@ -564,7 +665,9 @@ proptest! {
                 let store = restored(&log.view());
                 prop_assert_eq!(invariants::check(&store), Ok(()));
                 check_lookups(&store.view());
+                check_past_lookups(&store.view());
             }
         }
+        check_past_lookups(&log.view());
     }
 }

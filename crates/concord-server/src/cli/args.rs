@@ -6,6 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+mod index;
+
+pub(crate) use self::index::{CreateIndexArgs, IndexCommand, LookupArgs};
+
 use concord_query::duration;
 
 /// A strongly consistent key-value store: a server, and a client of a running cluster.
@@ -53,6 +57,9 @@ pub(crate) enum Command {
     /// Leases: what is kept alive, with keys that go when it ends.
     #[command(subcommand)]
     Lease(LeaseCommand),
+    /// Secondary indexes: values that records are found by.
+    #[command(subcommand)]
+    Index(IndexCommand),
     /// Change the cluster: members, leadership, snapshots, compaction.
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -625,6 +632,13 @@ mod tests {
             "concord watch --key k --events put,delete --output json",
             "concord watch --start a --end b",
             "concord watch --glob user:*:mail",
+            "concord index create mail $.email --prefix user: --unique --no-fill --wait",
+            "concord index drop mail",
+            "concord index list",
+            "concord index show mail",
+            "concord index reindex mail --wait",
+            "concord index lookup mail a@b.c --keys-only",
+            "concord index lookup age --from -3 --before 30 --reverse --limit 5 --all",
             "concord cluster add 127.0.0.1:5004",
             "concord cluster promote 4",
             "concord cluster remove 4",
@@ -656,6 +670,11 @@ mod tests {
             ("concord scan --prefix a --start b", ErrorKind::ArgumentConflict),
             ("concord watch a --key b", ErrorKind::ArgumentConflict),
             ("concord watch --glob a --start b", ErrorKind::ArgumentConflict),
+            ("concord index lookup i 1 --from 2", ErrorKind::ArgumentConflict),
+            (
+                "concord index lookup i --from 1 --after 2",
+                ErrorKind::ArgumentConflict,
+            ),
             (
                 "concord start --seeds a:1 --join b:2",
                 ErrorKind::ArgumentConflict,

@@ -19,7 +19,7 @@ pub(super) async fn scan(session: &mut Session, args: &ScanArgs) -> Result<(), C
             .send(&page_request(args, cursor.as_deref()))
             .await?
             .data()?;
-        let next = page.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
+        let next = next_cursor(session, &page, cursor.as_deref())?;
         if session.out.is_json() {
             session.out.json(&page)?;
         } else {
@@ -27,7 +27,6 @@ pub(super) async fn scan(session: &mut Session, args: &ScanArgs) -> Result<(), C
         }
         is_first = false;
         match next {
-            Some(_) if next == cursor => return Err(stuck(session)),
             Some(_) if args.all => cursor = next,
             Some(next) if !session.out.is_json() => {
                 return session.out.line(format!("more: --cursor {next}"));
@@ -37,14 +36,23 @@ pub(super) async fn scan(session: &mut Session, args: &ScanArgs) -> Result<(), C
     }
 }
 
-fn stuck(session: &Session) -> CliError {
-    let reason = "the cursor does not move".to_owned();
-    let endpoint = session.client.endpoints().first().cloned().unwrap_or_default();
-    CliError::Client(ClientError::Garbled {
-        endpoint,
-        status: 200,
-        reason,
-    })
+/// Where the next page begins; it must be another place than where this one began.
+pub(super) fn next_cursor(
+    session: &Session,
+    page: &Value,
+    cursor: Option<&str>,
+) -> Result<Option<String>, CliError> {
+    let next = page.get("next_cursor").and_then(Value::as_str);
+    if next.is_some() && next == cursor {
+        let reason = "the cursor does not move".to_owned();
+        let endpoint = session.client.endpoints().first().cloned().unwrap_or_default();
+        return Err(CliError::Client(ClientError::Garbled {
+            endpoint,
+            status: 200,
+            reason,
+        }));
+    }
+    Ok(next.map(str::to_owned))
 }
 
 fn page_request(args: &ScanArgs, cursor: Option<&str>) -> Request {

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
-use super::{bulk, cluster, docs, health, kv, lease, scan, settings, ttl, txn, watch};
+use super::{bulk, cluster, docs, health, index, kv, lease, scan, settings, ttl, txn, watch};
 use crate::error::ErrorKind;
 
 /// The routes and the document that describes them, made from the same handlers.
@@ -31,6 +31,10 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(ttl::history))
         .routes(routes!(scan::scan))
         .routes(routes!(txn::txn))
+        .routes(routes!(index::create, index::list))
+        .routes(routes!(index::show, index::drop_index))
+        .routes(routes!(index::reindex))
+        .routes(routes!(index::lookup))
         .routes(routes!(lease::grant, lease::list))
         .routes(routes!(lease::info, lease::revoke))
         .routes(routes!(lease::keep_alive))

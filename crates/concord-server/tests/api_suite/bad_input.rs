@@ -1,8 +1,10 @@
 //! Bad input: for each kind the exact status and name, and nothing written.
 
 mod data_plane;
+mod indexes;
 
 use self::data_plane::DATA_PLANE;
+use self::indexes::INDEXES;
 use crate::cluster::Cluster;
 use crate::wire::send;
 
@@ -456,7 +458,7 @@ async fn bad_input_is_refused_by_name_and_writes_nothing() {
     let url = cluster.url(0);
     let before = cluster.node(0).revision();
     let mut wrong = Vec::new();
-    for (method, target, headers, body, status, code) in CASES.iter().chain(DATA_PLANE) {
+    for (method, target, headers, body, status, code) in CASES.iter().chain(DATA_PLANE).chain(INDEXES) {
         let reply = send(&url, method, &format!("/api/v1{target}"), headers, body).await;
         let found = (reply.status, reply.code());
         if found != (*status, (*code).to_owned()) {

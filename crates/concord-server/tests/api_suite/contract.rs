@@ -20,7 +20,10 @@ async fn every_documented_path_answers() {
     assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
     assert_eq!(send(&url, "GET", "/openapi.json", "", b"").await.json(), served);
     for (path, methods) in served["paths"].as_object().unwrap() {
-        let target = path.replace("{key}", "k").replace("{id}", "0");
+        let target = path
+            .replace("{key}", "k")
+            .replace("{id}", "0")
+            .replace("{name}", "n");
         // A stream would never end.
         let target = if path == "/api/v1/watch" {
             format!("{target}?wait=1ms")
@@ -63,6 +66,12 @@ fn the_document_lists_the_promised_paths() {
         "get /api/v1/health",
         "get /api/v1/kv",
         "post /api/v1/txn",
+        "get /api/v1/indexes",
+        "post /api/v1/indexes",
+        "get /api/v1/indexes/{name}",
+        "delete /api/v1/indexes/{name}",
+        "post /api/v1/indexes/{name}/reindex",
+        "get /api/v1/indexes/{name}/lookup",
         "get /api/v1/leases",
         "post /api/v1/leases",
         "get /api/v1/leases/{id}",

@@ -13,6 +13,7 @@ mod cluster;
 mod contract;
 mod data_plane;
 mod door;
+mod indexes;
 mod leases;
 mod lifecycle;
 mod membership;
