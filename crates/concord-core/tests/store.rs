@@ -4,6 +4,9 @@
 #[path = "store/compaction.rs"]
 mod compaction;
 #[cfg(test)]
+#[path = "store/cost.rs"]
+mod cost;
+#[cfg(test)]
 #[path = "store/idempotency.rs"]
 mod idempotency;
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod compose;
 mod concord;
 pub mod config;
 mod error;
+mod full_disk;
 #[cfg(feature = "http")]
 pub mod http;
 mod json;

@@ -22,6 +22,7 @@ use concord_raft::{
 use tokio::time::Instant;
 
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind};
+use crate::full_disk::gives_space_back;
 use crate::watch::{self, Hub, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
@@ -153,18 +154,6 @@ pub(crate) fn batch_too_large(count: usize) -> Error {
         count: number(count),
         limit: number(core_limits::BATCH_ITEMS_MAX),
     })
-}
-
-/// Whether a command takes data away, or lets it go sooner.
-const fn gives_space_back(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Delete { .. }
-            | Command::DeleteMany { .. }
-            | Command::DropIndex { .. }
-            | Command::Compact { .. }
-            | Command::Configure(_)
-    )
 }
 
 fn number(count: usize) -> u64 {

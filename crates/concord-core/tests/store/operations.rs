@@ -290,6 +290,7 @@ fn settings_out_of_range_are_refused() {
     assert_eq!(log.view().settings(), Settings::INITIAL);
 }
 
+/// D-RAFT-15: a name that nobody uses any more takes no memory.
 #[test]
 fn usage_is_counted_by_namespace() {
     let mut log = Log::new();

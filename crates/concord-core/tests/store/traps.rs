@@ -76,7 +76,7 @@ fn unknown_requests_are_unsupported() {
     );
 }
 
-/// D-RAFT-8: stores share nothing; any number live in one process.
+/// D-RAFT-3, D-RAFT-8: stores share nothing; any number live in one process.
 #[test]
 fn two_stores_do_not_meet() {
     let (mut one, mut two) = (Log::new(), Log::new());

@@ -337,6 +337,7 @@ async fn a_request_sent_twice_under_a_lost_session_has_an_unknown_outcome() {
     applied(node.propose("b", SECOND).await.unwrap());
 }
 
+/// D-DATA-5: one leader moves the clock, at the interval that the settings say.
 #[tokio::test(start_paused = true)]
 async fn the_clock_is_moved_on_while_something_can_expire() {
     let node = TestNode::alone();

@@ -84,6 +84,7 @@ fn applied(answer: Answer) -> u64 {
     answer.expect("a view").applied.get()
 }
 
+/// D-RAFT-13: it asks nobody, and says at which revision it was served.
 #[tokio::test(start_paused = true)]
 async fn an_eventual_read_does_not_wait() {
     let mut node = TestNode::start(1, &Arc::default());

@@ -18,6 +18,7 @@ fn refused(outcome: Result<(), StartError>) -> String {
     }
 }
 
+/// I14, D-RAFT-10: who belongs is decided once, not by who happens to be connected.
 #[tokio::test(start_paused = true)]
 async fn seeds_started_in_any_order_form_one_cluster() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1]] {
@@ -75,6 +76,7 @@ async fn forming_goes_on_where_a_crash_of_any_seed_interrupted_it() {
     }
 }
 
+/// D-RAFT-11: a start over existing data is a start, not an error.
 #[tokio::test(start_paused = true)]
 async fn forming_again_changes_nothing() {
     let mut cluster = Cluster::of_three().await;

@@ -126,6 +126,7 @@ fn errors_name_file_line_and_key() {
     }
 }
 
+/// D-DATA-8: a setting without effect is an error.
 #[test]
 fn contradictory_and_unused_settings_are_refused() {
     for (toml, message) in [

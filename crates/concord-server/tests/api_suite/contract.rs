@@ -11,6 +11,7 @@ fn document() -> Json {
     serde_json::from_str(&concord_server::http::openapi_json().unwrap()).unwrap()
 }
 
+/// D-V3-9: the OpenAPI document names what there is, and nothing else.
 #[tokio::test]
 async fn every_documented_path_answers() {
     let cluster = Cluster::start(1).await;

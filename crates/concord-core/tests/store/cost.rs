@@ -1,0 +1,77 @@
+//! What a write costs, in memory asked for: the same in every run, on every machine.
+
+use std::sync::Arc;
+
+use concord_core::index::{Extractor, IndexDefinition, IndexName, PathStep};
+use concord_core::*;
+
+use crate::support::{Log, put_command};
+
+const SAMPLES: u64 = 200;
+
+/// A store with this many keys, loaded in batches.
+fn loaded(keys: u64) -> Log {
+    let mut log = Log::new();
+    let numbers: Vec<u64> = (0..keys).collect();
+    for some in numbers.chunks(500) {
+        let puts: Vec<Command> = some.iter().map(|n| put_command(&name(*n), "value")).collect();
+        log.batch(&puts);
+    }
+    log
+}
+
+fn name(n: u64) -> String {
+    format!("k:{n:08}")
+}
+
+/// Bytes that an overwrite asks for, with a view published after each, as a node does.
+fn bytes_per_overwrite(log: &mut Log, keys: u64) -> u64 {
+    let mut held = log.view();
+    let asked = allocation_counter::measure(|| {
+        for n in 0..SAMPLES {
+            log.put(&name(n * (keys / SAMPLES)), "other");
+            held = log.view();
+        }
+    });
+    drop(held);
+    asked.bytes_total / SAMPLES
+}
+
+/// D-V3-6: a write makes anew what it changes, not what there is.
+#[test]
+fn a_write_costs_about_the_same_among_fifty_times_as_many_keys() {
+    let few = bytes_per_overwrite(&mut loaded(1_000), 1_000);
+    let many = bytes_per_overwrite(&mut loaded(50_000), 50_000);
+    assert!(few > 0);
+    assert!(
+        many * 2 < few * 3,
+        "{few} bytes among a thousand keys, {many} among fifty thousand"
+    );
+}
+
+/// A plain write asks for the same memory whether others use indexes, leases and deadlines or not.
+#[test]
+fn what_a_write_does_not_use_costs_it_nothing() {
+    const KEYS: u64 = 1_000;
+    let plain = bytes_per_overwrite(&mut loaded(KEYS), KEYS);
+    let mut log = loaded(KEYS);
+    let index = IndexName::new("email").unwrap();
+    let email = Extractor::Path(vec![PathStep::Field("email".into())]);
+    let definition = IndexDefinition::new(index, b"user:".as_slice(), email, true).unwrap();
+    log.run(Command::CreateIndex {
+        definition: Arc::new(definition),
+        fill: true,
+    });
+    let lease = Command::LeaseGrant {
+        lease: LeaseId::new(0),
+        ttl: Millis::new(60_000),
+    };
+    assert!(matches!(log.run(lease), Reply::LeaseGranted { .. }));
+    log.put_ttl("session:1", "x", 60_000);
+    log.put("user:1", "no document, so not in the index");
+    let beside = bytes_per_overwrite(&mut log, KEYS);
+    assert!(
+        beside * 100 <= plain * 102,
+        "{plain} bytes alone, {beside} beside an index, a lease and a deadline"
+    );
+}
