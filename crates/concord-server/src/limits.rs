@@ -60,6 +60,13 @@ pub const RECIPE_TTL_DEFAULT: Duration = Duration::from_secs(10);
 /// Pause before a recipe tries again what may succeed then.
 pub const RECIPE_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// States of a rate limiter's bucket that one attempt is ready for.
+pub const RATE_STEPS_MAX: u64 = 100;
+
+/// Milliseconds by which the replicated clock that a rate limiter judges by may be behind: several
+/// times what it is while anything can expire.
+pub const RATE_CLOCK_LAG_MAX: u64 = 300;
+
 /// How often a node that waits to be ready looks at itself.
 pub const READY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -18,14 +18,26 @@
 //!
 //! Keys and what may be done about them by hand are in `docs/recipes.md`.
 
+mod barrier;
 mod claim;
 mod election;
 mod guard;
 mod line;
 mod lock;
 mod name;
+mod rate;
+mod registry;
+mod rwlock;
+mod semaphore;
+mod sequence;
 
+pub use self::barrier::{Arrived, Barrier, DoubleBarrier};
 pub use self::election::{Election, Leadership};
 pub use self::guard::{Fence, Guard};
 pub use self::line::Holder;
 pub use self::lock::Lock;
+pub use self::rate::{Decision, Rate, RateLimiter};
+pub use self::registry::{Instance, Registration, Registry};
+pub use self::rwlock::RwLock;
+pub use self::semaphore::Semaphore;
+pub use self::sequence::{Block, Issued, Sequence};

@@ -1,39 +1,46 @@
 //! A place in a line: a key on a lease, kept alive, and given up when nobody wants it any more.
 //!
-//! Whatever ends the wait for a place, the key does not stay: a claim that is dropped revokes
-//! its lease in the background, and if even that fails the lease ends by its time.
+//! Whatever ends the wait for a place, the key does not stay: the lease of a claim that is dropped
+//! is revoked in the background, and if even that fails it ends by its time.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use concord_core::ids::{LeaseId, Revision};
 use concord_core::key::Key;
 use concord_core::value::Value;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use super::line::{Freshness, Holder, Line, end, watch_end};
 use super::name::Place;
 use crate::concord::{Concord, HeldLease};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{RECIPE_RETRY_PAUSE, RECIPE_TTL_DEFAULT};
-use crate::txn::{key, prefix};
+use crate::txn::{When, key};
+use crate::watch::Watcher;
 
 /// What somebody wants, before it is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Application {
     pub(crate) concord: Concord,
     pub(crate) place: Result<Place, Error>,
+    /// What kind of holder it wants to be: goes into the key.
+    pub(crate) role: String,
+    /// What others see.
+    pub(crate) value: Result<Value, Error>,
     pub(crate) ttl: Duration,
     /// A lease that the caller keeps alive, instead of one of our own.
     pub(crate) lease: Option<LeaseId>,
 }
 
-/// Whether a place may be taken behind others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
-    /// At the end of the line.
-    InLine,
-    /// Only if nobody is there.
-    IfFree,
+/// What somebody in line waits for.
+#[derive(Debug)]
+pub(crate) enum Blocker<'a> {
+    /// The end of this one.
+    One(&'a Holder),
+    /// That of those who hold so many each, so many are given back.
+    Some(HashMap<&'a Key, u64>, u64),
 }
 
 /// A place in a line.
@@ -44,18 +51,66 @@ pub(crate) struct Claim {
     key: Key,
     token: Revision,
     lease: Lease,
-    runtime: Handle,
 }
 
 /// Who looks after the lease.
 #[derive(Debug)]
 enum Lease {
     /// A task of ours.
-    Ours(HeldLease),
+    Ours(OwnLease),
     /// The caller: ours neither to keep alive nor to end.
     Theirs(LeaseId),
-    /// Nobody any more.
-    GivenUp(LeaseId),
+}
+
+/// A lease that is revoked in the background when nobody wants it any more.
+#[derive(Debug)]
+struct OwnLease {
+    concord: Concord,
+    id: LeaseId,
+    held: Option<HeldLease>,
+    runtime: Handle,
+}
+
+impl OwnLease {
+    /// Asked for by a task of its own, so that it is revoked also if nobody waits for the
+    /// answer any more.
+    async fn take(concord: &Concord, ttl: Duration) -> Result<Self, Error> {
+        let asking = concord.clone();
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(async move {
+            let held = asking.lease(ttl).await;
+            let own = held.map(|held| Self {
+                concord: asking,
+                id: held.id(),
+                held: Some(held),
+                runtime: Handle::current(),
+            });
+            // What nobody takes is dropped, and that revokes it.
+            drop(sender.send(own));
+        });
+        let gone = |_| Error::new(ErrorKind::ShuttingDown, "the runtime is shutting down");
+        receiver.await.map_err(gone)?
+    }
+
+    async fn revoke(mut self) -> Result<(), Error> {
+        match self.held.take() {
+            Some(held) => held.revoke().await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for OwnLease {
+    fn drop(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let (concord, lease) = (self.concord.clone(), held.id());
+        self.runtime.spawn(async move {
+            // If this fails the lease ends by its time.
+            if let Err(error) = concord.lease_revoke(lease).await {
+                tracing::debug!(%error, lease = lease.get(), "lease was left to end by itself");
+            }
+        });
+    }
 }
 
 impl Application {
@@ -63,6 +118,8 @@ impl Application {
         Self {
             concord: concord.clone(),
             place,
+            role: String::new(),
+            value: Ok(Value::text("")),
             ttl: RECIPE_TTL_DEFAULT,
             lease: None,
         }
@@ -72,14 +129,22 @@ impl Application {
         Line::read(&self.concord, &self.place.clone()?, Freshness::Now).await
     }
 
-    /// Takes a place; `None` if it was to be taken only if nobody is there, and somebody is.
-    pub(crate) async fn enter(&self, entry: Entry, value: Value) -> Result<Option<Claim>, Error> {
-        let place = self.place.clone()?;
+    /// Takes a place behind all others.
+    pub(crate) async fn enter(&self) -> Result<Claim, Error> {
+        self.enter_if(Vec::new()).await?.ok_or_else(|| {
+            let message = "the place in the line is another's: its key hangs on another lease";
+            Error::new(ErrorKind::AlreadyExists, message)
+        })
+    }
+
+    /// Takes a place if all of this holds.
+    pub(crate) async fn enter_if(&self, conditions: Vec<When>) -> Result<Option<Claim>, Error> {
+        let (place, value) = (self.place.clone()?, self.value.clone()?);
         let lease = match self.lease {
             Some(lease) => Lease::Theirs(lease),
-            None => Lease::Ours(self.concord.lease(self.ttl).await?),
+            None => Lease::Ours(OwnLease::take(&self.concord, self.ttl).await?),
         };
-        let name = place.key(lease.id());
+        let name = place.key(&self.role, lease.id());
         let mut claim = Claim {
             concord: self.concord.clone(),
             place,
@@ -87,40 +152,28 @@ impl Application {
                 .map_err(|error| Error::new(ErrorKind::InvalidKey, error.to_string()))?,
             token: Revision::EMPTY,
             lease,
-            runtime: Handle::current(),
         };
-        Ok(claim.put(entry, &value).await?.then_some(claim))
+        Ok(claim.put(&conditions, &value).await?.then_some(claim))
     }
 }
 
 impl Lease {
-    const fn id_of_theirs(&self) -> Option<LeaseId> {
-        match self {
-            Self::Theirs(id) | Self::GivenUp(id) => Some(*id),
-            Self::Ours(_) => None,
-        }
-    }
-
     fn id(&self) -> LeaseId {
         match self {
-            Self::Ours(held) => held.id(),
-            Self::Theirs(id) | Self::GivenUp(id) => *id,
+            Self::Ours(own) => own.id,
+            Self::Theirs(id) => *id,
         }
     }
 }
 
 impl Claim {
     /// Puts the key, once, however often it takes to be sure of it.
-    async fn put(&mut self, entry: Entry, value: &Value) -> Result<bool, Error> {
+    async fn put(&mut self, conditions: &[When], value: &Value) -> Result<bool, Error> {
         loop {
-            let condition = match entry {
-                Entry::InLine => key(&self.key).is_absent(),
-                Entry::IfFree => prefix(self.place.prefix()).is_absent(),
-            };
-            let put = self
-                .concord
-                .txn()
-                .when(condition)
+            let absent = self.concord.txn().when(key(&self.key).is_absent());
+            let put = conditions
+                .iter()
+                .fold(absent, |txn, condition| txn.when(condition.clone()))
                 .then(key(&self.key).put(value.clone()).lease(self.lease()))
                 .otherwise(key(&self.key).get());
             match put.await {
@@ -145,9 +198,8 @@ impl Claim {
         }
     }
 
-    /// Waits until `blocker` finds nobody among those who came before, first come first.
-    pub(crate) async fn wait(&self, blocker: impl Fn(&[Holder]) -> Option<&Holder>) -> Result<(), Error> {
-        // News of the own key are waited for as well: an operator may remove it.
+    /// Waits until `blocker` finds nothing to wait for among those who came before, in their order.
+    pub(crate) async fn wait(&self, blocker: impl Fn(&[Holder]) -> Option<Blocker<'_>>) -> Result<(), Error> {
         loop {
             let fresh = Freshness::Since(self.token);
             let line = Line::read(&self.concord, &self.place, fresh).await?;
@@ -161,11 +213,11 @@ impl Claim {
                 return Ok(());
             };
             let next = line.revision.next();
-            let (blocker, own) = (
-                watch_end(&self.concord, &blocker.key, next).await?,
-                watch_end(&self.concord, &self.key, next).await?,
-            );
-            let (Some(mut blocker), Some(mut own)) = (blocker, own) else {
+            let watched = match blocker {
+                Blocker::One(holder) => self.watch(Some(&holder.key), next).await?,
+                Blocker::Some(..) => self.watch(None, next).await?,
+            };
+            let Some((mut own, mut others)) = watched else {
                 continue;
             };
             tokio::select! {
@@ -173,9 +225,28 @@ impl Claim {
                 // Losing the place goes before getting on in the line.
                 () = self.lease_lost() => return Err(self.lost_error()),
                 ended = end(&mut own) => ended?,
-                ended = end(&mut blocker) => ended?,
+                ended = freed(&mut others, blocker) => ended?,
             }
         }
+    }
+
+    /// Who came before and is still there.
+    pub(crate) async fn earlier(&self) -> Result<Vec<Holder>, Error> {
+        let fresh = Freshness::Since(self.token);
+        let mut line = Line::read(&self.concord, &self.place, fresh).await?.holders;
+        line.retain(|holder| holder.token < self.token);
+        Ok(line)
+    }
+
+    /// Watches for the end of the own key, which an operator may remove, and of another one or
+    /// all of the name. `None`: too much has happened, look again.
+    async fn watch(&self, other: Option<&Key>, from: Revision) -> Result<Option<(Watcher, Watcher)>, Error> {
+        let own = watch_end(self.concord.watch().key(&self.key), from).await?;
+        let others = match other {
+            Some(key) => self.concord.watch().key(key),
+            None => self.concord.watch().prefix(self.place.prefix()),
+        };
+        Ok(own.zip(watch_end(others, from).await?))
     }
 
     pub(crate) fn key(&self) -> &Key {
@@ -201,9 +272,8 @@ impl Claim {
     /// Whether the lease lives as far as is known here.
     fn is_alive(&self) -> bool {
         match &self.lease {
-            Lease::Ours(held) => held.is_alive(),
+            Lease::Ours(own) => own.held.as_ref().is_some_and(HeldLease::is_alive),
             Lease::Theirs(_) => true,
-            Lease::GivenUp(_) => false,
         }
     }
 
@@ -225,11 +295,11 @@ impl Claim {
         })
     }
 
-    async fn lease_lost(&self) {
+    pub(crate) async fn lease_lost(&self) {
         match &self.lease {
-            Lease::Ours(held) => held.lost().await,
+            Lease::Ours(OwnLease { held: Some(held), .. }) => held.lost().await,
+            Lease::Ours(_) => {}
             Lease::Theirs(_) => std::future::pending().await,
-            Lease::GivenUp(_) => {}
         }
     }
 
@@ -241,7 +311,7 @@ impl Claim {
                 Some((true, revision)) => revision.next(),
                 None => self.token.next(),
             };
-            match watch_end(&self.concord, &self.key, from).await {
+            match watch_end(self.concord.watch().key(&self.key), from).await {
                 Ok(None) => {}
                 Ok(Some(mut watcher)) => tokio::select! {
                     biased;
@@ -264,28 +334,32 @@ impl Claim {
     }
 
     /// Ends the lease, and the key with it.
-    pub(crate) async fn release(mut self) -> Result<(), Error> {
-        let id = self.lease.id();
-        match std::mem::replace(&mut self.lease, Lease::GivenUp(id)) {
-            Lease::Ours(held) => held.revoke().await.map(|_| ()),
-            Lease::Theirs(_) | Lease::GivenUp(_) => Ok(()),
+    pub(crate) async fn release(self) -> Result<(), Error> {
+        match self.lease {
+            Lease::Ours(own) => own.revoke().await,
+            Lease::Theirs(_) => Ok(()),
         }
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if self.lease.id_of_theirs().is_some() {
-            return;
-        }
-        let (concord, lease) = (self.concord.clone(), self.lease.id());
-        self.runtime.spawn(async move {
-            // If this fails the lease ends by its time.
-            if let Err(error) = concord.lease_revoke(lease).await {
-                tracing::debug!(%error, lease = lease.get(), "lease was left to end by itself");
+/// Waits until what is watched has ended, or must be looked at again.
+async fn freed(watcher: &mut Watcher, blocker: Blocker<'_>) -> Result<(), Error> {
+    let Blocker::Some(mut held, mut missing) = blocker else {
+        return end(watcher).await;
+    };
+    while missing > 0 {
+        match watcher.next().await {
+            Some(Ok(batch)) => {
+                for event in batch.events {
+                    let given_back = held.remove(&event.key).unwrap_or_default();
+                    missing = missing.saturating_sub(given_back);
+                }
             }
-        });
+            Some(Err(error)) if error.kind() != ErrorKind::Compacted => return Err(error),
+            Some(Err(_)) | None => return Ok(()),
+        }
     }
+    Ok(())
 }
 
 /// Whether another try may succeed, which is safe for a put that knows its own.

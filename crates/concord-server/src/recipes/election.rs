@@ -1,13 +1,15 @@
 //! The election: one leader at a time, and everybody can see who.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::time::Duration;
 
 use concord_core::ids::Revision;
+use concord_core::key::Key;
 use futures::Stream;
 
-use super::claim::{Application, Claim, Entry};
-use super::guard::{Guard, applies, holder, within};
+use super::claim::{Application, Blocker, Claim};
+use super::guard::{Guard, within};
 use super::line::{self, Holder};
 use super::name::{Kind, Place};
 use crate::concord::{Concord, IntoValue};
@@ -52,7 +54,13 @@ pub struct Election {
 }
 
 impl Election {
-    applies!();
+    /// How long the lease of a candidate lives without being kept alive: how long others wait for a
+    /// leader that is gone. 10 seconds if not set.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.application.ttl = ttl;
+        self
+    }
 
     /// Stands for election and waits until it is won; `value` is what others see of the leader, such
     /// as its address. To drop the future withdraws.
@@ -77,7 +85,7 @@ impl Election {
 
     /// The leader now. Errors as [`Concord::get`].
     pub async fn leader(&self) -> Result<Option<Holder>, Error> {
-        holder(&self.application).await
+        Ok(self.application.line().await?.into_first())
     }
 
     /// The leader and who would follow, in order. Errors as [`Concord::get`].
@@ -111,17 +119,26 @@ impl Election {
         &self,
     ) -> Result<impl Stream<Item = Result<Option<Holder>, Error>> + Send + 'static, Error> {
         let place = self.application.place.clone()?;
-        Ok(line::observe(self.application.concord.clone(), place))
+        Ok(line::observe(self.application.concord.clone(), place, first))
     }
 
     pub(crate) async fn claim(&self, value: impl IntoValue) -> Result<Claim, Error> {
-        let place = self.application.enter(Entry::InLine, value.into_value()?).await?;
-        let Some(claim) = place else {
-            return Err(Error::invalid_request("the place in the line is another's"));
+        let application = Application {
+            value: value.into_value(),
+            ..self.application.clone()
         };
-        claim.wait(|earlier| earlier.last()).await?;
+        let claim = application.enter().await?;
+        claim.wait(|earlier| earlier.last().map(Blocker::One)).await?;
         Ok(claim)
     }
+}
+
+/// Who leads among the candidates.
+fn first(candidates: &BTreeMap<Key, Holder>) -> Option<Holder> {
+    candidates
+        .values()
+        .min_by_key(|candidate| candidate.token)
+        .cloned()
 }
 
 /// A won election. It is a [`Guard`]: what a leader writes can be fenced by it.

@@ -5,13 +5,12 @@ use std::time::Duration;
 use concord_core::ids::{LeaseId, Revision};
 use concord_core::key::Key;
 
-use super::claim::{Application, Claim};
-use super::line::Holder;
+use super::claim::Claim;
 use crate::concord::{Concord, IntoValue, Write};
 use crate::error::{Error, ErrorKind};
 use crate::txn::{self, Transaction, When};
 
-/// Something that this process holds: a lock, a permit, a leadership.
+/// Something that this process holds: a lock, permits, a leadership.
 ///
 /// It is kept by a lease that a task in the background keeps alive, through changes of the leader
 /// too. Dropping it gives it up in the background, [`Guard::release`] at once. It counts as a handle
@@ -83,7 +82,7 @@ impl Guard {
     /// use concord_server::txn::key;
     ///
     /// let lock = db.lock("ledger").acquire().await?;
-    /// let done = lock.txn().then(key("balance").put(70)).then(key("audit").put("paid 30")).await?;
+    /// let done = lock.txn().then(key("balance").put("70")).then(key("audit").put("paid 30")).await?;
     /// assert!(done.succeeded, "somebody else has the lock by now");
     /// # Ok(())
     /// # }
@@ -150,11 +149,6 @@ pub(super) async fn within<T>(
     }
 }
 
-/// Who holds a name now.
-pub(super) async fn holder(application: &Application) -> Result<Option<Holder>, Error> {
-    Ok(application.line().await?.into_first())
-}
-
 macro_rules! applies {
     () => {
         /// How long the lease lives without being kept alive: how long others wait for a process
@@ -163,6 +157,18 @@ macro_rules! applies {
         pub fn ttl(mut self, ttl: std::time::Duration) -> Self {
             self.application.ttl = ttl;
             self
+        }
+
+        /// What others see of who holds it or waits for it.
+        #[must_use]
+        pub fn owner(mut self, owner: impl Into<String>) -> Self {
+            self.application.value = Ok(concord_core::value::Value::text(owner.into()));
+            self
+        }
+
+        /// Who holds it and who waits for it, in order. Errors as [`Concord::get`](crate::Concord::get).
+        pub async fn line(&self) -> Result<Vec<super::line::Holder>, crate::error::Error> {
+            Ok(self.application.line().await?.holders)
         }
     };
 }

@@ -12,7 +12,7 @@ use futures::Stream;
 use futures::stream::{self, TryStreamExt as _};
 
 use super::name::Place;
-use crate::concord::Concord;
+use crate::concord::{Concord, Watch};
 use crate::error::{Error, ErrorKind};
 use crate::watch::Watcher;
 
@@ -31,13 +31,20 @@ pub struct Holder {
 }
 
 impl Holder {
-    fn new(record: Record) -> Self {
+    pub(super) fn new(record: Record) -> Self {
         Self {
             key: record.key,
             lease: record.lease.unwrap_or(LeaseId::new(0)),
             token: record.create_revision,
             value: record.value,
         }
+    }
+
+    /// What kind of holder it is, where there are several.
+    pub(super) fn role(&self) -> Option<&str> {
+        let key = std::str::from_utf8(self.key.as_bytes()).ok()?;
+        let (_, holder) = key.rsplit_once('#')?;
+        holder.rsplit_once('-').map(|(role, _)| role)
     }
 
     /// What it says about itself, if that is text.
@@ -61,6 +68,8 @@ pub(crate) enum Freshness {
     Now,
     /// As this node knows it, at this revision or later.
     Since(Revision),
+    /// As it was.
+    At(Revision),
 }
 
 impl Line {
@@ -69,6 +78,10 @@ impl Line {
         let scan = match fresh {
             Freshness::Now => scan,
             Freshness::Since(revision) => scan.consistency(ReadConsistency::Eventual).min_revision(revision),
+            Freshness::At(revision) => scan
+                .consistency(ReadConsistency::Eventual)
+                .revision(revision)
+                .min_revision(revision),
         };
         let pages: Vec<_> = scan.pages().try_collect().await?;
         let revision = pages.first().map_or(Revision::EMPTY, |page| page.revision);
@@ -83,21 +96,11 @@ impl Line {
     }
 }
 
-/// Watches for the end of a key from a revision on, where it was there. Says whether that end
-/// was seen; if not, who waits looks again.
-pub(crate) async fn watch_end(
-    concord: &Concord,
-    key: &Key,
-    from: Revision,
-) -> Result<Option<Watcher>, Error> {
-    let watch = concord
-        .watch()
-        .key(key)
-        .kinds(&[ChangeKind::Delete, ChangeKind::Expire])
-        .from_revision(from);
-    match watch.await {
+/// Watches for ends from a revision on. `None`: too much has happened since to tell.
+pub(crate) async fn watch_end(watch: Watch<'_>, from: Revision) -> Result<Option<Watcher>, Error> {
+    let watch = watch.kinds(&[ChangeKind::Delete, ChangeKind::Expire]);
+    match watch.from_revision(from).await {
         Ok(watcher) => Ok(Some(watcher)),
-        // Too much has happened since to tell what.
         Err(error) if error.kind() == ErrorKind::Compacted => Ok(None),
         Err(error) => Err(error),
     }
@@ -111,35 +114,38 @@ pub(crate) async fn end(watcher: &mut Watcher) -> Result<(), Error> {
     }
 }
 
-/// The first in line now, and whenever it is another one or says something else.
-pub(crate) fn observe(
+/// What `look` sees in the keys of a name now, and whenever that is something else.
+pub(crate) fn observe<T: Clone + PartialEq + Send + 'static>(
     concord: Concord,
     place: Place,
-) -> impl Stream<Item = Result<Option<Holder>, Error>> + Send + 'static {
+    look: fn(&BTreeMap<Key, Holder>) -> T,
+) -> impl Stream<Item = Result<T, Error>> + Send + 'static {
     let observer = Observer {
         concord,
         place,
         following: None,
+        look,
         told: None,
     };
     stream::try_unfold(observer, |mut observer| async move {
-        let first = observer.next().await?;
-        Ok(Some((first, observer)))
+        let seen = observer.next().await?;
+        Ok(Some((seen, observer)))
     })
 }
 
-struct Observer {
+struct Observer<T> {
     concord: Concord,
     place: Place,
     following: Option<(BTreeMap<Key, Holder>, Watcher)>,
-    told: Option<Option<Holder>>,
+    look: fn(&BTreeMap<Key, Holder>) -> T,
+    told: Option<T>,
 }
 
-impl Observer {
-    async fn next(&mut self) -> Result<Option<Holder>, Error> {
+impl<T: Clone + PartialEq> Observer<T> {
+    async fn next(&mut self) -> Result<T, Error> {
         loop {
             match &mut self.following {
-                None => self.following = self.begin().await?,
+                None => self.following = begin(&self.concord, &self.place).await?,
                 Some((line, watcher)) => match watcher.next().await {
                     Some(Ok(batch)) => {
                         for event in batch.events {
@@ -156,25 +162,25 @@ impl Observer {
             let Some((line, _)) = &self.following else {
                 continue;
             };
-            let first = line.values().min_by_key(|holder| holder.token).cloned();
-            if self.told.as_ref() != Some(&first) {
-                self.told = Some(first.clone());
-                return Ok(first);
+            let seen = (self.look)(line);
+            if self.told.as_ref() != Some(&seen) {
+                self.told = Some(seen.clone());
+                return Ok(seen);
             }
         }
     }
+}
 
-    async fn begin(&self) -> Result<Option<(BTreeMap<Key, Holder>, Watcher)>, Error> {
-        let line = Line::read(&self.concord, &self.place, Freshness::Now).await?;
-        let watch = self.concord.watch().prefix(self.place.prefix());
-        match watch.from_revision(line.revision.next()).await {
-            Ok(watcher) => {
-                let holders = line.holders.into_iter();
-                let by_key = holders.map(|holder| (holder.key.clone(), holder)).collect();
-                Ok(Some((by_key, watcher)))
-            }
-            Err(error) if error.kind() == ErrorKind::Compacted => Ok(None),
-            Err(error) => Err(error),
+async fn begin(concord: &Concord, place: &Place) -> Result<Option<(BTreeMap<Key, Holder>, Watcher)>, Error> {
+    let line = Line::read(concord, place, Freshness::Now).await?;
+    let watch = concord.watch().prefix(place.prefix());
+    match watch.from_revision(line.revision.next()).await {
+        Ok(watcher) => {
+            let holders = line.holders.into_iter();
+            let by_key = holders.map(|holder| (holder.key.clone(), holder)).collect();
+            Ok(Some((by_key, watcher)))
         }
+        Err(error) if error.kind() == ErrorKind::Compacted => Ok(None),
+        Err(error) => Err(error),
     }
 }

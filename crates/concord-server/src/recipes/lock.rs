@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use concord_core::value::Value;
-
-use super::claim::{Application, Claim, Entry};
-use super::guard::{Guard, applies, holder, within};
+use super::claim::{Application, Blocker, Claim};
+use super::guard::{Guard, applies, within};
 use super::line::Holder;
 use super::name::{Kind, Place};
 use crate::concord::Concord;
 use crate::error::Error;
+use crate::txn::prefix;
 
 impl Concord {
     /// A lock of this name. Nothing happens before it is asked for.
@@ -41,7 +40,6 @@ impl Concord {
     pub fn lock(&self, name: impl Into<String>) -> Lock {
         Lock {
             application: Application::new(self, Place::new(Kind::Lock, name)),
-            owner: String::new(),
         }
     }
 }
@@ -50,18 +48,10 @@ impl Concord {
 #[derive(Clone, Debug)]
 pub struct Lock {
     application: Application,
-    owner: String,
 }
 
 impl Lock {
     applies!();
-
-    /// What others see of its holder.
-    #[must_use]
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
 
     /// Waits for the lock. To drop the future gives up the place in the line.
     ///
@@ -87,20 +77,12 @@ impl Lock {
 
     /// Who holds it now. Errors as [`Concord::get`].
     pub async fn holder(&self) -> Result<Option<Holder>, Error> {
-        holder(&self.application).await
-    }
-
-    /// Who holds it and who waits for it, in order. Errors as [`Concord::get`].
-    pub async fn line(&self) -> Result<Vec<Holder>, Error> {
-        Ok(self.application.line().await?.holders)
+        Ok(self.application.line().await?.into_first())
     }
 
     pub(crate) async fn claim(&self) -> Result<Claim, Error> {
-        let place = self.application.enter(Entry::InLine, self.value()).await?;
-        let Some(claim) = place else {
-            return Err(Error::invalid_request("the place in the line is another's"));
-        };
-        claim.wait(|earlier| earlier.last()).await?;
+        let claim = self.application.enter().await?;
+        claim.wait(|earlier| earlier.last().map(Blocker::One)).await?;
         Ok(claim)
     }
 
@@ -115,10 +97,9 @@ impl Lock {
         {
             return Ok(None);
         }
-        self.application.enter(Entry::IfFree, self.value()).await
-    }
-
-    fn value(&self) -> Value {
-        Value::text(self.owner.clone())
+        let everybody = self.application.place.clone()?.prefix();
+        self.application
+            .enter_if(vec![prefix(everybody).is_absent()])
+            .await
     }
 }

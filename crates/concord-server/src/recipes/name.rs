@@ -1,6 +1,7 @@
 //! Names of recipes, and the keys that they stand for.
 
 use concord_core::ids::LeaseId;
+use concord_core::key::Key;
 
 use crate::error::Error;
 use crate::limits::RECIPE_NAME_BYTES_MAX;
@@ -9,7 +10,14 @@ use crate::limits::RECIPE_NAME_BYTES_MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Lock,
+    RwLock,
     Election,
+    Semaphore,
+    Barrier,
+    DoubleBarrier,
+    Sequence,
+    RateLimiter,
+    Service,
 }
 
 impl Kind {
@@ -17,8 +25,21 @@ impl Kind {
     pub(crate) const fn root(self) -> &'static str {
         match self {
             Self::Lock => "lock:",
+            Self::RwLock => "rwlock:",
             Self::Election => "election:",
+            Self::Semaphore => "semaphore:",
+            Self::Barrier => "barrier:",
+            Self::DoubleBarrier => "double-barrier:",
+            Self::Sequence => "sequence:",
+            Self::RateLimiter => "rate-limiter:",
+            Self::Service => "service:",
         }
+    }
+
+    /// The name that a key of this kind belongs to, and what the key has behind it.
+    pub(crate) fn split(self, key: &Key) -> Option<(&str, &str)> {
+        let key = std::str::from_utf8(key.as_bytes()).ok()?;
+        key.strip_prefix(self.root())?.split_once('#')
     }
 }
 
@@ -30,18 +51,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Checks a name. `#` ends it in a key, so that no name is the beginning of another's keys.
     pub(crate) fn new(kind: Kind, name: impl Into<String>) -> Result<Self, Error> {
         let name = name.into();
-        let is_good = !name.is_empty()
-            && name.len() <= RECIPE_NAME_BYTES_MAX
-            && !name.chars().any(|letter| letter == '#' || letter.is_control());
-        if is_good {
-            return Ok(Self { kind, name });
-        }
-        Err(Error::invalid_request(format!(
-            "a name has 1 to {RECIPE_NAME_BYTES_MAX} bytes, and neither `#` nor control characters"
-        )))
+        check_name(&name)?;
+        Ok(Self { kind, name })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -53,10 +66,33 @@ impl Place {
         format!("{}{}#", self.kind.root(), self.name)
     }
 
-    /// The key of who has this lease.
-    pub(crate) fn key(&self, lease: LeaseId) -> String {
-        format!("{}{:016x}", self.prefix(), lease.get())
+    /// The key of who has this lease, in a role if there are several.
+    pub(crate) fn key(&self, role: &str, lease: LeaseId) -> String {
+        let (prefix, lease) = (self.prefix(), lease.get());
+        if role.is_empty() {
+            format!("{prefix}{lease:016x}")
+        } else {
+            format!("{prefix}{role}-{lease:016x}")
+        }
     }
+
+    /// The key of what all share, where there is such a thing: no name's prefix begins it.
+    pub(crate) fn shared(&self) -> String {
+        format!("{}{}", self.kind.root(), self.name)
+    }
+}
+
+/// Checks a name. `#` ends it in a key, so that no name is the beginning of another's keys.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let is_good = !name.is_empty()
+        && name.len() <= RECIPE_NAME_BYTES_MAX
+        && !name.chars().any(|letter| letter == '#' || letter.is_control());
+    if is_good {
+        return Ok(());
+    }
+    Err(Error::invalid_request(format!(
+        "a name has 1 to {RECIPE_NAME_BYTES_MAX} bytes, and neither `#` nor control characters"
+    )))
 }
 
 #[cfg(test)]
@@ -73,12 +109,12 @@ mod tests {
         ] {
             let one = Place::new(Kind::Lock, one).unwrap();
             let other = Place::new(Kind::Lock, other).unwrap();
-            assert!(!other.key(LeaseId::new(1)).starts_with(&one.prefix()));
-            assert!(!one.key(LeaseId::new(1)).starts_with(&other.prefix()));
+            assert!(!other.key("", LeaseId::new(1)).starts_with(&one.prefix()));
+            assert!(!one.key("", LeaseId::new(1)).starts_with(&other.prefix()));
         }
         let key = Place::new(Kind::Lock, "jobs:nightly")
             .unwrap()
-            .key(LeaseId::new(42));
+            .key("", LeaseId::new(42));
         assert_eq!(key, "lock:jobs:nightly#000000000000002a");
     }
 
@@ -90,7 +126,7 @@ mod tests {
             assert_eq!(refused.code(), "invalid_request", "{name:?}");
         }
         let longest = Place::new(Kind::Election, "x".repeat(RECIPE_NAME_BYTES_MAX)).unwrap();
-        let key = longest.key(LeaseId::new(u64::MAX));
+        let key = longest.key("", LeaseId::new(u64::MAX));
         assert!(key.len() <= concord_core::limits::KEY_BYTES_MAX);
     }
 }

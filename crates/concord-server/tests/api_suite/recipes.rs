@@ -1,7 +1,10 @@
 //! Recipes: what several processes agree on by the store.
 
+mod counted;
 mod elections;
 mod locks;
+mod rates;
+mod registry;
 
 use std::time::Duration;
 
