@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use concord_core::{Command, Key, Record, Reply};
+
 /// A question about one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
@@ -11,6 +13,11 @@ pub(crate) enum Question {
     Delete,
     Increment {
         delta: i64,
+    },
+    /// A put that happens only if the key holds this number, or with `None`: is absent.
+    PutIf {
+        value: i64,
+        expected: Option<i64>,
     },
     /// Linearizable: at `strong` or `leader`.
     Get,
@@ -33,6 +40,8 @@ pub(crate) enum Outcome {
     Number(i64),
     /// The increment met the end of the numbers, or was refused otherwise: nothing changed.
     Refused,
+    /// The condition did not hold of this: nothing changed.
+    Unmet(Option<i64>),
     /// What the key held.
     Value(Option<i64>),
     /// Nobody knows: it may have happened at any time after the question, or may yet.
@@ -70,9 +79,53 @@ pub(crate) struct EventualRead {
     pub(crate) revision: u64,
 }
 
+/// What is asked of the store as a whole, to be judged against its change log.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    Command(Command),
+    /// A linearizable read of these keys in one view.
+    Read(Vec<Key>),
+}
+
+/// What was said to it.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    Reply(Reply),
+    /// What the keys held, at a revision.
+    Records(u64, Vec<Option<Record>>),
+    /// As [`Outcome::Unknown`].
+    Unknown,
+    /// As [`Outcome::Never`].
+    Never,
+}
+
+/// A request to the store with its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) asked: Asked,
+    pub(crate) asked_at: Moment,
+    /// `None` while nobody was told anything.
+    pub(crate) told_at: Option<Moment>,
+    pub(crate) said: Said,
+}
+
+/// Somebody saw that it holds a lock.
+#[derive(Clone, Debug)]
+pub(crate) struct Acquired {
+    /// The prefix of the keys of those who want it, and the key of the holder.
+    pub(crate) lock: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+    /// The fencing token.
+    pub(crate) token: u64,
+    /// The revision of the view in which it was seen.
+    pub(crate) revision: u64,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     now: Moment,
+    requests: Vec<Request>,
+    acquired: Vec<Acquired>,
     operations: Vec<Operation>,
     eventual: Vec<EventualRead>,
 }
@@ -119,6 +172,51 @@ impl History {
             operation.outcome = outcome;
             operation.revision = revision;
         });
+    }
+
+    /// A client asks the store something. Until it is told, the outcome is unknown.
+    pub(crate) fn request(&self, asked: Asked) -> Ticket {
+        self.with(|inner| {
+            inner.now += 1;
+            inner.requests.push(Request {
+                asked,
+                asked_at: inner.now,
+                told_at: None,
+                said: Said::Unknown,
+            });
+            Ticket(inner.requests.len() - 1)
+        })
+    }
+
+    /// The client is told.
+    pub(crate) fn say(&self, ticket: Ticket, said: Said) {
+        self.with(|inner| {
+            inner.now += 1;
+            let request = &mut inner.requests[ticket.0];
+            request.told_at = Some(inner.now);
+            request.said = said;
+        });
+    }
+
+    pub(crate) fn acquire(&self, acquired: Acquired) {
+        self.with(|inner| inner.acquired.push(acquired));
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.with(|inner| inner.requests.clone())
+    }
+
+    /// How many requests there were, and how many of them were answered.
+    pub(crate) fn counted(&self) -> (usize, usize) {
+        self.with(|inner| {
+            let answered = |request: &&Request| matches!(request.said, Said::Reply(_) | Said::Records(..));
+            let all = inner.requests.iter();
+            (inner.requests.len(), all.filter(answered).count())
+        })
+    }
+
+    pub(crate) fn acquired(&self) -> Vec<Acquired> {
+        self.with(|inner| inner.acquired.clone())
     }
 
     pub(crate) fn read_eventually(&self, read: EventualRead) {

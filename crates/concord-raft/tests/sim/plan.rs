@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::random::Random;
 use crate::workload::Workload;
+use crate::workload::data::Data;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +111,7 @@ impl Plan {
         if faults.is_empty() {
             faults.push(*random.pick(&Fault::ALL));
         }
-        Self {
+        let mut plan = Self {
             seed,
             nodes,
             spares: random.index(3),
@@ -123,6 +124,8 @@ impl Plan {
             segment_bytes: *random.pick(&[8 << 10, 64 << 10, 1 << 20]),
             workload: Workload::draw(&mut random),
             disks_lie: false,
-        }
+        };
+        plan.workload.data = Data::draw(&mut random);
+        plan
     }
 }

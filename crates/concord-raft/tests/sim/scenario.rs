@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use concord_raft::read::ReadConsistency;
 
-use crate::checks::{linearizability, replicas, revisions};
+use crate::checks::ledger::Ledger;
+use crate::checks::{judge, leases, linearizability, locks, replicas, revisions};
 use crate::history::Question;
 use crate::panics;
 use crate::plan::Plan;
@@ -58,11 +59,11 @@ pub(crate) fn run<M: StoreLike>(plan: Plan) -> Result<Report, Box<Violation>> {
     let judged = live(&mut world).and_then(|()| judge(&world));
     match judged {
         Ok(()) => {
-            let history = &world.clients().history;
+            let (operations, answered) = world.clients().history.counted();
             Ok(Report {
                 trace: world.trace().clone(),
-                operations: history.operations().len(),
-                answered: history.answered(),
+                operations,
+                answered,
                 terms_led: world.replicas.terms_led(),
                 states_compared: world.replicas.compared,
                 simulated: Duration::from_millis(world.now_ms()),
@@ -141,6 +142,14 @@ fn settle<M: StoreLike>(world: &mut World<M>) -> Result<(), String> {
             .map(|(_, node)| replicas::fingerprint::<M>(&node.published().view))
             .collect();
         states.windows(2).all(|pair| pair[0] == pair[1])
+    })?;
+    // Locks and leases may still end by themselves meanwhile.
+    let watches = world.clients().watches.clone();
+    watches.with(|book| book.hurry = true);
+    world.run_until("all watchers have seen everything", LIVENESS_BOUND, |world| {
+        let nodes = world.nodes();
+        let mut staying = nodes.iter().filter(|(number, _)| !world.may_go(*number));
+        staying.all(|(number, node)| watches.have_reached(*number, node.published().view.revision()))
     })
 }
 
@@ -149,5 +158,29 @@ fn judge<M: StoreLike>(world: &World<M>) -> Result<(), String> {
     let eventual = world.clients().history.eventual_reads();
     revisions::check(&history)?;
     revisions::check_views(&history, &eventual)?;
-    linearizability::check(&history).map_err(|verdict| format!("I5, I6 or I7: {verdict:?}"))
+    linearizability::check(&history).map_err(|verdict| format!("I5, I6 or I7: {verdict:?}"))?;
+    judge_whole(world)
+}
+
+/// Judges what is about many keys, against the changes that watchers were told.
+fn judge_whole<M: StoreLike>(world: &World<M>) -> Result<(), String> {
+    let clients = world.clients();
+    clients.watches.check()?;
+    let (requests, acquired) = (clients.history.requests(), clients.history.acquired());
+    let (ledger, clock) = clients
+        .watches
+        .with(|book| Ledger::new(book).map(|ledger| (ledger, book.clock.clone())))?;
+    let judged = judge::check(&requests, &ledger)?;
+    let ended = leases::check(&requests, &ledger, &clock)?;
+    let handed_over = locks::check(&acquired, &ledger)?;
+    let trace = world.trace();
+    trace.mark_times("judged: explained", judged.explained);
+    trace.mark_times("judged: compacted unseen", judged.unseen);
+    trace.mark_times("judged: unknown but done", judged.unknown_but_done);
+    trace.mark_times("judged: lease ended by time", ended);
+    trace.mark_times("judged: lock handed over", handed_over);
+    let (compared, jumps) = clients.watches.with(|book| (book.compared, book.jumps));
+    trace.mark_times("watch: event told again", compared);
+    trace.mark_times("watch: behind compaction", jumps);
+    Ok(())
 }

@@ -110,7 +110,12 @@ impl Trace {
 
     /// Counts a kind of thing: shown at the end, to prove that it did happen.
     pub(crate) fn mark(&self, kind: &'static str) {
-        self.with(|inner| *inner.marks.entry(kind).or_default() += 1);
+        self.mark_times(kind, 1);
+    }
+
+    /// Counts that many of a kind.
+    pub(crate) fn mark_times(&self, kind: &'static str, times: u64) {
+        self.with(|inner| *inner.marks.entry(kind).or_default() += times);
     }
 
     pub(crate) fn hash(&self) -> u64 {

@@ -1,21 +1,28 @@
 //! What clients do: few keys, all kinds of requests, every outcome written down.
 
+pub(crate) mod data;
+mod locks;
+
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use concord_core::ids::LeaseId;
 use concord_core::machine::Machine;
-use concord_core::{Command, Document, Key, Lifetime, ReadView, Reply, Value, ValueFormat};
+use concord_core::{
+    Command, Condition, Document, Key, Lifetime, ReadView, Record, Rejection, Reply, Value, ValueFormat,
+};
 use concord_raft::node::Node;
-use concord_raft::proposer::ProposeError;
-use concord_raft::read::{ReadConsistency, ReadError};
-use tokio::time::{Instant, sleep};
+use concord_raft::read::ReadConsistency;
+use tokio::time::sleep;
 
-use crate::history::{EventualRead, History, Outcome, Question};
+use crate::checks::watches::Watches;
+use crate::history::{EventualRead, History, Outcome, Question, Said};
 use crate::random::Random;
 use crate::trace::Trace;
+use crate::workload::data::Data;
 
 /// The machines that this workload understands.
 pub(crate) trait StoreLike: Machine<Reply = Reply, View = ReadView> {}
@@ -26,8 +33,11 @@ impl<M: Machine<Reply = Reply, View = ReadView>> StoreLike for M {}
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     pub(crate) keys: usize,
-    /// How often each kind is chosen: put, delete, increment, strong get, leader get, eventual get.
-    pub(crate) weights: [u64; 6],
+    /// How often each kind is chosen: put, delete, increment, strong get, leader get, eventual get,
+    /// conditional put.
+    pub(crate) weights: [u64; 7],
+    /// Requests about many keys beside these.
+    pub(crate) data: Data,
     pub(crate) patience: Duration,
     /// The longest pause between two requests of a client.
     pub(crate) think_ms: u64,
@@ -40,7 +50,7 @@ pub(crate) struct Workload {
 impl Workload {
     /// Everything on or off by chance, but some writes and some reads.
     pub(crate) fn draw(random: &mut Random) -> Self {
-        let mut weights = [4, 2, 4, 3, 2, 2];
+        let mut weights = [4, 2, 4, 3, 2, 2, 2];
         for weight in &mut weights {
             if random.chance(30) {
                 *weight = 0;
@@ -51,6 +61,7 @@ impl Workload {
         Self {
             keys: random.index(4) + 1,
             weights,
+            data: Data::none(),
             patience: random.millis(300..3_000),
             think_ms: *random.pick(&[15, 50, 120]),
             burst: *random.pick(&[1, 1, 4]),
@@ -68,6 +79,9 @@ pub(crate) struct Clients {
     /// Every value put is another one.
     pub(crate) next_value: Arc<AtomicI64>,
     pub(crate) stopped: Arc<AtomicBool>,
+    /// Some of the leases that were granted.
+    pub(crate) leases: Arc<Mutex<Vec<LeaseId>>>,
+    pub(crate) watches: Watches,
 }
 
 /// The bytes of key number `key`.
@@ -78,18 +92,32 @@ pub(crate) fn key_bytes(key: usize) -> Bytes {
 /// The number under a key, if it is there.
 pub(crate) fn number_in(view: &ReadView, key: usize) -> Option<i64> {
     let key = key_bytes(key);
+    Some(number_of(&view.get(&key)?.to_record()))
+}
+
+/// The same, if it is text: what a condition can name, since the history knows no formats.
+fn text_number_in(view: &ReadView, key: usize) -> Option<i64> {
+    let key = key_bytes(key);
     let record = view.get(&key)?;
-    let number = match record.format() {
-        ValueFormat::Text => std::str::from_utf8(record.value())
-            .ok()
-            .and_then(|text| text.parse().ok()),
-        ValueFormat::Document => match Document::decode(record.value()) {
-            Ok(Document::Integer(integer)) => integer.as_i64(),
-            _ => None,
-        },
+    (record.format() == ValueFormat::Text).then(|| number_of(&record.to_record()))
+}
+
+fn number_of(record: &Record) -> i64 {
+    number(&record.value).expect("the workload stores only numbers")
+}
+
+/// The number that a value is, if it is one.
+pub(crate) fn number(value: &Value) -> Option<i64> {
+    match value.format() {
+        ValueFormat::Text => value.as_text()?.parse().ok(),
+        ValueFormat::Document => {
+            let Document::Integer(integer) = value.to_document()? else {
+                return None;
+            };
+            integer.as_i64()
+        }
         ValueFormat::Binary => None,
-    };
-    Some(number.expect("the workload stores only numbers"))
+    }
 }
 
 impl Clients {
@@ -118,6 +146,10 @@ impl Clients {
         mut random: Random,
     ) -> ControlFlow<()> {
         let key = random.index(self.workload.keys);
+        let value = self.next_value.fetch_add(1_000, Ordering::Relaxed);
+        if random.chance(self.workload.data.percent) {
+            return self.request_data(node, random, value).await;
+        }
         let total = self.workload.weights.iter().sum();
         let mut drawn = random.within(0..total);
         let kind = self
@@ -131,13 +163,17 @@ impl Clients {
                 }
                 None => true,
             });
-        let value = self.next_value.fetch_add(1_000, Ordering::Relaxed);
         match kind {
             Some(0) => self.write(node, at, key, Question::Put { value }).await,
             Some(1) => self.write(node, at, key, Question::Delete).await,
             Some(2) => self.write(node, at, key, Question::Increment { delta: 1 }).await,
             Some(3) => self.get(node, at, key, ReadConsistency::Strong).await,
             Some(4) => self.get(node, at, key, ReadConsistency::Leader).await,
+            Some(6) => {
+                let expected = text_number_in(&node.published().view, key).filter(|_| random.chance(80));
+                self.write(node, at, key, Question::PutIf { value, expected })
+                    .await
+            }
             _ if self.workload.calls_eventual_strong => {
                 self.get(node, at, key, ReadConsistency::Eventual).await
             }
@@ -152,33 +188,16 @@ impl Clients {
         key: usize,
         question: Question,
     ) -> ControlFlow<()> {
-        let mut request = Vec::new();
-        command_for(question, key).encode(&mut request);
         let ticket = self.history.ask(at, key, question);
-        let answer = node
-            .propose(request.into(), Instant::now() + self.workload.patience)
-            .await;
-        let (outcome, revision, mark, flow) = match answer {
-            Ok(reply) => {
+        let (said, flow) = self.send(node, command_for(question, key)).await;
+        match said {
+            Said::Reply(reply) => {
                 let (outcome, revision) = outcome_of(&reply);
-                (outcome, revision, "write answered", ControlFlow::Continue(()))
+                self.history.tell(ticket, outcome, revision);
             }
-            Err(ProposeError::OutcomeUnknown { .. }) => {
-                (Outcome::Unknown, None, "write unknown", ControlFlow::Continue(()))
-            }
-            Err(ProposeError::ShuttingDown) => (
-                Outcome::Never,
-                None,
-                "write refused at shutdown",
-                ControlFlow::Break(()),
-            ),
-            Err(_) => (Outcome::Never, None, "write refused", ControlFlow::Continue(())),
-        };
-        self.trace.mark(mark);
-        self.trace.event(mark, &revision.unwrap_or(0).to_le_bytes());
-        // An outcome that stays unknown has no end: it may happen at any later time.
-        if outcome != Outcome::Unknown {
-            self.history.tell(ticket, outcome, revision);
+            // It has no end: it may happen at any later time.
+            Said::Unknown => {}
+            Said::Never | Said::Records(..) => self.history.tell(ticket, Outcome::Never, None),
         }
         flow
     }
@@ -191,25 +210,17 @@ impl Clients {
         level: ReadConsistency,
     ) -> ControlFlow<()> {
         let ticket = self.history.ask(at, key, Question::Get);
-        match node.read(level, Instant::now() + self.workload.patience).await {
-            Ok(published) => {
+        let asked = vec![Key::new(key_bytes(key)).expect("a short key")];
+        let (published, flow) = self.read_all(node, level, asked).await;
+        match published {
+            Some(published) => {
                 let value = number_in(&published.view, key);
                 let revision = published.view.revision().get();
-                self.trace.mark("read answered");
-                self.trace.event("read", &revision.to_le_bytes());
                 self.history.tell(ticket, Outcome::Value(value), Some(revision));
-                ControlFlow::Continue(())
             }
-            Err(error) => {
-                self.trace.mark("read refused");
-                self.history.tell(ticket, Outcome::Never, None);
-                if error == ReadError::ShuttingDown {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            }
+            None => self.history.tell(ticket, Outcome::Never, None),
         }
+        flow
     }
 
     async fn get_eventually<M: StoreLike>(
@@ -252,6 +263,16 @@ fn command_for(question: Question, key: usize) -> Command {
             delta,
             ttl: None,
         },
+        Question::PutIf { value, expected } => Command::Put {
+            key,
+            value: Value::text(value.to_string()),
+            lifetime: Lifetime::Forever,
+            condition: Some(match expected {
+                None => Condition::Absent,
+                Some(number) => Condition::ValueIs(Value::text(number.to_string())),
+            }),
+            return_previous: false,
+        },
         Question::Get => unreachable!("a get is not a write"),
     }
 }
@@ -263,6 +284,9 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
             revision, existed, ..
         } => (Outcome::Deleted { existed: *existed }, Some(revision.get())),
         Reply::Incremented { revision, value } => (Outcome::Number(*value), Some(revision.get())),
+        Reply::Rejected(Rejection::ConditionFailed { current }) => {
+            (Outcome::Unmet(current.as_deref().map(number_of)), None)
+        }
         Reply::Rejected(rejection) => panic!("the workload asks for nothing refusable, but: {rejection}"),
         Reply::Touched { .. }
         | Reply::Compacted { .. }

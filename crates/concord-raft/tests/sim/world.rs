@@ -27,6 +27,7 @@ use concord_raft::status::{NodeStatus, Role};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::checks::replicas::Replicas;
+use crate::checks::watches::Watches;
 use crate::history::History;
 use crate::network::{Network, address_of};
 use crate::panics;
@@ -34,6 +35,7 @@ use crate::plan::Plan;
 use crate::random::Random;
 use crate::surroundings::{LyingDisk, SimClock, SimEntropy};
 use crate::trace::Trace;
+use crate::watchers;
 use crate::workload::{Clients, StoreLike};
 
 /// How often the replicas are looked at.
@@ -132,7 +134,10 @@ impl<M: StoreLike> World<M> {
             trace: trace.clone(),
             next_value: Arc::new(AtomicI64::new(1_000)),
             stopped: Arc::default(),
+            leases: Arc::default(),
+            watches: Watches::default(),
         };
+        let replicas = Replicas::new(clients.watches.clone());
         Self {
             plan,
             random,
@@ -143,7 +148,7 @@ impl<M: StoreLike> World<M> {
             clients,
             later: BTreeMap::new(),
             later_number: 0,
-            replicas: Replicas::default(),
+            replicas,
             trace,
             machine: PhantomData,
         }
@@ -239,6 +244,10 @@ impl<M: StoreLike> World<M> {
             clients: (0..self.plan.clients_per_node)
                 .map(|_| (self.clients.clone(), seat.random.fork()))
                 .collect(),
+            lockers: (0..self.plan.workload.data.lockers)
+                .map(|_| (self.clients.clone(), seat.random.fork()))
+                .collect(),
+            watchers: (self.clients.watches.clone(), seat.random.fork()),
         };
         let runtime = new_runtime(seat.random.next());
         runtime.spawn(life.live());
@@ -569,6 +578,8 @@ struct Life<M: StoreLike> {
     network: Network,
     slot: Arc<Mutex<Slot<M>>>,
     clients: Vec<(Clients, Random)>,
+    lockers: Vec<(Clients, Random)>,
+    watchers: (Watches, Random),
 }
 
 impl<M: StoreLike> Life<M> {
@@ -592,8 +603,13 @@ impl<M: StoreLike> Life<M> {
             .map_err(|error| format!("start: {error}"))?;
         self.network.attach(self.number, node.inbound());
         self.slot.lock().expect("nobody panics while holding a slot").node = Some(node.clone());
+        let (watches, random) = self.watchers;
+        watchers::start(&watches, self.number, &node, random);
         for (clients, random) in self.clients {
             tokio::spawn(clients.run(node.clone(), self.number, self.life, random));
+        }
+        for (clients, random) in self.lockers {
+            tokio::spawn(clients.run_locker(node.clone(), random));
         }
         node.form(self.mode)
             .await

@@ -7,7 +7,8 @@
 //!
 //! An operation with an unknown outcome may be taken at any time after it was asked, or
 //! never. One that certainly did not happen is left out: if it did happen after all, some
-//! answer will not be explained, because values are unique.
+//! answer will not be explained, because values are unique. What is about several keys at once is
+//! judged against the change log instead (`judge`), which needs no search.
 //!
 //! Unknown outcomes make the search long, so it leaves out orders that explain nothing that
 //! another does not explain as well: an unknown write that is overwritten before anybody looked
@@ -60,6 +61,7 @@ fn is_evidence(operation: &Operation) -> bool {
         | Outcome::Deleted { .. }
         | Outcome::Number(_)
         | Outcome::Refused
+        | Outcome::Unmet(_)
         | Outcome::Value(_) => true,
     }
 }
@@ -79,6 +81,8 @@ pub(crate) fn step(state: State, operation: &Operation) -> Option<State> {
             Some(sum) => (Outcome::Number(sum), Some(sum)),
             None => (Outcome::Refused, state),
         },
+        Question::PutIf { value, expected } if expected == state => (Outcome::Stored, Some(value)),
+        Question::PutIf { .. } => (Outcome::Unmet(state), state),
         Question::Get => (Outcome::Value(state), state),
     };
     (!known || expected == operation.outcome).then_some(next)
@@ -177,7 +181,7 @@ impl Ranks {
             let looked_only = match operation.outcome {
                 Outcome::Stored | Outcome::Number(_) => false,
                 Outcome::Deleted { existed } => !existed,
-                Outcome::Refused | Outcome::Value(_) => true,
+                Outcome::Refused | Outcome::Unmet(_) | Outcome::Value(_) => true,
                 Outcome::Unknown | Outcome::Never => return None,
             };
             Some((operation.revision?, looked_only))
@@ -228,7 +232,15 @@ struct Choice {
 ///
 /// `unseen` says that the last one taken was an unknown write, so that nobody has seen yet what
 /// it made: what would hide that again is left out.
-fn candidates(events: &Events, ranks: &Ranks, operations: &[Operation], unseen: bool) -> Vec<usize> {
+///
+/// An answer that is true here and changes nothing is taken at once: nothing becomes possible by
+/// taking it later.
+fn candidates(
+    events: &Events,
+    ranks: &Ranks,
+    operations: &[Operation],
+    (state, unseen): (State, bool),
+) -> Vec<usize> {
     let mut known = Vec::new();
     let mut unknown: Vec<usize> = Vec::new();
     let mut place = events.next[HEAD];
@@ -243,6 +255,9 @@ fn candidates(events: &Events, ranks: &Ranks, operations: &[Operation], unseen: 
         }
         if operation.outcome != Outcome::Unknown {
             if ranks.allows(number) {
+                if looks_only(operation) && step(state, operation) == Some(state) {
+                    return vec![number];
+                }
                 known.push(number);
             }
         } else if !unknown
@@ -256,12 +271,21 @@ fn candidates(events: &Events, ranks: &Ranks, operations: &[Operation], unseen: 
     known
 }
 
+/// Whether a known answer says that nothing was changed.
+fn looks_only(operation: &Operation) -> bool {
+    match operation.outcome {
+        Outcome::Deleted { existed } => !existed,
+        Outcome::Refused | Outcome::Unmet(_) | Outcome::Value(_) => true,
+        Outcome::Stored | Outcome::Number(_) | Outcome::Unknown | Outcome::Never => false,
+    }
+}
+
 /// Whether an operation answers the same and leaves the same, whatever was there before.
 fn hides(operation: &Operation) -> bool {
     match operation.question {
         Question::Put { .. } => true,
         Question::Delete => operation.outcome == Outcome::Unknown,
-        Question::Increment { .. } | Question::Get => false,
+        Question::Increment { .. } | Question::PutIf { .. } | Question::Get => false,
     }
 }
 
@@ -278,7 +302,7 @@ fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
     let (mut state, mut set): (State, u64) = (None, 0);
     let mut seen: HashSet<(u64, State, bool)> = HashSet::new();
     let root = Choice {
-        candidates: candidates(&events, &ranks, operations, false),
+        candidates: candidates(&events, &ranks, operations, (None, false)),
         tried: 0,
         taken: None,
     };
@@ -309,6 +333,10 @@ fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
             continue;
         };
         let unseen = operations[number].outcome == Outcome::Unknown;
+        // Of what nobody was told and what changed nothing, nothing follows.
+        if unseen && next == state {
+            continue;
+        }
         // What may follow depends on the last one too.
         if !seen.insert((set ^ marks[number], next, unseen)) {
             continue;
@@ -320,7 +348,7 @@ fn check_key(key: usize, operations: &[Operation]) -> Result<(), Verdict> {
         ranks.take(number);
         events.lift(number);
         trail.push(Choice {
-            candidates: candidates(&events, &ranks, operations, unseen),
+            candidates: candidates(&events, &ranks, operations, (state, unseen)),
             tried: 0,
             taken,
         });

@@ -6,6 +6,7 @@ use concord_core::ids::{LogIndex, NodeId, Term};
 use concord_raft::Published;
 use concord_raft::status::{NodeStatus, Role};
 
+use super::leases;
 use super::watches::Watches;
 use crate::trace;
 use crate::workload::StoreLike;
@@ -25,6 +26,13 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
+    pub(crate) fn new(watches: Watches) -> Self {
+        Self {
+            watches,
+            ..Self::default()
+        }
+    }
+
     /// Looks at one replica.
     pub(crate) fn look<M: StoreLike>(
         &mut self,
@@ -50,6 +58,7 @@ impl Replicas {
             ));
         }
         self.watches.look(seat, &published.view)?;
+        leases::look(&published.view)?;
         let state = fingerprint::<M>(&published.view);
         let (other, whose) = *self
             .states

@@ -54,7 +54,7 @@ fn changed_something(operation: &Operation) -> bool {
     match operation.outcome {
         Outcome::Stored | Outcome::Number(_) => true,
         Outcome::Deleted { existed } => existed,
-        Outcome::Refused | Outcome::Value(_) | Outcome::Unknown | Outcome::Never => false,
+        Outcome::Refused | Outcome::Unmet(_) | Outcome::Value(_) | Outcome::Unknown | Outcome::Never => false,
     }
 }
 

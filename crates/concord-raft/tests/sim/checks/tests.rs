@@ -1,9 +1,17 @@
 //! The checkers accept what is right, refuse what is wrong, and agree with brute force.
 
+use concord_core::ids::{LeaseId, Millis};
+use concord_core::{
+    Command, Compare, Key, Keys, Lifetime, Operation as Step, PutItem, Reply, Revision, Test, Txn, Value,
+};
+
+use super::judge::{self, Judged};
+use super::ledger::Ledger;
 use super::linearizability::{self, Verdict, step};
 use super::revisions;
 use super::watches::Watches;
-use crate::history::{EventualRead, Operation, Outcome, Question};
+use super::{leases, locks};
+use crate::history::{Acquired, Asked, EventualRead, Operation, Outcome, Question, Request, Said};
 use crate::random::Random;
 
 fn operation(asked: u64, told: u64, question: Question, outcome: Outcome) -> Operation {
@@ -257,19 +265,28 @@ fn a_handle_must_not_go_back_and_nodes_must_agree() {
     assert!(check(&[read(1, 0, None, 2), after_restart]));
 }
 
+fn put_of(key: &str, value: &str) -> Command {
+    Command::Put {
+        key: Key::try_from(key).unwrap(),
+        value: Value::text(value),
+        lifetime: Lifetime::Forever,
+        condition: None,
+        return_previous: false,
+    }
+}
+
 /// A store to which these keys were written, one a revision.
 fn store_with(keys: &[&str]) -> concord_core::ReadView {
+    let commands: Vec<_> = keys.iter().map(|key| put_of(key, "x")).collect();
+    store_after(&commands).0
+}
+
+/// A store that was asked for this, at once.
+fn store_after(commands: &[Command]) -> (concord_core::ReadView, Vec<Reply>) {
     use concord_core::machine::Machine as _;
     let session = concord_core::SessionId::new(1);
     let mut store = concord_core::Store::empty();
-    let put = |key: &&str| concord_core::Command::Put {
-        key: concord_core::Key::try_from(*key).unwrap(),
-        value: concord_core::Value::text("x"),
-        lifetime: concord_core::Lifetime::Forever,
-        condition: None,
-        return_previous: false,
-    };
-    let requests = keys.iter().map(|key| put(key).to_bytes()).collect();
+    let requests = commands.iter().map(Command::to_bytes).collect();
     let groups = [(true, Vec::new()), (false, requests)].map(|(opens, requests)| concord_core::Group {
         session,
         opens,
@@ -285,21 +302,256 @@ fn store_with(keys: &[&str]) -> concord_core::ReadView {
         index: concord_core::LogIndex::new(1),
         term: concord_core::Term::new(1),
     };
-    store.apply(meta, &batch);
-    store.view()
+    let replies = store.apply(meta, &batch);
+    (store.view(), replies)
 }
 
 /// D-EVT-2: a replica that tells another change at the same place is found out.
 #[test]
 fn watchers_of_different_nodes_must_see_the_same() {
-    let mut watches = Watches::default();
+    let watches = Watches::default();
     watches.look(0, &store_with(&["a", "b"])).unwrap();
     watches.look(1, &store_with(&["a", "b", "c"])).unwrap();
     watches.look(0, &store_with(&["a", "b", "c"])).unwrap();
     assert_eq!(
-        watches.compared, 6,
+        watches.with(|book| book.compared),
+        6,
         "three watchers, three changes, each new to one of them"
     );
     let error = watches.look(2, &store_with(&["a", "x", "c"])).unwrap_err();
     assert!(error.starts_with("D-EVT-2"), "{error}");
+}
+
+/// A history in which everything was asked and told one after the other, and the ledger of
+/// the store that answered.
+fn true_history() -> (Vec<Request>, Ledger) {
+    let put_item = |key: &str, value: &str| Step::Put {
+        item: PutItem {
+            key: Key::try_from(key).unwrap(),
+            value: Value::text(value),
+            lifetime: Lifetime::Lease(LeaseId::new(7)),
+        },
+        return_previous: false,
+    };
+    let key = |key: &str| Key::try_from(key).unwrap();
+    let commands = [
+        Command::LeaseGrant {
+            lease: LeaseId::new(7),
+            ttl: Millis::new(1_000),
+        },
+        put_of("a", "1"),
+        Command::Txn(Txn {
+            compares: vec![Compare {
+                keys: Keys::One(key("a")),
+                test: Test::Exists(true),
+            }],
+            success: vec![put_item("b", "2"), put_item("c", "3")],
+            failure: Vec::new(),
+        }),
+        Command::Delete {
+            key: key("a"),
+            condition: None,
+            return_previous: false,
+        },
+        Command::Put {
+            key: key("b"),
+            value: Value::text("4"),
+            lifetime: Lifetime::Forever,
+            condition: Some(concord_core::Condition::Absent),
+            return_previous: false,
+        },
+        Command::LeaseRevoke {
+            lease: LeaseId::new(7),
+        },
+    ];
+    let (view, replies) = store_after(&commands);
+    // The opening group has no requests, so there is one reply for each.
+    let requests = (1..).step_by(2).zip(commands.into_iter().zip(replies));
+    let requests = requests.map(|(asked_at, (command, reply))| Request {
+        asked: Asked::Command(command),
+        asked_at,
+        told_at: Some(asked_at + 1),
+        said: Said::Reply(reply),
+    });
+    (requests.collect(), ledger_of(&view))
+}
+
+fn ledger_of(view: &concord_core::ReadView) -> Ledger {
+    let watches = Watches::default();
+    watches.look(0, view).unwrap();
+    watches.check().unwrap();
+    watches.with(|book| Ledger::new(book)).unwrap()
+}
+
+#[track_caller]
+fn judged_wrong(requests: &[Request], ledger: &Ledger, kind: &str) {
+    let error = judge::check(requests, ledger).unwrap_err();
+    assert!(error.starts_with(kind), "{error}");
+}
+
+#[test]
+fn true_answers_about_many_keys_are_explained() {
+    let (mut requests, ledger) = true_history();
+    let all = Judged {
+        explained: 6,
+        ..Judged::default()
+    };
+    assert_eq!(judge::check(&requests, &ledger), Ok(all));
+    // An unknown outcome explains what it has done.
+    requests[2].said = Said::Unknown;
+    requests[2].told_at = None;
+    let judged = judge::check(&requests, &ledger).unwrap();
+    assert_eq!((judged.explained, judged.unknown_but_done), (5, 1));
+}
+
+#[test]
+fn false_answers_about_many_keys_are_found() {
+    let (requests, ledger) = true_history();
+    let change = |number: usize, change: &dyn Fn(&mut Request)| {
+        let mut requests = requests.clone();
+        change(&mut requests[number]);
+        requests
+    };
+    let never = change(2, &|request| request.said = Said::Never);
+    judged_wrong(&never, &ledger, "I7");
+
+    let refused_compare = change(2, &|request| {
+        if let Said::Reply(Reply::Txn { outcome, .. }) = &mut request.said {
+            outcome.succeeded = false;
+            outcome.results.clear();
+        }
+    });
+    judged_wrong(&refused_compare, &ledger, "I6");
+
+    let late = change(3, &|request| {
+        if let Said::Reply(Reply::Deleted { revision, .. }) = &mut request.said {
+            *revision = revision.next();
+        }
+    });
+    judged_wrong(&late, &ledger, "I6");
+
+    let other_reason = change(4, &|request| {
+        if let Said::Reply(Reply::Rejected(concord_core::Rejection::ConditionFailed { current })) =
+            &mut request.said
+        {
+            *current = None;
+        }
+    });
+    judged_wrong(&other_reason, &ledger, "I6");
+
+    let half = change(5, &|request| {
+        if let Said::Reply(Reply::LeaseRevoked { keys, .. }) = &mut request.said {
+            *keys = 1;
+        }
+    });
+    judged_wrong(&half, &ledger, "I6");
+
+    let mut twice = requests.clone();
+    twice.push(Request {
+        asked_at: 100,
+        told_at: Some(101),
+        ..requests[1].clone()
+    });
+    judged_wrong(&twice, &ledger, "I");
+
+    // What was asked after the revoke was told cannot have happened before it.
+    let mut stale = requests.clone();
+    stale.push(Request {
+        asked: Asked::Read(vec![Key::try_from("b").unwrap()]),
+        asked_at: 100,
+        told_at: Some(101),
+        said: Said::Records(2, vec![None]),
+    });
+    judged_wrong(&stale, &ledger, "I6");
+}
+
+#[test]
+fn two_unknown_requests_are_not_one_change() {
+    let (view, _) = store_after(&[put_of("a", "1"), put_of("a", "1")]);
+    let ledger = ledger_of(&view);
+    let unknown = Request {
+        asked: Asked::Command(put_of("a", "1")),
+        asked_at: 1,
+        told_at: None,
+        said: Said::Unknown,
+    };
+    judged_wrong(std::slice::from_ref(&unknown), &ledger, "I7");
+    let judged = judge::check(&[unknown.clone(), unknown], &ledger).unwrap();
+    assert_eq!(judged.unknown_but_done, 2);
+}
+
+#[test]
+fn a_lease_that_is_gone_serves_nobody() {
+    let (mut requests, ledger) = true_history();
+    let clock = std::collections::BTreeMap::new();
+    assert_eq!(leases::check(&requests, &ledger, &clock), Ok(0));
+    requests.push(Request {
+        asked: Asked::Command(Command::LeaseKeepAlive {
+            lease: LeaseId::new(7),
+        }),
+        asked_at: 100,
+        told_at: Some(101),
+        said: Said::Reply(Reply::LeaseKept {
+            revision: Revision::new(5),
+            lease: LeaseId::new(7),
+            ttl: Millis::new(1_000),
+            expires_at: concord_core::Timestamp::new(1_001),
+        }),
+    });
+    let error = leases::check(&requests, &ledger, &clock).unwrap_err();
+    assert!(error.starts_with("I19"), "{error}");
+}
+
+/// D-REC-1, D-REC-3: tokens belong to one holder each and grow; nothing follows under an older one.
+#[test]
+fn locks_that_are_held_twice_or_written_under_old_tokens_are_found() {
+    let wanters = [put_of("lock:0/1", ""), put_of("lock:0/2", "")];
+    let ledger = ledger_of(&store_after(&wanters).0);
+    let holder = |key: &str, token, revision| Acquired {
+        lock: b"lock:0/".to_vec(),
+        key: key.as_bytes().to_vec(),
+        token,
+        revision,
+    };
+    let first = holder("lock:0/1", 2, 2);
+    assert_eq!(locks::check(&[first.clone(), first.clone()], &ledger), Ok(0));
+    let error = locks::check(&[first.clone(), holder("lock:0/2", 3, 3)], &ledger).unwrap_err();
+    assert!(error.contains("was not the holder"), "{error}");
+
+    let fenced = [put_of("fenced:0", "5"), put_of("fenced:0", "4")];
+    let error = locks::check(&[], &ledger_of(&store_after(&fenced).0)).unwrap_err();
+    assert!(error.contains("behind token 5"), "{error}");
+}
+
+/// D-EVT-4: what a watcher gets twice, misses or gets in another order is found out.
+#[test]
+fn watchers_must_account_for_every_change() {
+    let view = store_with(&["a", "b", "c"]);
+    let watches = Watches::default();
+    assert!(watches.read("one", b"b", &view, 1));
+    assert!(watches.read("one", b"b", &view, 1));
+    assert!(!watches.read("one", b"b", &view, 9));
+    watches.check().unwrap();
+    watches.with(|book| book.spoil("one"));
+    let error = watches.check().unwrap_err();
+    assert!(error.starts_with("D-EVT-4"), "{error}");
+}
+
+/// `compacted` is for who is behind a compaction that somebody asked for.
+#[test]
+fn a_compaction_that_nobody_asked_for_is_found() {
+    let compact = Command::Compact {
+        revision: Revision::new(3),
+    };
+    let (view, _) = store_after(&[put_of("a", "1"), put_of("a", "2"), put_of("a", "3"), compact]);
+    assert!(Watches::default().look(0, &view).is_err());
+    let watches = Watches::default();
+    watches.compaction_asked(3);
+    watches.read("late", b"", &view, 9);
+    watches.read("late", b"", &view, 9);
+    watches.check().unwrap();
+    watches.with(|book| {
+        assert_eq!((book.jumps, book.told.len()), (1, 1));
+        assert!(book.states.contains_key(&4));
+    });
 }
