@@ -23,13 +23,13 @@ fn get(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("borrowed", count), |b| {
             b.iter(|| {
                 let key = key_of(random.below(count));
-                black_box(view.get(&key).map(|record| record.value().len()))
+                black_box(view.get(&key).map(|record| record.stored().bytes().len()))
             });
         });
         group.bench_function(BenchmarkId::new("pinned", count), |b| {
             b.iter(|| {
                 let key = key_of(random.below(count));
-                black_box(view.get_pinned(&key).map(|record| record.value().len()))
+                black_box(view.get_pinned(&key).map(|record| record.stored().bytes().len()))
             });
         });
     }
@@ -60,7 +60,7 @@ fn scan(c: &mut Criterion) {
     group.bench_function("borrowed", |b| {
         b.iter(|| {
             let records = view.records(&all, Direction::Ascending).take(10_000);
-            records.map(|record| record.value().len()).sum::<usize>()
+            records.map(|record| record.stored().bytes().len()).sum::<usize>()
         });
     });
     let request = ScanRequest {

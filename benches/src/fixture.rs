@@ -67,7 +67,7 @@ pub fn put(number: usize) -> Bytes {
     let (ttl, return_previous) = (None::<Millis>, false);
     let command = Command::Put {
         key,
-        value,
+        value: value.into(),
         lifetime: ttl.into(),
         condition: None,
         return_previous,

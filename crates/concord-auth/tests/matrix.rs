@@ -16,7 +16,7 @@ fn commands() -> Vec<(&'static str, Command)> {
     let key = || Key::new("k").expect("one byte is a key");
     let put = |return_previous| Command::Put {
         key: key(),
-        value: Value::binary("v"),
+        value: Value::binary("v").into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous,
@@ -64,7 +64,7 @@ fn many() -> Vec<(&'static str, Command)> {
     let key = Key::new("k").expect("one byte is a key");
     let put = PutItem {
         key: key.clone(),
-        value: Value::binary("v"),
+        value: Value::binary("v").into(),
         lifetime: Lifetime::Forever,
     };
     let touch = TouchItem {
@@ -229,7 +229,7 @@ fn conditions_and_previous_records_need_the_right_to_read() {
     let key = || Key::new("k").expect("one byte is a key");
     let put = |condition, return_previous| Command::Put {
         key: key(),
-        value: Value::binary("v"),
+        value: Value::binary("v").into(),
         lifetime: Lifetime::Forever,
         condition,
         return_previous,
@@ -263,7 +263,7 @@ fn a_transaction_needs_the_rights_of_all_its_parts() {
     let put = |return_previous| Operation::Put {
         item: PutItem {
             key: key(),
-            value: Value::binary("v"),
+            value: Value::binary("v").into(),
             lifetime: Lifetime::Forever,
         },
         return_previous,

@@ -7,7 +7,7 @@ use crate::limits::{
 };
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::txn::{Operation, Txn};
-use crate::value::Value;
+use crate::value::StoredValue;
 
 impl Command {
     /// Judges sizes, counts and lifetimes. Nothing else decides in advance: a request that
@@ -65,8 +65,9 @@ pub(crate) fn check_count(unit: BatchUnit, count: usize, limit: usize) -> Result
     }
 }
 
-pub(crate) fn check_value_size(value: &Value, limit_bytes: u64) -> Result<(), Rejection> {
-    let size_bytes = u64::try_from(value.bytes().len()).unwrap_or(u64::MAX);
+/// What counts is the value itself, not how small it is packed.
+pub(crate) fn check_value_size(value: &StoredValue, limit_bytes: u64) -> Result<(), Rejection> {
+    let size_bytes = u64::try_from(value.raw_len()).unwrap_or(u64::MAX);
     if size_bytes <= limit_bytes {
         return Ok(());
     }

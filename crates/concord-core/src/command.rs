@@ -11,7 +11,7 @@ use crate::index::{IndexDefinition, IndexName};
 use crate::key::Key;
 use crate::settings::Settings;
 use crate::txn::Txn;
-use crate::value::Value;
+use crate::value::{StoredValue, Value};
 
 /// A request to change the store.
 ///
@@ -24,8 +24,8 @@ pub enum Command {
     Put {
         /// Where.
         key: Key,
-        /// What.
-        value: Value,
+        /// What, packed or not.
+        value: StoredValue,
         /// How long the key lives, whatever was set before.
         lifetime: Lifetime,
         /// Only if this holds of what is stored.
@@ -136,8 +136,8 @@ pub enum Command {
 pub struct PutItem {
     /// Where.
     pub key: Key,
-    /// What.
-    pub value: Value,
+    /// What, packed or not.
+    pub value: StoredValue,
     /// How long the key lives, whatever was set before.
     pub lifetime: Lifetime,
 }

@@ -32,16 +32,18 @@ mod eval;
 #[cfg(test)]
 mod tests;
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use crate::document::{Finite, Integer};
 use crate::ids::{LeaseId, Revision, Timestamp};
 use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX};
 use crate::record::{Record, RecordRef};
-use crate::value::ValueFormat;
+use crate::value::{CorruptValue, StoredRef, ValueFormat};
 
 pub(crate) use datum::{Datum, Meter};
 
@@ -192,6 +194,9 @@ pub enum EvaluationError {
     /// It took too many steps, or put together too long a string.
     #[error("expression takes too much work")]
     TooCostly,
+    /// The value is packed and damaged.
+    #[error("stored value is damaged")]
+    Corrupt,
 }
 
 /// The result of an evaluation, on its own.
@@ -206,11 +211,12 @@ pub enum Evaluated {
 }
 
 /// The record that an expression is evaluated on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Scope<'a> {
     key: &'a [u8],
-    format: ValueFormat,
-    value: &'a [u8],
+    value: StoredRef<'a>,
+    /// The content of a packed value, from when it is first looked at.
+    unpacked: OnceCell<Result<Vec<u8>, CorruptValue>>,
     version: u64,
     create_revision: Revision,
     mod_revision: Revision,
@@ -225,8 +231,8 @@ impl<'a> Scope<'a> {
     pub fn of(record: &RecordRef<'a>, now: Timestamp) -> Self {
         Self {
             key: record.key(),
-            format: record.format(),
-            value: record.value(),
+            value: record.stored(),
+            unpacked: OnceCell::new(),
             version: record.version(),
             create_revision: record.create_revision(),
             mod_revision: record.mod_revision(),
@@ -241,8 +247,8 @@ impl<'a> Scope<'a> {
     pub fn of_record(record: &'a Record, now: Timestamp) -> Self {
         Self {
             key: record.key.as_bytes(),
-            format: record.value.format(),
-            value: record.value.bytes(),
+            value: StoredRef::new(record.value.format(), false, record.value.bytes()),
+            unpacked: OnceCell::new(),
             version: record.version,
             create_revision: record.create_revision,
             mod_revision: record.mod_revision,
@@ -250,6 +256,22 @@ impl<'a> Scope<'a> {
             lease: record.lease,
             now,
         }
+    }
+
+    /// What the value is.
+    pub(crate) const fn format(&self) -> ValueFormat {
+        self.value.format()
+    }
+
+    /// The value's bytes, unpacked once for all that is evaluated in this scope.
+    pub(crate) fn content(&self) -> Result<&[u8], EvaluationError> {
+        if !self.value.is_packed() {
+            return Ok(self.value.bytes());
+        }
+        let content = self
+            .unpacked
+            .get_or_init(|| self.value.content().map(Cow::into_owned));
+        content.as_deref().map_err(|_| EvaluationError::Corrupt)
     }
 }
 
@@ -292,7 +314,7 @@ impl Expression {
     }
 
     /// The result, borrowed from expression and record where it can be.
-    pub(crate) fn datum<'a>(&'a self, scope: &Scope<'a>) -> Result<Datum<'a>, EvaluationError> {
+    pub(crate) fn datum<'a>(&'a self, scope: &'a Scope<'a>) -> Result<Datum<'a>, EvaluationError> {
         eval::evaluate(&self.0, scope)
     }
 

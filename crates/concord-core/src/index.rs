@@ -29,7 +29,7 @@ use crate::key::{Key, KeyRange};
 use crate::limits::{INDEX_NAME_BYTES_MAX, INDEX_PATH_STEPS_MAX, KEY_BYTES_MAX};
 use crate::tree::Tree;
 
-pub(crate) use extract::{encode_literal, value_len};
+pub(crate) use extract::{encode_literal, scope, value_len};
 
 /// The name of an index: 1 to [`INDEX_NAME_BYTES_MAX`] bytes of UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 
 use crate::idempotency::Remembered;
 use crate::ids::{LeaseId, Revision, SessionId, Timestamp};
+use crate::index::scope;
 use crate::key::namespace_of;
 use crate::lease::{LeaseCell, attached, decode_lease_key};
 use crate::limits::{IDEMPOTENCY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX};
@@ -26,7 +27,8 @@ use crate::record::RecordRef;
 use crate::record::cell::{self, Place, StoredCell};
 use crate::state::{State, VersionCell, change};
 use crate::store::{SessionHeader, SessionTable, Store, age_key, decode_replies, session_key_parts};
-use crate::view::Usage;
+use crate::value::StoredRef;
+use crate::view::{PackedUsage, Usage};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,10 +118,14 @@ fn length(len: usize) -> u64 {
 fn check_usage(state: &State) -> Result<(), Violation> {
     let mut counted: BTreeMap<Vec<u8>, Usage> = BTreeMap::new();
     let mut total = Usage::default();
+    let mut packed = PackedUsage::default();
     for (key, cell) in state.live.iter() {
-        let StoredCell::Record { value, .. } = cell::stored(cell.as_bytes()) else {
+        let StoredCell::Record { header, value, .. } = cell::stored(cell.as_bytes()) else {
             continue;
         };
+        if header.is_packed {
+            packed.add(value.len(), StoredRef::new(header.format, true, value).raw_len());
+        }
         let size = length(key.len().saturating_add(value.len()));
         for usage in [counted.entry(namespace_of(key).to_vec()).or_default(), &mut total] {
             usage.keys += 1;
@@ -131,6 +137,7 @@ fn check_usage(state: &State) -> Result<(), Violation> {
         .iter()
         .map(|(namespace, cell)| (namespace.to_vec(), Usage::stored(&cell)));
     equal("I10", "usage", kept.collect(), counted)?;
+    equal("I10", "packed values", state.packed, packed)?;
     equal("I10", "total usage", state.total, total)
 }
 
@@ -360,7 +367,7 @@ fn check_indexes(state: &State) -> Result<(), Violation> {
             let Some(record) = record.filter(|record| index.covers(key, record.mod_revision())) else {
                 continue;
             };
-            for value in index.values(&record) {
+            for value in index.values(&scope(&record)) {
                 let mut entry = value.clone();
                 entry.extend_from_slice(key);
                 expected.insert(entry);

@@ -39,6 +39,7 @@ pub mod key;
 pub mod lease;
 pub mod limits;
 pub mod machine;
+mod packing;
 pub mod record;
 pub mod reply;
 pub mod settings;
@@ -58,12 +59,12 @@ pub use ids::{LeaseId, LogIndex, Millis, NodeId, Revision, SessionId, Term, Time
 pub use key::{InvalidKey, Key, KeyRange};
 pub use lease::Lease;
 pub use machine::{Machine, Meta, Restorer};
-pub use record::{PinnedRecord, Record, RecordRef};
+pub use record::{PinnedRecord, Record, RecordRef, StoredRecord};
 pub use reply::{Rejection, Reply};
 pub use settings::{Compaction, Settings};
 pub use store::Store;
 pub use txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
-pub use value::{InvalidValue, Value, ValueFormat};
+pub use value::{CorruptValue, InvalidValue, StoredRef, StoredValue, Value, ValueFormat};
 pub use view::{
     Change, ChangeKind, Changes, Direction, HistoryPage, HistoryRequest, IndexPage, IndexPosition,
     IndexRequest, ReadView, ScanOutput, ScanPage, ScanPosition, ScanRequest, Usage, Version, ViewError,

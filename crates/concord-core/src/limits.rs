@@ -119,7 +119,7 @@ pub const SCAN_PAGE_BYTES: usize = 16 << 20;
 /// not exist then; it ends here, with a position to go on from.
 pub const SCAN_PAGE_VISITS_MAX: usize = 1_000_000;
 
-/// Versions on one page of a key's history.
+/// Versions on one page of a key's history. It also ends at [`SCAN_PAGE_BYTES`].
 pub const HISTORY_PAGE_MAX: usize = 10_000;
 
 /// Keys and leases, with the keys on them, that end in one batch; the replicated clock stops

@@ -5,22 +5,24 @@
 
 pub(crate) mod cell;
 
+use alloc::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
 use crate::state::VersionCell;
 use crate::tree::{Cell, INLINE_CELL_BYTES, PinnedCell};
-use crate::value::{Value, ValueFormat};
+use crate::value::{CorruptValue, StoredRef, StoredValue, Value, ValueFormat};
 use cell::{Header, Link, StoredCell};
 
 /// A key with its value and metadata, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct Record<V = Value> {
     /// The key.
     pub key: Key,
     /// The value.
-    pub value: Value,
+    pub value: V,
     /// The revision at which the key came, or came back, into being.
     pub create_revision: Revision,
     /// The revision of the last write.
@@ -33,11 +35,52 @@ pub struct Record {
     pub lease: Option<LeaseId>,
 }
 
-impl Record {
+/// A record whose value is as it is kept.
+pub type StoredRecord = Record<StoredValue>;
+
+impl<V> Record<V> {
     /// How long the key has left at `now`; `None`: it does not expire.
     #[must_use]
     pub fn remaining(&self, now: Timestamp) -> Option<Millis> {
         self.expires_at.map(|deadline| deadline.since(now))
+    }
+
+    fn with_value<W>(self, value: W) -> Record<W> {
+        Record {
+            key: self.key,
+            value,
+            create_revision: self.create_revision,
+            mod_revision: self.mod_revision,
+            version: self.version,
+            expires_at: self.expires_at,
+            lease: self.lease,
+        }
+    }
+}
+
+impl StoredRecord {
+    /// The record with its value itself.
+    ///
+    /// # Errors
+    ///
+    /// If the value is packed and damaged.
+    pub fn unpack(self) -> Result<Record, CorruptValue> {
+        let value = self.value.clone().unpack()?;
+        Ok(self.with_value(value))
+    }
+
+    /// The record with its value itself, if that is not packed.
+    #[must_use]
+    pub fn into_plain(self) -> Option<Record> {
+        let value = self.value.clone().into_plain()?;
+        Some(self.with_value(value))
+    }
+}
+
+impl From<Record> for StoredRecord {
+    fn from(record: Record) -> Self {
+        let value = record.value.clone().into();
+        record.with_value(value)
     }
 }
 
@@ -141,31 +184,73 @@ impl<'a> RecordRef<'a> {
         Key::trusted(Bytes::copy_from_slice(self.key))
     }
 
-    /// The value's bytes.
+    /// The value as it is kept.
     #[must_use]
-    pub fn value(&self) -> &'a [u8] {
-        self.value
+    pub const fn stored(&self) -> StoredRef<'a> {
+        StoredRef::new(self.header.format, self.header.is_packed, self.value)
+    }
+
+    /// The value's bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they are packed and damaged.
+    pub fn value(&self) -> Result<Cow<'a, [u8]>, CorruptValue> {
+        self.stored().content()
+    }
+
+    /// How long the value is.
+    #[must_use]
+    pub fn value_len(&self) -> usize {
+        self.stored().raw_len()
     }
 
     /// The value on its own. A large one is shared with the store, a small one copied, so
     /// that it does not keep its neighbours in memory.
+    ///
+    /// # Errors
+    ///
+    /// If it is packed and damaged.
+    pub fn to_value(&self) -> Result<Value, CorruptValue> {
+        if self.header.is_packed {
+            return Ok(Value::trusted(
+                self.header.format,
+                self.value()?.into_owned().into(),
+            ));
+        }
+        Ok(Value::trusted(self.header.format, self.to_bytes()))
+    }
+
+    /// The value as it is kept, on its own: see [`RecordRef::to_value`].
     #[must_use]
-    pub fn to_value(&self) -> Value {
-        let bytes = match self.alone.filter(|cell| cell.len() > INLINE_CELL_BYTES) {
+    pub fn to_stored_value(&self) -> StoredValue {
+        StoredValue::trusted(self.header.format, self.header.is_packed, self.to_bytes())
+    }
+
+    fn to_bytes(self) -> Bytes {
+        match self.alone.filter(|cell| cell.len() > INLINE_CELL_BYTES) {
             Some(cell) => {
                 let whole = Bytes::from_owner(cell.to_owned().into_shared());
                 let start = whole.len().saturating_sub(self.value.len());
                 whole.slice(start..)
             }
             None => Bytes::copy_from_slice(self.value),
-        };
-        Value::trusted(self.header.format, bytes)
+        }
     }
 
     /// The record on its own: see [`RecordRef::to_value`].
+    ///
+    /// # Errors
+    ///
+    /// If its value is packed and damaged.
+    pub fn to_record(&self) -> Result<Record, CorruptValue> {
+        Ok(self.with_value(self.to_value()?))
+    }
+
+    /// The record on its own, with its value as it is kept.
     #[must_use]
-    pub fn to_record(&self) -> Record {
-        self.with_value(self.to_value())
+    pub fn to_stored_record(&self) -> StoredRecord {
+        self.with_value(self.to_stored_value())
     }
 
     /// The record with an empty value, for scans that want no values.
@@ -173,7 +258,7 @@ impl<'a> RecordRef<'a> {
         self.with_value(Value::trusted(self.header.format, Bytes::new()))
     }
 
-    fn with_value(&self, value: Value) -> Record {
+    fn with_value<V>(&self, value: V) -> Record<V> {
         Record {
             key: self.to_key(),
             value,
@@ -212,16 +297,30 @@ impl PinnedRecord {
 
     header_accessors!();
 
-    /// The value's bytes.
+    /// The value as it is kept.
     #[must_use]
-    pub fn value(&self) -> &[u8] {
+    pub fn stored(&self) -> StoredRef<'_> {
         let start = self.cell.len().saturating_sub(self.value_bytes);
-        self.cell.get(start..).unwrap_or_default()
+        let bytes = self.cell.get(start..).unwrap_or_default();
+        StoredRef::new(self.header.format, self.header.is_packed, bytes)
+    }
+
+    /// The value's bytes.
+    ///
+    /// # Errors
+    ///
+    /// If they are packed and damaged.
+    pub fn value(&self) -> Result<Cow<'_, [u8]>, CorruptValue> {
+        self.stored().content()
     }
 
     /// A copy of the value.
-    #[must_use]
-    pub fn to_value(&self) -> Value {
-        Value::trusted(self.header.format, Bytes::copy_from_slice(self.value()))
+    ///
+    /// # Errors
+    ///
+    /// If it is packed and damaged.
+    pub fn to_value(&self) -> Result<Value, CorruptValue> {
+        let bytes = Bytes::from(self.value()?.into_owned());
+        Ok(Value::trusted(self.header.format, bytes))
     }
 }

@@ -8,7 +8,7 @@ use core::fmt;
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::index::IndexName;
 use crate::key::InvalidKey;
-use crate::record::Record;
+use crate::record::StoredRecord;
 use crate::txn::TxnOutcome;
 use crate::value::InvalidValue;
 
@@ -20,7 +20,7 @@ pub enum Reply {
         /// The revision of the write.
         revision: Revision,
         /// What it replaced, if that was asked for and there was something.
-        previous: Option<Record>,
+        previous: Option<StoredRecord>,
     },
     /// The key is absent now.
     Deleted {
@@ -29,7 +29,7 @@ pub enum Reply {
         /// Whether there was something to remove.
         existed: bool,
         /// What was removed, if that was asked for and there was something.
-        previous: Option<Record>,
+        previous: Option<StoredRecord>,
     },
     /// The key lives until then.
     Touched {
@@ -221,7 +221,7 @@ pub enum Rejection {
     #[error("condition does not hold")]
     ConditionFailed {
         /// The record that was judged; `None`: there is none.
-        current: Option<Box<Record>>,
+        current: Option<Box<StoredRecord>>,
     },
     /// More in one request than it may have. Nothing was written.
     #[error("request has {count} {unit}, limit is {limit}")]

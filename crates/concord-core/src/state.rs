@@ -30,7 +30,7 @@ use crate::index::Index;
 use crate::record::cell::{Place, stored};
 use crate::settings::Settings;
 use crate::tree::{Cell, INLINE_CELL_BYTES, Tree};
-use crate::view::{ChangeKind, Usage};
+use crate::view::{ChangeKind, PackedUsage, Usage};
 
 /// All replicated state. A clone is O(1) and never changes (I15).
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) indexes: Arc<Vec<Index>>,
     /// Derived from `usage`: all namespaces together.
     pub(crate) total: Usage,
+    /// Derived from `live`: its packed values.
+    pub(crate) packed: PackedUsage,
     /// Derived: bytes of keys and cells in `graves`, `changes` and `replaced`.
     pub(crate) history_bytes: u64,
     /// The last applied entry (I1).
@@ -105,6 +107,7 @@ impl State {
             usage: Tree::new(),
             indexes: Arc::default(),
             total: Usage::default(),
+            packed: PackedUsage::default(),
             history_bytes: 0,
             applied: LogIndex::new(0),
             revision: Revision::EMPTY,

@@ -11,7 +11,7 @@ use crate::command::{PutItem, TouchItem};
 use crate::expr::Expression;
 use crate::ids::{LeaseId, Revision};
 use crate::key::{Key, KeyRange};
-use crate::record::Record;
+use crate::record::StoredRecord;
 use crate::reply::TouchOutcome;
 use crate::value::Value;
 
@@ -127,21 +127,21 @@ pub enum OperationResult {
     /// What was read.
     Records {
         /// In the order of their keys.
-        records: Vec<Record>,
+        records: Vec<StoredRecord>,
         /// Whether the limit has left some out.
         more: bool,
     },
     /// The value is stored.
     Written {
         /// What it replaced, if that was asked for and there was something.
-        previous: Option<Record>,
+        previous: Option<StoredRecord>,
     },
     /// The keys are absent.
     Deleted {
         /// How many there were.
         count: u64,
         /// What was removed, if that was asked for.
-        previous: Vec<Record>,
+        previous: Vec<StoredRecord>,
     },
     /// What became of the key.
     Touched(TouchOutcome),

@@ -1,11 +1,16 @@
 //! Values: bytes with a format.
 
+mod stored;
+
 use alloc::string::String;
 use core::fmt;
 
 use bytes::Bytes;
 
 use crate::document::{self, Document, DocumentError};
+
+pub(crate) use stored::check_packed;
+pub use stored::{CorruptValue, PACKING_LEVELS, StoredRef, StoredValue};
 
 /// What the bytes of a value are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

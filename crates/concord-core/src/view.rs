@@ -20,6 +20,7 @@ use crate::key::KeyRange;
 use crate::record::{PinnedRecord, RecordRef};
 use crate::settings::Settings;
 use crate::state::{State, VersionCell};
+use crate::value::CorruptValue;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use history::{HistoryPage, HistoryRequest, Version};
@@ -62,6 +63,9 @@ pub enum ViewError {
     /// The bytes of a position were not made by [`ScanPosition::encode`].
     #[error("position to go on from is invalid")]
     InvalidPosition,
+    /// A value is packed and damaged.
+    #[error(transparent)]
+    Corrupt(#[from] CorruptValue),
     /// There is no index of this name.
     #[error("index not found")]
     IndexNotFound,
@@ -90,6 +94,7 @@ impl ViewError {
             Self::Compacted { .. } => "compacted",
             Self::FutureRevision { .. } => "future_revision",
             Self::PageLimit { .. } | Self::InvalidPosition => "invalid_request",
+            Self::Corrupt(_) => "corrupt",
             Self::IndexNotFound => "not_found",
             Self::IndexNotReady => "not_ready",
             Self::IndexFailed => "unique_violation",
@@ -105,6 +110,35 @@ pub struct Usage {
     pub keys: u64,
     /// Bytes of keys and stored values.
     pub bytes: u64,
+}
+
+/// What the packed values among the live ones take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackedUsage {
+    /// How many there are.
+    pub values: u64,
+    /// Their bytes as they are kept.
+    pub stored_bytes: u64,
+    /// Their bytes when they are unpacked.
+    pub raw_bytes: u64,
+}
+
+impl PackedUsage {
+    pub(crate) fn add(&mut self, stored: usize, raw: usize) {
+        self.values = self.values.saturating_add(1);
+        self.stored_bytes = self.stored_bytes.saturating_add(count(stored));
+        self.raw_bytes = self.raw_bytes.saturating_add(count(raw));
+    }
+
+    pub(crate) fn remove(&mut self, stored: usize, raw: usize) {
+        self.values = self.values.saturating_sub(1);
+        self.stored_bytes = self.stored_bytes.saturating_sub(count(stored));
+        self.raw_bytes = self.raw_bytes.saturating_sub(count(raw));
+    }
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 impl Usage {
@@ -123,10 +157,23 @@ impl Usage {
 pub struct Statistics {
     /// Keys and their bytes, all namespaces together.
     pub usage: Usage,
+    /// The packed values among them.
+    pub packed: PackedUsage,
     /// Changes that are kept, each with the version that it replaced.
     pub history_entries: usize,
     /// Bytes of the history: changes, replaced versions, tombstones.
     pub history_bytes: u64,
+}
+
+impl Statistics {
+    /// Bytes of keys and values as they were put: with what is packed unpacked.
+    #[must_use]
+    pub const fn raw_bytes(&self) -> u64 {
+        self.usage
+            .bytes
+            .saturating_sub(self.packed.stored_bytes)
+            .saturating_add(self.packed.raw_bytes)
+    }
 }
 
 impl ReadView {
@@ -202,6 +249,7 @@ impl ReadView {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             usage: self.state.total,
+            packed: self.state.packed,
             history_entries: self.state.changes.len(),
             history_bytes: self.state.history_bytes,
         }

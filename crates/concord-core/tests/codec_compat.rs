@@ -12,3 +12,6 @@ mod golden;
 #[cfg(test)]
 #[path = "codec/indexes.rs"]
 mod indexes;
+#[cfg(test)]
+#[path = "codec/packed.rs"]
+mod packed;

@@ -253,7 +253,7 @@ mod tests {
         let definition = IndexDefinition::new(name.clone(), "", extractor, false).unwrap();
         let put = |key: &str| Command::Put {
             key: Key::try_from(key).unwrap(),
-            value: Value::text("v"),
+            value: Value::text("v").into(),
             lifetime: None.into(),
             condition: None,
             return_previous: false,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use concord_core::document::Document;
 use concord_core::ids::{LeaseId, Revision, Timestamp};
-use concord_core::record::{PinnedRecord, Record};
-use concord_core::value::{Value, ValueFormat};
+use concord_core::record::{PinnedRecord, Record, StoredRecord};
+use concord_core::value::{CorruptValue, StoredRef, Value, ValueFormat};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind};
@@ -83,17 +83,21 @@ impl Remaining {
 /// What was found under a key. Reading it copies nothing until a part is asked for as
 /// its own; meant to be looked at and dropped, since it keeps a part of the store in memory.
 #[derive(Clone)]
-pub struct Entry(Found);
+pub struct Entry {
+    found: Found,
+    /// The value, if it was found packed.
+    unpacked: Option<Value>,
+}
 
 #[derive(Clone)]
 enum Found {
     Pinned(PinnedRecord),
-    Owned(Box<Record>),
+    Owned(Box<StoredRecord>),
 }
 
 macro_rules! from_record {
     ($self:ident, $accessor:ident) => {
-        match &$self.0 {
+        match &$self.found {
             Found::Pinned(record) => record.$accessor(),
             Found::Owned(record) => record.$accessor,
         }
@@ -102,27 +106,54 @@ macro_rules! from_record {
 
 impl Entry {
     pub(crate) fn pinned(record: PinnedRecord) -> Self {
-        Self(Found::Pinned(record))
+        Self {
+            found: Found::Pinned(record),
+            unpacked: None,
+        }
     }
 
-    pub(crate) fn owned(record: Record) -> Self {
-        Self(Found::Owned(Box::new(record)))
+    pub(crate) fn owned(record: StoredRecord) -> Self {
+        Self {
+            found: Found::Owned(Box::new(record)),
+            unpacked: None,
+        }
+    }
+
+    fn stored(&self) -> StoredRef<'_> {
+        match &self.found {
+            Found::Pinned(record) => record.stored(),
+            Found::Owned(record) => record.value.as_ref(),
+        }
+    }
+
+    /// How long its value is when it is unpacked; 0 if it is not packed.
+    pub(crate) fn packed_raw_len(&self) -> usize {
+        let stored = self.stored();
+        if stored.is_packed() { stored.raw_len() } else { 0 }
+    }
+
+    /// Unpacks the value: nobody gets to see an entry before this.
+    pub(crate) fn unpack(&mut self) -> Result<(), CorruptValue> {
+        if self.stored().is_packed() && self.unpacked.is_none() {
+            self.unpacked = Some(match &self.found {
+                Found::Pinned(record) => record.to_value()?,
+                Found::Owned(record) => record.value.clone().unpack()?,
+            });
+        }
+        Ok(())
     }
 
     /// The value's bytes: the text, the raw bytes, or a document's canonical MessagePack.
     pub fn bytes(&self) -> &[u8] {
-        match &self.0 {
-            Found::Pinned(record) => record.value(),
-            Found::Owned(record) => record.value.bytes(),
+        match &self.unpacked {
+            Some(value) => value.bytes(),
+            None => self.stored().bytes(),
         }
     }
 
     /// What the value is.
     pub fn format(&self) -> ValueFormat {
-        match &self.0 {
-            Found::Pinned(record) => record.format(),
-            Found::Owned(record) => record.value.format(),
-        }
+        self.stored().format()
     }
 
     /// The text, if the value is one.
@@ -157,9 +188,13 @@ impl Entry {
 
     /// A copy of the value.
     pub fn to_value(&self) -> Value {
-        match &self.0 {
-            Found::Pinned(record) => record.to_value(),
-            Found::Owned(record) => record.value.clone(),
+        match &self.unpacked {
+            Some(value) => value.clone(),
+            None => match &self.found {
+                Found::Pinned(record) => record.to_value(),
+                Found::Owned(record) => record.value.clone().unpack(),
+            }
+            .expect("what is packed was unpacked before anybody had the entry"),
         }
     }
 

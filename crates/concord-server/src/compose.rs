@@ -276,7 +276,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         http_address: std::sync::OnceLock::new(),
         stopped: OnceCell::new(),
     };
-    let service = Service::new(node, config.value_bytes_max, config.watches_max);
+    let service = Service::new(node, &config);
     let concord = Concord::assemble(service, running, config.request_timeout);
     match finish(&concord, &config).await {
         Ok(()) => Ok(concord),

@@ -38,6 +38,7 @@ use std::time::Duration;
 
 use concord_auth::{Principal, ReadAction};
 use concord_core::ids::{NodeId, Revision};
+use concord_core::view::Statistics;
 use concord_raft::NodeStatus;
 use futures::FutureExt as _;
 
@@ -59,7 +60,7 @@ pub use self::operation::Operation;
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};
 pub use self::watch::Watch;
-pub use self::write::{Compact, Configure, Delete, Increment, Put, Touch, Write, WriteKind};
+pub use self::write::{Compact, Configure, Delete, Increment, Put, Stores, Touch, Write, WriteKind};
 
 use crate::compose::{self, OpenError, Running};
 use crate::config::Config;
@@ -146,6 +147,16 @@ impl Concord {
     pub fn status(&self) -> Result<NodeStatus, Error> {
         let permitted = service::permit(&self.principal, ReadAction::Status)?;
         Ok(self.service().status(&permitted))
+    }
+
+    /// How much is stored on this node. No wait, no network.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`, where authentication says so.
+    pub fn statistics(&self) -> Result<Statistics, Error> {
+        service::permit(&self.principal, ReadAction::Status)?;
+        Ok(self.service().latest().view.statistics())
     }
 
     /// Stops: ends watches, lets requests in flight finish, hands leadership on, closes the log. The handle

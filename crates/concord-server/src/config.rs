@@ -113,6 +113,8 @@ pub struct Config {
     pub value_bytes_max: usize,
     /// Watches open at once on this node.
     pub watches_max: usize,
+    /// Compression of the values that come in through this node.
+    pub compression: CompressionConfig,
     /// Election and heartbeat times.
     pub timing: TimingConfig,
     /// The Raft log.
@@ -160,6 +162,36 @@ pub struct PeerConfig {
     pub start: Start,
     /// Accept plaintext from other machines. Only the prod profile asks.
     pub plaintext: bool,
+}
+
+/// Compression of values (zstd), once and before they are replicated. A value that does not shrink is
+/// kept as it is. Nodes may differ: whatever is compressed, all of them read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompressionConfig {
+    /// Whether values are compressed of which the write does not say so itself.
+    pub enabled: bool,
+    /// Those of this many bytes and more.
+    pub threshold_bytes: usize,
+    /// 1 (fast) to 19 (small).
+    pub level: i32,
+}
+
+impl CompressionConfig {
+    /// On, from 1 KiB on, at level 3.
+    pub const fn new() -> Self {
+        Self {
+            enabled: true,
+            threshold_bytes: limits::COMPRESSION_THRESHOLD_BYTES,
+            level: 3,
+        }
+    }
+}
+
+impl Default for CompressionConfig {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Election and heartbeat times.
@@ -225,6 +257,7 @@ impl Config {
             request_timeout: limits::REQUEST_TIMEOUT,
             value_bytes_max: limits::VALUE_BYTES_MAX,
             watches_max: limits::WATCHES_MAX,
+            compression: CompressionConfig::new(),
             timing: TimingConfig {
                 heartbeat: Duration::from_millis(100),
                 election_min: Duration::from_millis(500),
@@ -291,6 +324,24 @@ impl Config {
     #[must_use]
     pub fn watches_max(mut self, count: usize) -> Self {
         self.watches_max = count;
+        self
+    }
+
+    /// Compresses values of this many bytes and more at this level, 1 (fast) to 19 (small).
+    #[must_use]
+    pub fn compression(mut self, threshold_bytes: usize, level: i32) -> Self {
+        self.compression = CompressionConfig {
+            enabled: true,
+            threshold_bytes,
+            level,
+        };
+        self
+    }
+
+    /// Compresses no values but those of writes that ask for it.
+    #[must_use]
+    pub fn without_compression(mut self) -> Self {
+        self.compression.enabled = false;
         self
     }
 

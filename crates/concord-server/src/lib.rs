@@ -25,6 +25,7 @@ pub mod cli;
 #[cfg(feature = "cli")]
 pub mod client;
 mod compose;
+mod compression;
 mod concord;
 pub mod config;
 mod error;
@@ -49,7 +50,7 @@ pub use concord::{
     GetDoc, GetIndex, GetLease, GetMany, GetSettings, GetTtl, HeldLease, History, HistoryEntries, Increment,
     IndexValue, IntoValue, Item, LeaseGrant, LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListIndexes,
     ListLeases, Lookup, LookupPage, Only, Operation, Page, Put, PutMany, Readiness, Reindex, Revoked, Scan,
-    Touch, TouchMany, Watch, Write, WriteKind,
+    Stores, Touch, TouchMany, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};
@@ -58,13 +59,13 @@ pub use concord_core::key::Key;
 pub use concord_core::record::Record;
 pub use concord_core::settings::{Compaction, Settings};
 pub use concord_core::value::{Value, ValueFormat};
-pub use concord_core::view::{ChangeKind, Direction, Version};
+pub use concord_core::view::{ChangeKind, Direction, PackedUsage, Statistics, Usage, Version};
 pub use concord_query::watch::{InvalidPosition, Position, WatchBatch, WatchEvent};
 pub use concord_query::{Cursor, IndexCursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
-    AuthMode, Config, ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides,
-    PeerConfig, Place, Profile, Secret, Start,
+    AuthMode, CompressionConfig, Config, ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat,
+    Overrides, PeerConfig, Place, Profile, Secret, Start,
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

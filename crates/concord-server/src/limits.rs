@@ -94,6 +94,16 @@ pub const WATCH_PROGRESS_DEFAULT: Duration = Duration::from_secs(10);
 /// The shortest time between two progress notifications of one watch.
 pub const WATCH_PROGRESS_MIN: Duration = Duration::from_millis(100);
 
+/// Default size from which on values are compressed.
+pub const COMPRESSION_THRESHOLD_BYTES: usize = 1024;
+
+/// Values of this many bytes together are compressed or unpacked where they are; more on a thread
+/// of their own, because it takes long enough to hold up other tasks.
+pub const PACK_INLINE_BYTES: usize = 64 << 10;
+
+/// Bytes that the compressed values of one read of many keys may be when unpacked.
+pub const UNPACKED_BYTES_MAX: usize = 64 << 20;
+
 /// How long a graceful shutdown waits for requests in flight.
 pub const HTTP_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 

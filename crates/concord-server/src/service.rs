@@ -21,6 +21,8 @@ use concord_raft::{
 };
 use tokio::time::Instant;
 
+use crate::compression::{self, Packing};
+use crate::config::{CompressionConfig, Config};
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind};
 use crate::full_disk::gives_space_back;
 use crate::watch::{self, Hub, Watcher, WatcherStatus};
@@ -50,6 +52,7 @@ pub(crate) struct Service {
     node: Node<Store>,
     views: Views<ReadView>,
     value_bytes_max: usize,
+    compression: CompressionConfig,
     watches: Hub,
 }
 
@@ -62,13 +65,14 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    pub(crate) fn new(node: Node<Store>, value_bytes_max: usize, watches_max: usize) -> Self {
+    pub(crate) fn new(node: Node<Store>, config: &Config) -> Self {
         let views = node.views();
-        let watches = Hub::new(views.clone(), node.stopped(), watches_max);
+        let watches = Hub::new(views.clone(), node.stopped(), config.watches_max);
         Self {
             node,
             views,
-            value_bytes_max,
+            value_bytes_max: config.value_bytes_max,
+            compression: config.compression,
             watches,
         }
     }
@@ -97,6 +101,7 @@ impl Service {
     pub(crate) async fn write(
         &self,
         command: Authorized<Command>,
+        packing: Packing,
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let command = command.into_request();
@@ -104,8 +109,9 @@ impl Service {
         command.check(number(self.value_bytes_max))?;
         self.check_disk(&command)?;
         let deadline = Instant::now() + timeout;
-        let reply = self.node.propose(command.to_bytes(), deadline).await?;
-        Ok(reply.into_result()?)
+        let request = compression::encode(self.compression, packing, command).await?;
+        let reply = self.node.propose(request, deadline).await?;
+        Ok(compression::unpacked(reply).await?.into_result()?)
     }
 
     /// With a full disk, what room is left in the log is for votes and for giving space back.
@@ -207,7 +213,8 @@ impl From<Rejection> for Error {
             Rejection::Unsupported { .. } => Self::new(ErrorKind::Unsupported, message),
             Rejection::SessionExpired => Self::new(ErrorKind::OutcomeUnknown, message),
             Rejection::ConditionFailed { current } => {
-                Self::new(ErrorKind::ConditionFailed, message).with_current(current.map(|current| *current))
+                let current = current.and_then(|current| current.into_plain());
+                Self::new(ErrorKind::ConditionFailed, message).with_current(current)
             }
             Rejection::BatchTooLarge { count, limit, .. } => Self::new(ErrorKind::BatchTooLarge, message)
                 .with("count", count)
@@ -243,6 +250,7 @@ impl From<ViewError> for Error {
             ViewError::PageLimit { limit_max, .. } => {
                 Self::new(ErrorKind::InvalidRequest, message).with("limit_max", number(limit_max))
             }
+            ViewError::Corrupt(_) => Self::new(ErrorKind::Corrupt, message),
             ViewError::IndexNotFound => Self::new(ErrorKind::NotFound, message),
             ViewError::IndexNotReady => Self::new(ErrorKind::NotReady, message),
             ViewError::IndexFailed => Self::new(ErrorKind::UniqueViolation, message),

@@ -18,7 +18,7 @@ use crate::ids::{LeaseId, Millis, Revision};
 use crate::key::{InvalidKey, Key};
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::settings::{Compaction, Settings};
-use crate::value::{InvalidValue, Value, ValueFormat};
+use crate::value::{InvalidValue, StoredValue, Value, ValueFormat};
 
 const VERSION: u8 = 1;
 
@@ -46,6 +46,7 @@ const HAS_TTL: u8 = 0x04;
 const RETURN_PREVIOUS: u8 = 0x08;
 const HAS_CONDITION: u8 = 0x10;
 const HAS_LEASE: u8 = 0x20;
+const PACKED: u8 = 0x40;
 const LIFETIME: u8 = HAS_TTL | HAS_LEASE;
 
 /// Why bytes are not a command.
@@ -142,7 +143,7 @@ impl Command {
                         .saturating_add(value.bytes().len())
                         .saturating_add(16),
                 );
-                let flags = value.format().code() | previous_flag(*return_previous);
+                let flags = value_flags(value) | previous_flag(*return_previous);
                 head(PUT, flags, key, *lifetime, condition.as_ref(), out);
                 out.extend_from_slice(value.bytes());
             }
@@ -268,6 +269,11 @@ impl Command {
     }
 }
 
+/// What is said about a value beside it.
+const fn value_flags(value: &StoredValue) -> u8 {
+    value.format().code() | if value.is_packed() { PACKED } else { 0 }
+}
+
 const fn previous_flag(return_previous: bool) -> u8 {
     if return_previous { RETURN_PREVIOUS } else { 0 }
 }
@@ -349,8 +355,14 @@ fn decode_flags(reader: &mut Reader<'_>, known_flags: u8) -> Result<u8, DecodeEr
     Ok(flags)
 }
 
-fn decode_format(flags: u8, reader: &Reader<'_>) -> Result<ValueFormat, DecodeError> {
-    ValueFormat::from_code(flags & FORMAT_MASK).ok_or_else(|| reader.error("unknown value format"))
+/// A value to store, of which `flags` say what it is.
+fn decode_stored(flags: u8, bytes: Bytes, reader: &Reader<'_>) -> Result<StoredValue, CommandError> {
+    let format = ValueFormat::from_code(flags & FORMAT_MASK);
+    let format = format.ok_or_else(|| reader.error("unknown value format"))?;
+    if flags & PACKED == 0 {
+        return Ok(Value::new(format, bytes)?.into());
+    }
+    StoredValue::packed(format, bytes).map_err(|error| reader.error(error.what).into())
 }
 
 /// A request under a key: the rest is a request as any other but this.
@@ -366,10 +378,9 @@ fn idempotent(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, Command
 }
 
 fn put(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, CommandError> {
-    let known_flags = FORMAT_MASK | LIFETIME | RETURN_PREVIOUS | HAS_CONDITION;
+    let known_flags = FORMAT_MASK | PACKED | LIFETIME | RETURN_PREVIOUS | HAS_CONDITION;
     let head = Head::decode(reader, whole, known_flags)?;
-    let format = decode_format(head.flags, reader)?;
-    let value = Value::new(format, whole.slice_ref(reader.rest()))?;
+    let value = decode_stored(head.flags, whole.slice_ref(reader.rest()), reader)?;
     let return_previous = head.flags & RETURN_PREVIOUS != 0;
     Ok(Command::Put {
         key: head.key,

@@ -11,10 +11,10 @@ use super::reader::Reader;
 use super::{DecodeError, writer};
 use crate::ids::{LeaseId, Millis, Revision, Timestamp};
 use crate::key::Key;
-use crate::record::Record;
+use crate::record::StoredRecord;
 use crate::reply::{Rejection, Reply, TouchOutcome};
 use crate::txn::TxnOutcome;
-use crate::value::{Value, ValueFormat};
+use crate::value::{StoredValue, Value, ValueFormat};
 
 const VERSION: u8 = 1;
 
@@ -33,6 +33,9 @@ const LEASE_GRANTED: u8 = 12;
 const LEASE_KEPT: u8 = 13;
 const LEASE_REVOKED: u8 = 14;
 const INDEX_CHANGED: u8 = 32;
+
+/// Beside the format of a record's value: its bytes are packed.
+const PACKED: u8 = 0x40;
 
 impl Reply {
     /// Appends the reply in its wire form.
@@ -246,7 +249,7 @@ fn decode_touch(reader: &mut Reader<'_>) -> Result<TouchOutcome, DecodeError> {
     Ok(TouchOutcome::Touched { expires_at })
 }
 
-fn optional_record(record: Option<&Record>, out: &mut Vec<u8>) {
+fn optional_record(record: Option<&StoredRecord>, out: &mut Vec<u8>) {
     let Some(record) = record else {
         out.push(0);
         return;
@@ -255,9 +258,10 @@ fn optional_record(record: Option<&Record>, out: &mut Vec<u8>) {
     encode_record(record, out);
 }
 
-fn encode_record(record: &Record, out: &mut Vec<u8>) {
+fn encode_record(record: &StoredRecord, out: &mut Vec<u8>) {
     writer::bytes(record.key.as_bytes(), out);
-    out.push(record.value.format().code());
+    let packed = if record.value.is_packed() { PACKED } else { 0 };
+    out.push(record.value.format().code() | packed);
     writer::bytes(record.value.bytes(), out);
     writer::number(record.create_revision.get(), out);
     writer::number(record.mod_revision.get(), out);
@@ -266,7 +270,10 @@ fn encode_record(record: &Record, out: &mut Vec<u8>) {
     writer::optional(record.lease.map(LeaseId::get), out);
 }
 
-fn decode_optional_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Option<Record>, DecodeError> {
+fn decode_optional_record(
+    reader: &mut Reader<'_>,
+    whole: &Bytes,
+) -> Result<Option<StoredRecord>, DecodeError> {
     if truth(reader)? {
         decode_record(reader, whole).map(Some)
     } else {
@@ -274,12 +281,19 @@ fn decode_optional_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Opti
     }
 }
 
-fn decode_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Record, DecodeError> {
+fn decode_record(reader: &mut Reader<'_>, whole: &Bytes) -> Result<StoredRecord, DecodeError> {
     let key = Key::new(reader.shared(whole)?).map_err(|_| reader.error("invalid key in a reply"))?;
-    let format = ValueFormat::from_code(reader.u8()?).ok_or_else(|| reader.error("unknown value format"))?;
+    let flags = reader.u8()?;
+    let format =
+        ValueFormat::from_code(flags & !PACKED).ok_or_else(|| reader.error("unknown value format"))?;
     let bytes = reader.shared(whole)?;
-    let value = Value::new(format, bytes).map_err(|_| reader.error("invalid value in a reply"))?;
-    Ok(Record {
+    let value: Result<StoredValue, _> = if flags & PACKED == 0 {
+        Value::new(format, bytes).map(Into::into).map_err(drop)
+    } else {
+        StoredValue::packed(format, bytes).map_err(drop)
+    };
+    let value = value.map_err(|()| reader.error("invalid value in a reply"))?;
+    Ok(StoredRecord {
         key,
         value,
         create_revision: Revision::new(reader.number()?),

@@ -12,7 +12,7 @@ use crate::value::ValueFormat;
 type Outcome<'a> = Result<Datum<'a>, EvaluationError>;
 
 /// The result of a tree within its limits, whose depth bounds the recursion.
-pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &Scope<'a>) -> Outcome<'a> {
+pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'a>) -> Outcome<'a> {
     let mut run = Run {
         scope,
         meter: Meter::new(),
@@ -20,12 +20,12 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &Scope<'a>) -> Outcome<'a> {
     run.expr(expr)
 }
 
-struct Run<'r, 'a> {
-    scope: &'r Scope<'a>,
+struct Run<'a> {
+    scope: &'a Scope<'a>,
     meter: Meter,
 }
 
-impl<'a> Run<'_, 'a> {
+impl<'a> Run<'a> {
     fn expr(&mut self, expr: &'a Expr) -> Outcome<'a> {
         self.meter.charge(1)?;
         match expr {
@@ -73,10 +73,10 @@ impl<'a> Run<'_, 'a> {
         let scope = self.scope;
         Ok(match variable {
             Variable::Key => Datum::text(scope.key, &mut self.meter)?,
-            Variable::Value => match scope.format {
-                ValueFormat::Binary => Datum::Bytes(Cow::Borrowed(scope.value)),
-                ValueFormat::Text => Datum::text(scope.value, &mut self.meter)?,
-                ValueFormat::Document => Datum::packed(scope.value, &mut self.meter)?,
+            Variable::Value => match (scope.format(), scope.content()?) {
+                (ValueFormat::Binary, content) => Datum::Bytes(Cow::Borrowed(content)),
+                (ValueFormat::Text, content) => Datum::text(content, &mut self.meter)?,
+                (ValueFormat::Document, content) => Datum::packed(content, &mut self.meter)?,
             },
             Variable::Version => Datum::integer(scope.version),
             Variable::CreateRevision => Datum::integer(scope.create_revision.get()),

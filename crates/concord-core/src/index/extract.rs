@@ -30,20 +30,26 @@ const BYTES: u8 = 5;
 /// What an entry costs in the steps of an evaluation.
 const STEPS_A_VALUE: u64 = 16;
 
+/// The scope in which indexes look at a record: one for all of them, so that it is unpacked once. The
+/// clock is left out: no extractor may read what depends on it.
+pub(crate) fn scope<'a>(record: &RecordRef<'a>) -> Scope<'a> {
+    Scope::of(record, Timestamp::new(0))
+}
+
 impl Index {
-    /// The values of a record, encoded and in order.
-    pub(crate) fn values(&self, record: &RecordRef<'_>) -> BTreeSet<Vec<u8>> {
-        // The clock is left out: no extractor may read what depends on it.
-        let scope = Scope::of(record, Timestamp::new(0));
+    /// The values of a record in its [`scope`], encoded and in order.
+    pub(crate) fn values(&self, scope: &Scope<'_>) -> BTreeSet<Vec<u8>> {
         let mut values = BTreeSet::new();
         let found = match &self.definition.extractor {
-            Extractor::Expression(expression) => match expression.datum(&scope) {
+            Extractor::Expression(expression) => match expression.datum(scope) {
                 Ok(result) => scalars(&result, &mut Meter::new(), &mut values),
                 Err(error) => Err(error),
             },
-            Extractor::Path(steps) if record.format() == ValueFormat::Document => {
+            Extractor::Path(steps) if scope.format() == ValueFormat::Document => {
                 let mut meter = Meter::new();
-                Datum::packed(record.value(), &mut meter)
+                scope
+                    .content()
+                    .and_then(|content| Datum::packed(content, &mut meter))
                     .and_then(|document| follow(&document, steps, &mut meter, &mut values))
             }
             Extractor::Path(_) => Ok(()),

@@ -5,7 +5,7 @@
 //! tombstone: flags  mod_revision  link
 //! link:      [order]  [depth  anchor...]        anchor: revisions back, order
 //! flags:     0x03 format, or how it was removed · 0x04 expires_at · 0x08 lease
-//!            0x10 order · 0x20 depth · 0x80 tombstone
+//!            0x10 order · 0x20 depth · 0x40 packed value · 0x80 tombstone
 //! ```
 //!
 //! Numbers are LEB128: about ten bytes instead of thirty before each value. The link is what
@@ -25,6 +25,7 @@ const HAS_EXPIRY: u8 = 0x04;
 const HAS_LEASE: u8 = 0x08;
 const HAS_ORDER: u8 = 0x10;
 const HAS_DEPTH: u8 = 0x20;
+const PACKED: u8 = 0x40;
 const TOMBSTONE: u8 = 0x80;
 
 /// Versions between two anchors of the finest level.
@@ -156,6 +157,8 @@ fn order(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) format: ValueFormat,
+    /// Whether the value's bytes are packed: see [`crate::value::StoredValue`].
+    pub(crate) is_packed: bool,
     pub(crate) create_revision: Revision,
     pub(crate) mod_revision: Revision,
     pub(crate) version: u64,
@@ -192,6 +195,9 @@ impl StoredCell<'_> {
 /// Appends a record.
 pub(crate) fn encode(header: &Header, link: &Link, value: &[u8], out: &mut Vec<u8>) {
     let mut flags = header.format.code() | link.flags();
+    if header.is_packed {
+        flags |= PACKED;
+    }
     if header.expires_at.is_some() {
         flags |= HAS_EXPIRY;
     }
@@ -232,7 +238,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StoredCell<'_>, DecodeError> {
     if flags & TOMBSTONE != 0 {
         return tombstone(flags, &mut reader);
     }
-    if flags & !(LOW_MASK | HAS_EXPIRY | HAS_LEASE | HAS_ORDER | HAS_DEPTH) != 0 {
+    if flags & !(LOW_MASK | HAS_EXPIRY | HAS_LEASE | HAS_ORDER | HAS_DEPTH | PACKED) != 0 {
         return Err(reader.error("unknown record flags"));
     }
     let format =
@@ -258,6 +264,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<StoredCell<'_>, DecodeError> {
     let create_revision = Revision::new(create_revision);
     let header = Header {
         format,
+        is_packed: flags & PACKED != 0,
         create_revision,
         mod_revision,
         version,
@@ -322,6 +329,7 @@ mod tests {
             let odd = n % 2 == 1;
             let header = Header {
                 format: ValueFormat::Document,
+                is_packed: odd,
                 create_revision: Revision::new(3),
                 mod_revision: link.place.revision,
                 version: 2,
@@ -354,7 +362,7 @@ mod tests {
     fn malformed_cells_are_refused() {
         assert!(decode(&[]).is_err());
         assert!(decode(&[TOMBSTONE | ChangeKind::Put.code(), 1]).is_err());
-        assert!(decode(&[0x40, 1, 0, 1]).is_err());
+        assert!(decode(&[0x03, 1, 0, 1]).is_err());
         assert!(decode(&[0, 1, 2, 1]).is_err(), "created before revision 0");
     }
 

@@ -150,6 +150,7 @@ impl Store {
             },
             None => Header {
                 format: value.format(),
+                is_packed: value.is_packed(),
                 create_revision: revision,
                 mod_revision: revision,
                 version: 1,
@@ -159,6 +160,7 @@ impl Store {
         };
         let header = Header {
             format: value.format(),
+            is_packed: value.is_packed(),
             mod_revision: revision,
             expires_at,
             lease,
@@ -207,7 +209,7 @@ impl Store {
             lease,
             ..header
         };
-        let (value, lease_before) = (current.to_value().into_bytes(), current.lease());
+        let (value, lease_before) = (current.to_stored_value().bytes().clone(), current.lease());
         self.draft_lease(draft, lease_before, lease)?;
         draft.stage(key, Staged::Record { header, value });
         Ok(TouchOutcome::Touched { expires_at })

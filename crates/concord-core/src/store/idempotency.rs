@@ -65,8 +65,20 @@ fn size(name: &[u8], cell: &[u8]) -> u64 {
 
 impl Store {
     /// Applies a request under a name, or answers it as the first of that name.
-    pub(super) fn once(&mut self, key: &IdempotencyKey, request: &[u8], command: Command) -> Reply {
-        let (name, fingerprint) = (key.name(), fingerprint(request));
+    pub(super) fn once(&mut self, key: &IdempotencyKey, request: &[u8], mut command: Command) -> Reply {
+        let name = key.name();
+        let fingerprint = match command.unpacked() {
+            // A retry may have been packed by another node, in another way or not at all.
+            Some(plain) => {
+                let command = alloc::boxed::Box::new(plain);
+                let plain = Command::Idempotent {
+                    key: key.clone(),
+                    command,
+                };
+                fingerprint(&plain.to_bytes())
+            }
+            None => fingerprint(request),
+        };
         if let Some(cell) = self.state.idempotency.get(&name) {
             let first = Remembered::stored(&cell);
             if !self.is_too_old(first.at) {

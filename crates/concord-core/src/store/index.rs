@@ -8,7 +8,9 @@ use core::ops::Bound;
 use bytes::Bytes;
 
 use super::Store;
-use crate::index::{Fill, Index, IndexDefinition, IndexName};
+use crate::expr::Scope;
+use crate::ids::Revision;
+use crate::index::{Fill, Index, IndexDefinition, IndexName, scope};
 use crate::key::Key;
 use crate::limits::{INDEX_FILL_BYTES_PER_BATCH, INDEX_FILL_KEYS_PER_BATCH, INDEXES_MAX};
 use crate::record::RecordRef;
@@ -84,12 +86,12 @@ impl Store {
         }
         let mut taken = BTreeSet::new();
         for (key, header, value) in writes {
-            let record = RecordRef::staged(key, header, value);
+            let scope = scope(&RecordRef::staged(key, header, value));
             for (place, index) in indexes.iter().enumerate() {
                 if !index.definition.is_unique() || !index.covers(key, header.mod_revision) {
                     continue;
                 }
-                for value in index.values(&record) {
+                for value in index.values(&scope) {
                     if index.is_taken(&value, key, &is_rewritten) || !taken.insert((place, value)) {
                         return Err(Rejection::UniqueViolation {
                             index: index.definition.name().clone(),
@@ -118,13 +120,15 @@ impl Store {
             .get(key)
             .and_then(|cell| RecordRef::new(key, VersionCell::alone(cell)));
         let after = after.map(|(header, value)| RecordRef::staged(key, header, value));
+        let before = before.map(|record| (record.mod_revision(), scope(&record)));
+        let after = after.map(|record| (record.mod_revision(), scope(&record)));
         let mut edits = Vec::new();
         for (place, index) in indexes.iter().enumerate() {
-            let values = |record: Option<&RecordRef<'_>>| match record {
-                Some(record) if index.covers(key, record.mod_revision()) => index.values(record),
+            let values = |record: &Option<(Revision, Scope<'_>)>| match record {
+                Some((revision, scope)) if index.covers(key, *revision) => index.values(scope),
                 Some(_) | None => BTreeSet::new(),
             };
-            let (before, after) = (values(before.as_ref()), values(after.as_ref()));
+            let (before, after) = (values(&before), values(&after));
             if before != after {
                 edits.push(Edit {
                     place,
@@ -201,7 +205,7 @@ fn fill(index: &mut Index, live: &Tree, keys: &mut usize, bytes: &mut usize) {
         let Some(record) = record.filter(|record| record.mod_revision() <= index.since) else {
             continue;
         };
-        for mut value in index.values(&record) {
+        for mut value in index.values(&scope(&record)) {
             if index.definition.is_unique() && index.is_taken(&value, key, |_| false) {
                 index.entries = Tree::new();
                 index.fill = Fill::Failed {
@@ -228,7 +232,7 @@ pub(crate) fn derive_entries(state: &mut State) {
             let Some(record) = record.filter(|record| index.covers(key, record.mod_revision())) else {
                 continue;
             };
-            for mut value in index.values(&record) {
+            for mut value in index.values(&scope(&record)) {
                 value.extend_from_slice(key);
                 index.entries.set(&value, &[]);
             }

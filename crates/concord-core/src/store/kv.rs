@@ -15,14 +15,14 @@ use crate::record::RecordRef;
 use crate::record::cell::{Header, Link};
 use crate::reply::{InvalidValueReason, Rejection, Reply};
 use crate::state::VersionCell;
-use crate::value::{Value, ValueFormat};
+use crate::value::{StoredValue, Value, ValueFormat};
 use crate::view::ChangeKind;
 
 impl Store {
     pub(super) fn put(
         &mut self,
         key: &Key,
-        value: &Value,
+        value: &StoredValue,
         lifetime: Lifetime,
         condition: Option<&Condition>,
         return_previous: bool,
@@ -37,10 +37,11 @@ impl Store {
         let lineage = Lineage::of(current.as_ref());
         let previous = current
             .filter(|_| return_previous)
-            .map(|(record, _)| record.to_record());
+            .map(|(record, _)| record.to_stored_record());
         let revision = self.state.revision.next();
         let header = Header {
             format: value.format(),
+            is_packed: value.is_packed(),
             create_revision: lineage.create_revision.unwrap_or(revision),
             mod_revision: revision,
             version: lineage.version.saturating_add(1),
@@ -76,7 +77,7 @@ impl Store {
                 previous: None,
             });
         };
-        let previous = return_previous.then(|| current.to_record());
+        let previous = return_previous.then(|| current.to_stored_record());
         let revision = self.open_revision();
         self.mutate(
             key.as_bytes(),
@@ -105,14 +106,13 @@ impl Store {
         if let Some(lease) = lease {
             self.check_room(lease, 0)?;
         }
-        let value = current.value().to_vec();
+        let value = current.stored().bytes().to_vec();
         let header = Header {
-            format: current.format(),
-            create_revision: current.create_revision(),
             mod_revision: self.state.revision.next(),
             version: current.version().saturating_add(1),
             expires_at,
             lease,
+            ..current.header()
         };
         self.check_unique_write(key, header, &value)?;
         let revision = self.open_revision();
@@ -150,6 +150,7 @@ impl Store {
             ValueFormat::Text => Value::text(sum.to_string()),
             ValueFormat::Document | ValueFormat::Binary => Value::integer(sum),
         };
+        let value = StoredValue::from(value);
         self.check_value(&value)?;
 
         let lineage = Lineage::of(current.as_ref());
@@ -160,6 +161,7 @@ impl Store {
         let revision = self.state.revision.next();
         let header = Header {
             format,
+            is_packed: false,
             create_revision: lineage.create_revision.unwrap_or(revision),
             mod_revision: revision,
             version: lineage.version.saturating_add(1),
@@ -218,9 +220,8 @@ impl Store {
             (Condition::Absent, current) => current.is_none(),
             (_, None) => false,
             (Condition::Present, Some(_)) => true,
-            (Condition::ValueIs(value), Some(current)) => {
-                (value.format(), value.bytes().as_ref()) == (current.format(), current.value())
-            }
+            // What is damaged is no value at all, so it is none that is asked for.
+            (Condition::ValueIs(value), Some(current)) => current.stored().is(value) == Ok(true),
             (Condition::ModRevisionIs(revision), Some(current)) => *revision == current.mod_revision(),
             (Condition::VersionIs(version), Some(current)) => *version == current.version(),
             (Condition::Predicate(expression), Some(current)) => {
@@ -231,12 +232,12 @@ impl Store {
             Ok(())
         } else {
             Err(Rejection::ConditionFailed {
-                current: current.map(|current| Box::new(current.to_record())),
+                current: current.map(|current| Box::new(current.to_stored_record())),
             })
         }
     }
 
-    pub(super) fn check_value(&self, value: &Value) -> Result<(), Rejection> {
+    pub(super) fn check_value(&self, value: &StoredValue) -> Result<(), Rejection> {
         check_value_size(value, self.state.settings.value_bytes_max)
     }
 
@@ -288,13 +289,12 @@ impl Lineage {
 
 /// The number that a record holds, if it is one.
 fn stored_number(record: &RecordRef<'_>) -> Result<i64, Rejection> {
-    let number = match record.format() {
-        ValueFormat::Text => core::str::from_utf8(record.value())
-            .ok()
-            .and_then(|text| text.parse().ok()),
-        ValueFormat::Document => document::decode_integer(record.value()),
+    let content = record.value().ok();
+    let number = content.and_then(|content| match record.format() {
+        ValueFormat::Text => core::str::from_utf8(&content).ok()?.parse().ok(),
+        ValueFormat::Document => document::decode_integer(&content),
         ValueFormat::Binary => None,
-    };
+    });
     number.ok_or(Rejection::InvalidValue {
         reason: InvalidValueReason::NotAnInteger,
     })

@@ -9,6 +9,7 @@ use crate::key::namespace_of;
 use crate::record::cell::{self, Header, Link, Place, StoredCell};
 use crate::state::{State, change};
 use crate::tree::OwnedCell;
+use crate::value::StoredRef;
 use crate::view::ChangeKind;
 
 /// Buffers that outlive one mutation, so that it need not allocate them.
@@ -42,10 +43,27 @@ pub(super) enum Mutation<'a> {
     Remove { kind: ChangeKind },
 }
 
-/// What is left to know of a record that was replaced or removed.
-struct Replaced {
+/// What there is to know of a record that comes or goes.
+struct Outline {
     header: Header,
     value_bytes: usize,
+    /// What a packed value is when it is unpacked; 0 if it is not packed.
+    unpacked_bytes: usize,
+}
+
+impl Outline {
+    fn of(header: Header, value: &[u8]) -> Self {
+        let unpacked_bytes = if header.is_packed {
+            StoredRef::new(header.format, true, value).raw_len()
+        } else {
+            0
+        };
+        Self {
+            header,
+            value_bytes: value.len(),
+            unpacked_bytes,
+        }
+    }
 }
 
 impl Store {
@@ -88,7 +106,7 @@ impl Store {
                 if replaced.is_none() {
                     self.log_change(place, ChangeKind::Put, key, grave.as_deref());
                 }
-                self.follow_up(key, Some((header, value.len())), replaced);
+                self.follow_up(key, Some(Outline::of(header, value)), replaced);
             }
             Mutation::Remove { kind } => {
                 let old = self.state.live.remove(key);
@@ -135,7 +153,7 @@ impl Store {
 
     /// Stores the cell in `scratch` as the live record of `key`. If that replaces one, the change
     /// is logged with it straight from where it lies.
-    fn store_live(&mut self, place: Place, key: &[u8]) -> Option<Replaced> {
+    fn store_live(&mut self, place: Place, key: &[u8]) -> Option<Outline> {
         let State {
             live,
             changes,
@@ -162,9 +180,9 @@ impl Store {
     }
 
     /// Keeps what is derived from the live records: expiry queue, keys of leases and usage.
-    fn follow_up(&mut self, key: &[u8], written: Option<(Header, usize)>, replaced: Option<Replaced>) {
+    fn follow_up(&mut self, key: &[u8], written: Option<Outline>, replaced: Option<Outline>) {
         let deadline_before = replaced.as_ref().and_then(|replaced| replaced.header.expires_at);
-        let deadline = written.and_then(|(header, _)| header.expires_at);
+        let deadline = written.as_ref().and_then(|written| written.header.expires_at);
         if deadline_before != deadline {
             if let Some(deadline) = deadline_before {
                 self.expiry.remove(deadline, key);
@@ -175,7 +193,7 @@ impl Store {
         }
 
         let lease_before = replaced.as_ref().and_then(|replaced| replaced.header.lease);
-        let lease = written.and_then(|(header, _)| header.lease);
+        let lease = written.as_ref().and_then(|written| written.header.lease);
         if lease_before != lease {
             self.follow_lease(key, lease_before, lease);
         }
@@ -183,10 +201,16 @@ impl Store {
         // I10: usage follows from what changed here, never from what a caller says.
         let keys = i64::from(written.is_some()) - i64::from(replaced.is_some());
         let size = |value_bytes: usize| signed(key.len().saturating_add(value_bytes));
-        let after = written.map_or(0, |(_, value_bytes)| size(value_bytes));
-        let before = replaced.map_or(0, |replaced| size(replaced.value_bytes));
+        let after = written.as_ref().map_or(0, |written| size(written.value_bytes));
+        let before = replaced.as_ref().map_or(0, |replaced| size(replaced.value_bytes));
         if keys != 0 || after != before {
             self.count_usage(namespace_of(key), keys, after.saturating_sub(before));
+        }
+        if let Some(gone) = replaced.filter(|replaced| replaced.header.is_packed) {
+            self.state.packed.remove(gone.value_bytes, gone.unpacked_bytes);
+        }
+        if let Some(come) = written.filter(|written| written.header.is_packed) {
+            self.state.packed.add(come.value_bytes, come.unpacked_bytes);
         }
     }
 }
@@ -210,12 +234,9 @@ fn append(
     changes.push(place, |out| change::encode(entry, out)) + apart
 }
 
-fn replaced(cell: &[u8]) -> Replaced {
+fn replaced(cell: &[u8]) -> Outline {
     match cell::stored(cell) {
-        StoredCell::Record { header, value, .. } => Replaced {
-            header,
-            value_bytes: value.len(),
-        },
+        StoredCell::Record { header, value, .. } => Outline::of(header, value),
         StoredCell::Tombstone { .. } => unreachable!("the live tree holds records only; a restore checks it"),
     }
 }

@@ -1,6 +1,7 @@
 //! Transactions, performed on a draft and committed at one revision.
 
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use super::Store;
 use super::draft::{Draft, DraftedRange};
@@ -10,7 +11,7 @@ use crate::command::TouchItem;
 use crate::expr::Scope;
 use crate::ids::{LeaseId, Timestamp};
 use crate::limits::{TXN_EVALUATIONS_MAX, TXN_KEYS_MAX, TXN_REPLY_BYTES_MAX};
-use crate::record::{Record, RecordRef};
+use crate::record::{RecordRef, StoredRecord};
 use crate::reply::{BatchUnit, Rejection, Reply, RequestPart};
 use crate::txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
 use crate::value::Value;
@@ -52,11 +53,11 @@ impl Budget {
     }
 
     /// Takes a record into the answer.
-    fn answer(&mut self, record: &RecordRef<'_>) -> Result<Record, Rejection> {
-        let bytes = record.key().len().saturating_add(record.value().len());
+    fn answer(&mut self, record: &RecordRef<'_>) -> Result<StoredRecord, Rejection> {
+        let bytes = record.key().len().saturating_add(record.value_len());
         self.bytes = self.bytes.saturating_add(bytes);
         check_count(BatchUnit::Bytes, self.bytes, TXN_REPLY_BYTES_MAX)?;
-        Ok(record.to_record())
+        Ok(record.to_stored_record())
     }
 }
 
@@ -223,9 +224,19 @@ impl Test {
 
 /// D-DATA-13: no value equals one of another format, nor comes before or after it.
 fn value_holds(operator: Operator, current: &RecordRef<'_>, value: &Value) -> bool {
-    if current.format() == value.format() {
-        operator.holds(current.value(), value.bytes().as_ref())
-    } else {
-        matches!(operator, Operator::NotEqual)
+    if current.format() != value.format() {
+        return matches!(operator, Operator::NotEqual);
     }
+    let stored = current.stored();
+    let differs = match operator {
+        // What is of another length need not be looked at.
+        Operator::Equal | Operator::NotEqual => stored.raw_len() != value.bytes().len(),
+        Operator::Less | Operator::Greater => false,
+    };
+    if differs {
+        return matches!(operator, Operator::NotEqual);
+    }
+    // Of a damaged value no test holds.
+    let order = stored.compare(value.bytes());
+    order.is_ok_and(|order| operator.holds(order, Ordering::Equal))
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{ChangeKind, Direction, ReadView, ViewError};
 use crate::ids::Revision;
 use crate::key::Key;
-use crate::limits::HISTORY_PAGE_MAX;
+use crate::limits::{HISTORY_PAGE_MAX, SCAN_PAGE_BYTES};
 use crate::record::cell::{self, StoredCell};
 use crate::record::{Record, RecordRef};
 use crate::state::VersionCell;
@@ -77,7 +77,7 @@ impl ReadView {
     ///
     /// # Errors
     ///
-    /// If the limit is out of range.
+    /// If the limit is out of range, or a value damaged.
     pub fn history(&self, request: &HistoryRequest) -> Result<HistoryPage, ViewError> {
         let limit = request.limit;
         if !(1..=HISTORY_PAGE_MAX).contains(&limit) {
@@ -86,7 +86,7 @@ impl ReadView {
                 limit_max: HISTORY_PAGE_MAX,
             });
         }
-        let mut versions: Vec<Version> = match request.direction {
+        let found: Vec<VersionCell<'_>> = match request.direction {
             Direction::Descending => {
                 let before = request.after.unwrap_or(Revision::new(u64::MAX));
                 let newest = before.get().checked_sub(1).map(Revision::new);
@@ -104,8 +104,8 @@ impl ReadView {
                     .versions_from(&request.key, self.revision())
                     .into_iter()
                     .flatten();
-                let newer = all.take_while(|version| version.revision() > after);
-                let mut last: VecDeque<Version> = VecDeque::new();
+                let newer = all.take_while(|version| cell::stored(version.bytes).revision() > after);
+                let mut last: VecDeque<VersionCell<'_>> = VecDeque::new();
                 for version in newer {
                     last.push_back(version);
                     if last.len() > limit.saturating_add(1) {
@@ -115,10 +115,7 @@ impl ReadView {
                 last.into_iter().rev().collect()
             }
         };
-        let has_more = versions.len() > limit;
-        versions.truncate(limit);
-        let next = versions.last().map(Version::revision).filter(|_| has_more);
-        Ok(HistoryPage { versions, next })
+        page(&request.key, &found, limit)
     }
 
     /// The versions of a key from the one in force at `newest` back to the one in force at the
@@ -127,7 +124,7 @@ impl ReadView {
         &'a self,
         key: &'a Key,
         newest: Revision,
-    ) -> Option<impl Iterator<Item = Version> + 'a> {
+    ) -> Option<impl Iterator<Item = VersionCell<'a>>> {
         let state = self.state();
         let first = state.in_force(state.newest(key.as_bytes()), newest)?;
         let chain = core::iter::successors(Some(first), |version| {
@@ -140,20 +137,36 @@ impl ReadView {
                 state.before(place)
             }
         });
-        Some(chain.filter_map(|version| self.version(key, version)))
+        // A key that was absent at the compaction revision begins after it.
+        Some(chain.filter(|version| match cell::stored(version.bytes) {
+            StoredCell::Tombstone { link, .. } => link.place.revision > state.compact_revision,
+            StoredCell::Record { .. } => true,
+        }))
     }
+}
 
-    fn version(&self, key: &Key, version: VersionCell<'_>) -> Option<Version> {
-        match cell::stored(version.bytes) {
-            StoredCell::Tombstone { kind, link } => {
-                let revision = link.place.revision;
-                // A key that was absent at the compaction revision begins after it.
-                let is_readable = revision > self.state().compact_revision;
-                is_readable.then_some(Version::Removed { revision, kind })
-            }
-            StoredCell::Record { .. } => {
-                RecordRef::new(key.as_bytes(), version).map(|record| Version::Record(record.to_record()))
-            }
+/// A page of what was found, which goes one beyond the limit if there is more.
+fn page(key: &Key, found: &[VersionCell<'_>], limit: usize) -> Result<HistoryPage, ViewError> {
+    let mut versions = Vec::new();
+    let mut bytes = 0_usize;
+    for version in found {
+        if versions.len() >= limit || bytes >= SCAN_PAGE_BYTES {
+            let next = versions.last().map(Version::revision);
+            return Ok(HistoryPage { versions, next });
         }
+        versions.push(match cell::stored(version.bytes) {
+            StoredCell::Tombstone { kind, link } => Version::Removed {
+                revision: link.place.revision,
+                kind,
+            },
+            StoredCell::Record { .. } => {
+                let Some(record) = RecordRef::new(key.as_bytes(), *version) else {
+                    continue;
+                };
+                bytes = bytes.saturating_add(record.value_len());
+                Version::Record(record.to_record()?)
+            }
+        });
     }
+    Ok(HistoryPage { versions, next: None })
 }

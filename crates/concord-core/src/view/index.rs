@@ -11,7 +11,7 @@ use crate::codec::writer;
 use crate::crc32c;
 use crate::expr::Literal;
 use crate::ids::Revision;
-use crate::index::{Fill, Index, IndexName, IndexStatus, encode_literal};
+use crate::index::{Fill, Index, IndexName, IndexStatus, encode_literal, scope};
 use crate::limits::{INDEX_PAST_CHANGES_MAX, SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX};
 use crate::record::cell::Place;
 use crate::record::{Record, RecordRef};
@@ -162,7 +162,8 @@ impl ReadView {
     /// # Errors
     ///
     /// If there is no such index, it is not filled yet or has failed, the limit is out of range, or the
-    /// revision compacted, still to come, or more than [`INDEX_PAST_CHANGES_MAX`] changes back.
+    /// revision compacted, still to come, or more than [`INDEX_PAST_CHANGES_MAX`] changes back, or if a
+    /// value is damaged.
     pub fn lookup(&self, request: &IndexRequest) -> Result<IndexPage, ViewError> {
         let limit = request.limit;
         if !(1..=SCAN_PAGE_RECORDS_MAX).contains(&limit) {
@@ -171,12 +172,7 @@ impl ReadView {
                 limit_max: SCAN_PAGE_RECORDS_MAX,
             });
         }
-        let index = self.find_index(&request.name).ok_or(ViewError::IndexNotFound)?;
-        match index.fill {
-            Fill::Upto { .. } => return Err(ViewError::IndexNotReady),
-            Fill::Failed { .. } => return Err(ViewError::IndexFailed),
-            Fill::NotAsked | Fill::Complete => {}
-        }
+        let index = self.ready_index(&request.name)?;
         let resumed = request.after.as_ref().map(|position| position.revision);
         let revision = resumed.or(request.revision).unwrap_or(self.revision());
         self.check_revision(revision)?;
@@ -205,6 +201,7 @@ impl ReadView {
         }
         let mut size = 0_usize;
         let mut last: Option<Vec<u8>> = None;
+        let mut damage = None;
         walk(
             self.state(),
             index,
@@ -218,8 +215,11 @@ impl ReadView {
                 }
                 size = size
                     .saturating_add(record.key().len())
-                    .saturating_add(record.value().len());
-                page.records.push(record.to_record());
+                    .saturating_add(record.value_len());
+                damage = record.to_record().map(|record| page.records.push(record)).err();
+                if damage.is_some() {
+                    return ControlFlow::Break(());
+                }
                 // Only a full page needs to know where it ends.
                 if page.records.len() >= limit || size >= SCAN_PAGE_BYTES {
                     last = Some(entry.to_vec());
@@ -227,7 +227,17 @@ impl ReadView {
                 ControlFlow::Continue(())
             },
         )?;
-        Ok(page)
+        damage.map_or(Ok(page), |damage| Err(damage.into()))
+    }
+
+    /// An index that can be asked.
+    fn ready_index(&self, name: &IndexName) -> Result<&Index, ViewError> {
+        let index = self.find_index(name).ok_or(ViewError::IndexNotFound)?;
+        match index.fill {
+            Fill::Upto { .. } => Err(ViewError::IndexNotReady),
+            Fill::Failed { .. } => Err(ViewError::IndexFailed),
+            Fill::NotAsked | Fill::Complete => Ok(index),
+        }
     }
 }
 
@@ -321,7 +331,7 @@ impl<'a> Past<'a> {
             let Some(record) = record.filter(|record| index.covers(key, record.mod_revision())) else {
                 continue;
             };
-            for mut entry in index.values(&record) {
+            for mut entry in index.values(&scope(&record)) {
                 entry.extend_from_slice(key);
                 if within(&entry, bounds) {
                     past.entries.insert(entry, record);

@@ -14,6 +14,7 @@ use crate::limits::{SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX, SCAN_PAGE_VISITS_MAX
 use crate::record::{Record, RecordRef};
 use crate::state::VersionCell;
 use crate::tree;
+use crate::value::CorruptValue;
 
 /// The order of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +153,7 @@ impl ReadView {
     ///
     /// # Errors
     ///
-    /// If the limit is out of range, or the revision compacted or still to come.
+    /// If the limit is out of range, the revision compacted or still to come, or a value damaged.
     pub fn scan(&self, request: &ScanRequest) -> Result<ScanPage, ViewError> {
         let limit = request.limit;
         if !(1..=SCAN_PAGE_RECORDS_MAX).contains(&limit) {
@@ -178,7 +179,7 @@ impl ReadView {
                 page.visit(step)
             });
         }
-        Ok(page.finish(revision))
+        page.finish(revision)
     }
 
     /// The records of a range at the view's own revision. Allocates nothing.
@@ -249,6 +250,8 @@ struct PageBuilder {
     last: Option<Key>,
     /// Whether something is left behind `last`.
     more: bool,
+    /// A value that cannot be shown: there is no page.
+    damage: Option<CorruptValue>,
 }
 
 impl PageBuilder {
@@ -262,6 +265,7 @@ impl PageBuilder {
             visits: 0,
             last: None,
             more: false,
+            damage: None,
         }
     }
 
@@ -277,7 +281,12 @@ impl PageBuilder {
                 self.more = true;
                 return ControlFlow::Break(());
             }
-            Step::Record(record) => self.push(record),
+            Step::Record(record) => {
+                if let Err(damage) = self.push(record) {
+                    self.damage = Some(damage);
+                    return ControlFlow::Break(());
+                }
+            }
             Step::Absent(_) => {}
         }
         self.visits += 1;
@@ -292,10 +301,10 @@ impl PageBuilder {
         ControlFlow::Continue(())
     }
 
-    fn push(&mut self, record: RecordRef<'_>) {
+    fn push(&mut self, record: RecordRef<'_>) -> Result<(), CorruptValue> {
         let (record, value_bytes) = match self.output {
             ScanOutput::Keys | ScanOutput::Count => (record.to_record_without_value(), 0),
-            ScanOutput::Records => (record.to_record(), record.value().len()),
+            ScanOutput::Records => (record.to_record()?, record.value_len()),
         };
         self.bytes = self
             .bytes
@@ -303,20 +312,24 @@ impl PageBuilder {
             .saturating_add(value_bytes);
         self.records.push(record);
         self.count += 1;
+        Ok(())
     }
 
-    fn finish(self, revision: Revision) -> ScanPage {
+    fn finish(self, revision: Revision) -> Result<ScanPage, ViewError> {
+        if let Some(damage) = self.damage {
+            return Err(damage.into());
+        }
         let last = self
             .last
             .or_else(|| self.records.last().map(|record| record.key.clone()));
         let next = last
             .filter(|_| self.more)
             .map(|key| ScanPosition::new(key, revision));
-        ScanPage {
+        Ok(ScanPage {
             revision,
             records: self.records,
             count: self.count,
             next,
-        }
+        })
     }
 }

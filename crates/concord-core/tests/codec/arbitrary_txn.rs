@@ -6,7 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::properties::{arb_key, arb_lifetime, arb_predicate, arb_touch_outcome, arb_value};
+use crate::properties::{
+    arb_key, arb_lifetime, arb_predicate, arb_stored_value, arb_touch_outcome, arb_value,
+};
 
 fn arb_keys() -> impl Strategy<Value = Keys> {
     let bound = || vec(any::<u8>(), 0..5);
@@ -45,7 +47,7 @@ fn arb_compare() -> impl Strategy<Value = Compare> {
 }
 
 pub(crate) fn arb_txn() -> impl Strategy<Value = Txn> {
-    let put = (arb_key(), arb_value(), arb_lifetime(), any::<bool>()).prop_map(
+    let put = (arb_key(), arb_stored_value(), arb_lifetime(), any::<bool>()).prop_map(
         |(key, value, lifetime, return_previous)| Operation::Put {
             item: PutItem { key, value, lifetime },
             return_previous,
@@ -73,7 +75,7 @@ fn with(operation: BoxedStrategy<Operation>) -> impl Strategy<Value = Txn> {
     })
 }
 
-pub(crate) fn arb_outcome(record: BoxedStrategy<Option<Record>>) -> impl Strategy<Value = TxnOutcome> {
+pub(crate) fn arb_outcome(record: BoxedStrategy<Option<StoredRecord>>) -> impl Strategy<Value = TxnOutcome> {
     let records =
         || vec(record.clone(), 0..3).prop_map(|records| records.into_iter().flatten().collect::<Vec<_>>());
     let touched: BoxedStrategy<TouchOutcome> = arb_touch_outcome().boxed();

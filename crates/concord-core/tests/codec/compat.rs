@@ -37,7 +37,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             "put text",
             Command::Put {
                 key: key("k"),
-                value: Value::text("v"),
+                value: Value::text("v").into(),
                 lifetime: ttl.into(),
                 condition: None,
                 return_previous: true,
@@ -47,7 +47,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             "put document",
             Command::Put {
                 key: key("k"),
-                value: document,
+                value: document.into(),
                 lifetime: Lifetime::Forever,
                 condition: None,
                 return_previous: false,
@@ -57,7 +57,7 @@ fn commands() -> Vec<(&'static str, Command)> {
             "put binary",
             Command::Put {
                 key: Key::copy_of(&[0, 255]).unwrap(),
-                value: Value::binary(&b"\0\xff"[..]),
+                value: Value::binary(&b"\0\xff"[..]).into(),
                 lifetime: Lifetime::Forever,
                 condition: None,
                 return_previous: false,
@@ -129,7 +129,7 @@ fn answers() -> Vec<(&'static str, Reply)> {
             "written",
             Reply::Written {
                 revision: rev(301),
-                previous: previous.clone(),
+                previous: previous.clone().map(Into::into),
             },
         ),
         (
@@ -144,7 +144,7 @@ fn answers() -> Vec<(&'static str, Reply)> {
             Reply::Deleted {
                 revision: rev(302),
                 existed: true,
-                previous,
+                previous: previous.map(Into::into),
             },
         ),
         (
@@ -291,7 +291,7 @@ fn store() -> Store {
     };
     let put = |name, text: &str, ttl: Option<u64>| Command::Put {
         key: key(name),
-        value: Value::text(text),
+        value: Value::text(text).into(),
         lifetime: (ttl.map(Millis::new)).into(),
         condition: None,
         return_previous: true,

@@ -40,7 +40,7 @@ fn commands() -> Vec<(String, Command)> {
     let lease = Lifetime::Lease(LeaseId::new(300));
     let put = |lifetime, condition| Command::Put {
         key: key("k"),
-        value: Value::text("v"),
+        value: Value::text("v").into(),
         lifetime,
         condition,
         return_previous: true,
@@ -57,7 +57,7 @@ fn commands() -> Vec<(String, Command)> {
     }
     let item = |name, lifetime| PutItem {
         key: key(name),
-        value: Value::binary(&b"v"[..]),
+        value: Value::binary(&b"v"[..]).into(),
         lifetime,
     };
     let touch = |name, lifetime| TouchItem {
@@ -202,13 +202,13 @@ fn answers() -> Vec<(&'static str, Reply)> {
     };
     let results = vec![
         OperationResult::Records {
-            records: vec![record()],
+            records: vec![record().into()],
             more: true,
         },
         OperationResult::Written { previous: None },
         OperationResult::Deleted {
             count: 300,
-            previous: vec![record()],
+            previous: vec![record().into()],
         },
         OperationResult::Touched(TouchOutcome::NotFound),
         OperationResult::Txn(outcome(vec![])),
@@ -292,7 +292,7 @@ fn refusals() -> Vec<(&'static str, Reply)> {
         (
             "condition failed",
             rejected(Rejection::ConditionFailed {
-                current: Some(Box::new(record())),
+                current: Some(Box::new(record().into())),
             }),
         ),
         (
@@ -343,7 +343,7 @@ fn store() -> Store {
         },
         Command::Put {
             key: key("k"),
-            value: Value::text("v"),
+            value: Value::text("v").into(),
             lifetime: Lifetime::Lease(lease),
             condition: None,
             return_previous: false,

@@ -63,7 +63,7 @@ fn replies() -> Vec<(&'static str, Reply)> {
 fn store() -> Store {
     let put = |number: usize| PutItem {
         key: Key::try_from(format!("k{number:04}").as_str()).unwrap(),
-        value: Value::text(""),
+        value: Value::text("").into(),
         lifetime: Lifetime::Forever,
     };
     let version = Expression::new(Expr::Variable(Variable::Version)).unwrap();

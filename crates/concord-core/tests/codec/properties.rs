@@ -43,6 +43,16 @@ pub(crate) fn arb_value() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Now and then packed.
+pub(crate) fn arb_stored_value() -> impl Strategy<Value = StoredValue> {
+    let long = (".{1,9}", 30_usize..60).prop_map(|(text, times)| Value::text(text.repeat(times)));
+    prop_oneof![3 => arb_value(), 1 => long].prop_map(|value| {
+        let mut value = StoredValue::from(value);
+        value.pack(1);
+        value
+    })
+}
+
 fn arb_ttl() -> impl Strategy<Value = Option<Millis>> {
     prop::option::of(any::<u64>().prop_map(Millis::new))
 }
@@ -75,7 +85,7 @@ pub(crate) fn arb_predicate() -> impl Strategy<Value = Expression> {
 fn arb_write() -> impl Strategy<Value = Command> {
     let put = (
         arb_key(),
-        arb_value(),
+        arb_stored_value(),
         arb_lifetime(),
         arb_condition(),
         any::<bool>(),
@@ -106,7 +116,7 @@ fn arb_write() -> impl Strategy<Value = Command> {
 }
 
 fn arb_many() -> impl Strategy<Value = Command> {
-    let put = (arb_key(), arb_value(), arb_lifetime()).prop_map(|(key, value, lifetime)| PutItem {
+    let put = (arb_key(), arb_stored_value(), arb_lifetime()).prop_map(|(key, value, lifetime)| PutItem {
         key,
         value,
         lifetime,
@@ -192,14 +202,14 @@ fn arb_reply() -> impl Strategy<Value = Reply> {
     let revision = || any::<u64>().prop_map(Revision::new);
     let record = (
         arb_key(),
-        arb_value(),
+        arb_stored_value(),
         revision(),
         revision(),
         any::<u64>(),
         arb_ttl(),
     )
         .prop_map(
-            |(key, value, create_revision, mod_revision, version, expires)| Record {
+            |(key, value, create_revision, mod_revision, version, expires)| StoredRecord {
                 key,
                 value,
                 create_revision,
@@ -260,7 +270,7 @@ pub(crate) fn arb_touch_outcome() -> impl Strategy<Value = TouchOutcome> {
     ]
 }
 
-fn arb_rejection(record: BoxedStrategy<Option<Record>>) -> impl Strategy<Value = Rejection> {
+fn arb_rejection(record: BoxedStrategy<Option<StoredRecord>>) -> impl Strategy<Value = Rejection> {
     let leaf = prop_oneof![
         any::<u64>().prop_map(|ttl_ms| Rejection::InvalidTtl { ttl_ms }),
         Just(Rejection::IndexExists),

@@ -47,7 +47,7 @@ fn compaction_goes_on_in_bounded_steps() {
         let before = view.changes(Revision::new(compact_revision.get() - 1));
         assert_eq!(before.unwrap_err(), ViewError::Compacted { compact_revision });
         let oldest = view.get_at(b"k", compact_revision).unwrap().unwrap();
-        assert_eq!(oldest.value(), (count - 2).to_string().as_bytes());
+        assert_eq!(&*oldest.value().unwrap(), (count - 2).to_string().as_bytes());
         for direction in [Direction::Ascending, Direction::Descending] {
             let page = view
                 .history(&HistoryRequest {
@@ -143,7 +143,7 @@ fn history_is_compacted_by_bytes() {
         let value = Value::binary(vec![7; 1_000 * (n % 3)]);
         log.run(Command::Put {
             key: key("k"),
-            value,
+            value: value.into(),
             lifetime: Lifetime::Forever,
             condition: None,
             return_previous: false,
@@ -192,13 +192,16 @@ fn every_version_of_a_hot_key_is_found() {
     let view = log.view();
     for n in (0..10_000).step_by(37) {
         let record = view.get_at(b"hot", rev(2 + n)).unwrap().unwrap();
-        assert_eq!(record.value(), n.to_string().as_bytes());
+        assert_eq!(&*record.value().unwrap(), n.to_string().as_bytes());
     }
     for change in view.changes(rev(9_900)).unwrap() {
         let number = change.revision().get() - 2;
-        assert_eq!(change.record().unwrap().value(), number.to_string().as_bytes());
         assert_eq!(
-            change.previous().unwrap().value(),
+            &*change.record().unwrap().value().unwrap(),
+            number.to_string().as_bytes()
+        );
+        assert_eq!(
+            &*change.previous().unwrap().value().unwrap(),
             (number - 1).to_string().as_bytes()
         );
     }

@@ -129,7 +129,7 @@ fn the_oldest_key_makes_room() {
     let large = 9 << 20;
     let replace = Command::Put {
         key: key("large"),
-        value: Value::binary(vec![0; large]),
+        value: Value::binary(vec![0; large]).into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: true,

@@ -56,7 +56,7 @@ fn put(key: &str, value: Value) -> Command {
     };
     Command::Put {
         key,
-        value,
+        value: value.into(),
         lifetime,
         condition,
         return_previous,
@@ -66,7 +66,7 @@ fn put(key: &str, value: Value) -> Command {
 fn put_many(items: &[(&str, Value)]) -> Command {
     let item = |(key, value): &(&str, Value)| PutItem {
         key: self::key(key),
-        value: value.clone(),
+        value: value.clone().into(),
         lifetime: Lifetime::Forever,
     };
     Command::PutMany {
@@ -260,9 +260,11 @@ fn a_unique_index_refuses_the_second_writer_and_changes_nothing() {
         value,
         lifetime: Lifetime::Forever,
     };
-    assert!(violates(&log.run(txn(&[key("a")], vec![item("c", email("1"))]))));
+    assert!(violates(
+        &log.run(txn(&[key("a")], vec![item("c", email("1").into())]))
+    ));
     assert!(
-        !violates(&log.run(txn(&[key("b")], vec![item("c", email("1"))]))),
+        !violates(&log.run(txn(&[key("b")], vec![item("c", email("1").into())]))),
         "it goes in the same request"
     );
     assert_eq!(equal(&log.view(), "mail", "1"), ["c"]);
@@ -459,7 +461,11 @@ fn arb_command() -> impl Strategy<Value = Command> {
             .prop_map(Lifetime::from)
     };
     let item = || {
-        (a_key(), arb_value(), lifetime()).prop_map(|(key, value, lifetime)| PutItem { key, value, lifetime })
+        (a_key(), arb_value(), lifetime()).prop_map(|(key, value, lifetime)| PutItem {
+            key,
+            value: value.into(),
+            lifetime,
+        })
     };
     let index = || proptest::sample::select(&["i", "j"][..]);
     let prefix = proptest::sample::select(&["", "a:"][..]);

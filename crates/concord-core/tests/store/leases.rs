@@ -18,7 +18,7 @@ fn grant(log: &mut Log, lease: u64, ttl: u64) -> Reply {
 fn put_on(key: &str, lease: u64) -> Command {
     Command::Put {
         key: self::key(key),
-        value: Value::text("1"),
+        value: Value::text("1").into(),
         lifetime: Lifetime::Lease(id(lease)),
         condition: None,
         return_previous: false,
@@ -28,7 +28,7 @@ fn put_on(key: &str, lease: u64) -> Command {
 fn many_on(lease: u64, keys: std::ops::Range<usize>) -> Vec<Command> {
     let item = |n: usize| PutItem {
         key: key(&format!("{lease}/{n:06}")),
-        value: Value::text("1"),
+        value: Value::text("1").into(),
         lifetime: Lifetime::Lease(id(lease)),
     };
     let keys: Vec<usize> = keys.collect();

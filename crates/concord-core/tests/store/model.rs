@@ -192,8 +192,9 @@ impl Model {
             } => {
                 let ends = work.ends(*lifetime)?;
                 work.check(key, condition.as_ref())?;
-                let previous = work.put(key, value.clone(), ends).filter(|_| *return_previous);
+                let previous = work.put(key, plain(value), ends).filter(|_| *return_previous);
                 let revision = self.commit(work);
+                let previous = previous.map(Into::into);
                 Ok(Reply::Written { revision, previous })
             }
             Command::Delete {
@@ -207,7 +208,7 @@ impl Model {
                 Ok(Reply::Deleted {
                     revision,
                     existed: previous.is_some(),
-                    previous: previous.filter(|_| *return_previous),
+                    previous: previous.filter(|_| *return_previous).map(Into::into),
                 })
             }
             Command::Touch { key, lifetime } => match work.touch(key, *lifetime)? {
@@ -304,7 +305,7 @@ impl Model {
     fn put_many(&mut self, items: &[PutItem], mut work: Work) -> Result<Reply, Rejection> {
         for (index, item) in items.iter().enumerate() {
             let ends = work.ends(item.lifetime).map_err(|cause| in_item(index, cause))?;
-            work.put(&item.key, item.value.clone(), ends);
+            work.put(&item.key, plain(&item.value), ends);
         }
         let revision = self.commit(work);
         Ok(Reply::WrittenMany { revision })
@@ -373,6 +374,11 @@ impl Model {
     }
 }
 
+/// The model knows nothing of packed values: its requests hold none.
+pub(crate) fn plain(value: &StoredValue) -> Value {
+    value.clone().into_plain().unwrap()
+}
+
 fn in_item(index: usize, cause: Rejection) -> Rejection {
     Rejection::InPart {
         part: reply::RequestPart::Item,
@@ -421,7 +427,7 @@ impl Work {
             }
             Some(Condition::VersionIs(version)) => current.is_some_and(|current| current.version == *version),
         };
-        let current = current.cloned().map(Box::new);
+        let current = current.map(|current| Box::new(current.clone().into()));
         if holds {
             Ok(())
         } else {

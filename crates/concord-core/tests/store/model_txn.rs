@@ -3,7 +3,7 @@
 use concord_core::reply::{InvalidRequestReason, RequestPart};
 use concord_core::*;
 
-use crate::model::Work;
+use crate::model::{Work, plain};
 
 fn in_part(part: RequestPart, index: usize) -> impl Fn(Rejection) -> Rejection {
     move |cause| Rejection::InPart {
@@ -137,6 +137,7 @@ impl Work {
                 let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap());
                 let more = records.len() > limit;
                 records.truncate(limit);
+                let records = records.into_iter().map(Into::into).collect();
                 OperationResult::Records { records, more }
             }
             Operation::Put {
@@ -144,9 +145,9 @@ impl Work {
                 return_previous,
             } => {
                 let ends = self.ends(item.lifetime)?;
-                let previous = self.put(&item.key, item.value.clone(), ends);
+                let previous = self.put(&item.key, plain(&item.value), ends);
                 OperationResult::Written {
-                    previous: previous.filter(|_| *return_previous),
+                    previous: previous.filter(|_| *return_previous).map(Into::into),
                 }
             }
             Operation::Delete {
@@ -161,6 +162,7 @@ impl Work {
                 if !return_previous {
                     previous.clear();
                 }
+                let previous = previous.into_iter().map(Into::into).collect();
                 OperationResult::Deleted { count, previous }
             }
             Operation::Touch(item) => OperationResult::Touched(self.touch(&item.key, item.lifetime)?),

@@ -74,7 +74,7 @@ fn previous_records_are_returned_when_asked_for() {
     log.put("a", "1");
     let put = Command::Put {
         key: key("a"),
-        value: Value::text("2"),
+        value: Value::text("2").into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: true,
@@ -86,7 +86,13 @@ fn previous_records_are_returned_when_asked_for() {
     else {
         panic!("no previous record")
     };
-    assert_eq!((previous.value.as_text(), previous.version), (Some("1"), 1));
+    assert_eq!(
+        (
+            previous.clone().unpack().unwrap().value.as_text(),
+            previous.version
+        ),
+        (Some("1"), 1)
+    );
     let delete = Command::Delete {
         key: key("a"),
         condition: None,
@@ -99,7 +105,13 @@ fn previous_records_are_returned_when_asked_for() {
     else {
         panic!("no previous record")
     };
-    assert_eq!((previous.value.as_text(), previous.version), (Some("2"), 2));
+    assert_eq!(
+        (
+            previous.clone().unpack().unwrap().value.as_text(),
+            previous.version
+        ),
+        (Some("2"), 2)
+    );
 }
 
 #[test]
@@ -113,7 +125,7 @@ fn increments_keep_the_format_of_the_number() {
         }
     );
     assert_eq!(
-        log.view().get(b"new").unwrap().to_value().to_document(),
+        log.view().get(b"new").unwrap().to_value().unwrap().to_document(),
         Some(Document::integer(5_i64))
     );
     log.put("text", "41");
@@ -395,7 +407,7 @@ fn pages_are_bounded_in_bytes() {
         let value = Value::binary(vec![n; 6 << 20]);
         log.run(Command::Put {
             key: key(&format!("k{n}")),
-            value,
+            value: value.into(),
             lifetime: Lifetime::Forever,
             condition: None,
             return_previous: false,
@@ -449,20 +461,20 @@ fn large_values_are_shared() {
     let value = Value::binary(vec![7; 100_000]);
     log.run(Command::Put {
         key: key("a"),
-        value,
+        value: value.into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: false,
     });
     let view = log.view();
     let (one, two) = (
-        view.get(b"a").unwrap().to_value(),
-        view.get(b"a").unwrap().to_record().value,
+        view.get(b"a").unwrap().to_value().unwrap(),
+        view.get(b"a").unwrap().to_record().unwrap().value,
     );
     assert_eq!(one.bytes().as_ptr(), two.bytes().as_ptr());
     log.put("a", "small");
     let view = log.view();
-    let old = view.get_at(b"a", rev(2)).unwrap().unwrap().to_value();
+    let old = view.get_at(b"a", rev(2)).unwrap().unwrap().to_value().unwrap();
     assert_eq!(
         old.bytes().as_ptr(),
         one.bytes().as_ptr(),

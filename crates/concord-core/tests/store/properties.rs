@@ -49,6 +49,9 @@ fn arb_value() -> impl Strategy<Value = Value> {
         Just(Value::document(&Document::integer(i64::MAX)).unwrap()),
         vec(any::<u8>(), 0..3).prop_map(Value::binary),
         (500_usize..600).prop_map(|len| Value::binary(std::vec![7; len])),
+        // A number, and long enough to be packed.
+        (-3_i64..3).prop_map(|n| Value::text(format!("{n:070}"))),
+        (0_u8..2).prop_map(|n| Value::text("word ".repeat(20 + usize::from(n)))),
     ]
 }
 
@@ -95,7 +98,7 @@ fn arb_conditional() -> impl Strategy<Value = Option<Condition>> {
 fn arb_many() -> impl Strategy<Value = Command> {
     let put = (arb_key(), arb_value(), arb_lifetime()).prop_map(|(key, value, lifetime)| PutItem {
         key,
-        value,
+        value: value.into(),
         lifetime,
     });
     let touch = (arb_key(), arb_lifetime()).prop_map(|(key, lifetime)| TouchItem { key, lifetime });
@@ -138,7 +141,11 @@ fn arb_compare() -> impl Strategy<Value = Compare> {
 fn arb_operation() -> impl Strategy<Value = Operation> {
     let put = (arb_key(), arb_value(), arb_lifetime(), any::<bool>()).prop_map(
         |(key, value, lifetime, return_previous)| Operation::Put {
-            item: PutItem { key, value, lifetime },
+            item: PutItem {
+                key,
+                value: value.into(),
+                lifetime,
+            },
             return_previous,
         },
     );
@@ -198,7 +205,7 @@ fn arb_command() -> impl Strategy<Value = Command> {
         .prop_map(
             |(key, value, lifetime, condition, return_previous)| Command::Put {
                 key,
-                value,
+                value: value.into(),
                 lifetime,
                 condition,
                 return_previous,
@@ -257,15 +264,20 @@ struct World {
     sessions: [Session; 2],
     clock: u64,
     index: u64,
+    /// Whether the store gets the values of every other request packed.
+    packs: bool,
+    sent: usize,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(packs: bool) -> Self {
         Self {
             model: Model::new(),
             sessions: Default::default(),
             clock: 100,
             index: 0,
+            packs,
+            sent: 0,
         }
     }
 
@@ -324,9 +336,18 @@ impl World {
     /// Sends what was sent from `from` on once more, then `commands`.
     fn send(&mut self, id: usize, from: usize, commands: Vec<Command>, replies: &mut Vec<Reply>) -> Group {
         let session = &mut self.sessions[id];
+        let (packs, sent) = (self.packs, &mut self.sent);
+        let mut request = |command: &Command| {
+            *sent += 1;
+            let mut command = command.clone();
+            if packs && *sent % 2 == 0 {
+                command.each_value(&mut |value| value.pack(3));
+            }
+            command.to_bytes()
+        };
         let mut requests: Vec<Bytes> = Vec::new();
         for (n, (command, reply)) in session.sent.iter().enumerate().skip(from) {
-            requests.push(command.to_bytes());
+            requests.push(request(command));
             let is_acked = (n as u64 + 1) < session.acked_below;
             replies.push(if is_acked {
                 Reply::Rejected(Rejection::SessionExpired)
@@ -335,7 +356,7 @@ impl World {
             });
         }
         for command in commands {
-            requests.push(command.to_bytes());
+            requests.push(request(&command));
             let reply = self.model.apply(&command);
             replies.push(reply.clone());
             session.sent.push((command, reply));
@@ -416,7 +437,7 @@ fn check_revision(view: &ReadView, records: &Records, revision: Revision) {
         let read = view
             .get_at(key, revision)
             .unwrap()
-            .map(|record| record.to_record());
+            .map(|record| record.to_record().unwrap());
         assert_eq!(read.as_ref(), records.get(key), "I11: {key:?} at {revision}");
     }
     for range in ranges() {
@@ -445,11 +466,17 @@ fn check_reads(view: &ReadView, model: &Model) {
     assert_eq!(view.revision(), model.at());
     assert_eq!(view.now().get(), model.now, "I2");
     assert_eq!(view.compact_revision().get(), model.compact_revision);
-    let usage = view
-        .namespaces()
-        .map(|(namespace, usage)| (namespace.to_vec(), usage))
-        .collect();
-    assert_eq!(model.usage(), usage, "I10");
+    let packed = view.statistics().packed;
+    if packed.values == 0 {
+        let usage = view
+            .namespaces()
+            .map(|(namespace, usage)| (namespace.to_vec(), usage))
+            .collect();
+        assert_eq!(model.usage(), usage, "I10");
+    }
+    let raw_bytes: u64 = model.usage().values().map(|usage| usage.bytes).sum();
+    let stored_bytes = view.statistics().usage.bytes;
+    assert_eq!(stored_bytes - packed.stored_bytes + packed.raw_bytes, raw_bytes);
     for revision in model.compact_revision.max(1)..=model.revision {
         check_revision(view, model.state_at(revision), Revision::new(revision));
     }
@@ -474,8 +501,8 @@ fn check_events(view: &ReadView, model: &Model) {
             revision: change.revision(),
             kind: change.kind(),
             key: change.key().to_vec(),
-            record: change.record().map(|record| record.to_record()),
-            previous: change.previous().map(|record| record.to_record()),
+            record: change.record().map(|record| record.to_record().unwrap()),
+            previous: change.previous().map(|record| record.to_record().unwrap()),
         });
         let expected = model
             .events
@@ -517,6 +544,90 @@ fn history(view: &ReadView, key: &[u8], direction: Direction, limit: usize) -> V
     }
 }
 
+/// Replies as they come to who asked.
+fn unpacked(mut replies: Vec<Reply>) -> Vec<Reply> {
+    for reply in &mut replies {
+        reply.unpack().unwrap();
+    }
+    replies
+}
+
+fn check_history(steps: Vec<Step>, cut: &Index, packs: bool) -> Result<(), TestCaseError> {
+    let cut = cut.index(steps.len());
+    let mut world = World::new(packs);
+    let (mut store, mut replica) = (Store::empty(), None);
+    open_sessions(&mut store);
+    world.index = 1;
+    let first = Step::Send {
+        session: 0,
+        commands: vec![configure(None)],
+        acked: 0,
+    };
+    let mut views = Vec::new();
+    for (n, step) in std::iter::once(first).chain(steps).enumerate() {
+        let (meta, batch, expected) = world.entry(step);
+        // What is applied went through the log.
+        let mut bytes = Vec::new();
+        batch.encode(&mut bytes);
+        let batch = Batch::decode(&Bytes::from(bytes)).unwrap();
+
+        prop_assert_eq!(unpacked(store.apply(meta, &batch)), expected.clone());
+        prop_assert_eq!(invariants::check(&store), Ok(()));
+        let view = store.view();
+        let leases: Vec<_> = view.leases(None).collect();
+        prop_assert_eq!(leases.len(), view.lease_count());
+        for lease in leases {
+            let known = world.model.leases.get(&lease.id).copied();
+            prop_assert_eq!(known, Some((lease.ttl, lease.expires_at)));
+            let keys: Vec<_> = view.lease_keys(lease.id).map(<[u8]>::to_vec).collect();
+            prop_assert_eq!(keys.len() as u64, lease.keys);
+            prop_assert_eq!(keys, world.model.keys_on(lease.id));
+        }
+        prop_assert_eq!(view.lease_count(), world.model.leases.len());
+        for key in KEYS {
+            let read = view.get(key).map(|record| record.to_record().unwrap());
+            prop_assert_eq!(read.as_ref(), world.model.live.get(key), "I17");
+            prop_assert_eq!(
+                view.get_pinned(key).map(|record| record.to_value().unwrap()),
+                read.map(|read| read.value)
+            );
+        }
+        if let Some(replica) = &mut replica {
+            let replica: &mut Store = replica;
+            prop_assert_eq!(unpacked(replica.apply(meta, &batch)), expected);
+        }
+        if n == cut {
+            replica = Some(restored(&view));
+        }
+        views.push((view, world.model.revision, world.model.now));
+    }
+    let view = store.view();
+    check_reads(&view, &world.model);
+    check_events(&view, &world.model);
+    let replica = replica.unwrap();
+    prop_assert_eq!(invariants::check(&replica), Ok(()));
+    prop_assert_eq!(snapshot(&replica.view()), snapshot(&view), "I4");
+    prop_assert_eq!(replica.next_deadline(), store.next_deadline());
+    // I15: views taken on the way show what they showed.
+    for (view, revision, now) in views {
+        prop_assert_eq!((view.revision().get(), view.now().get()), (revision, now));
+        let all = KeyRange::all();
+        let records = view
+            .records(&all, Direction::Ascending)
+            .map(|record| record.to_record().unwrap());
+        prop_assert_eq!(
+            records.collect::<Vec<_>>(),
+            world
+                .model
+                .state_at(revision)
+                .values()
+                .cloned()
+                .collect::<Vec<_>>()
+        );
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -525,63 +636,15 @@ proptest! {
         steps in vec(arb_step(), 1..40),
         cut in any::<Index>(),
     ) {
-        let cut = cut.index(steps.len());
-        let mut world = World::new();
-        let (mut store, mut replica) = (Store::empty(), None);
-        open_sessions(&mut store);
-        world.index = 1;
-        let first = Step::Send { session: 0, commands: vec![configure(None)], acked: 0 };
-        let mut views = Vec::new();
-        for (n, step) in std::iter::once(first).chain(steps).enumerate() {
-            let (meta, batch, expected) = world.entry(step);
-            // What is applied went through the log.
-            let mut bytes = Vec::new();
-            batch.encode(&mut bytes);
-            let batch = Batch::decode(&Bytes::from(bytes)).unwrap();
+        check_history(steps, &cut, false)?;
+    }
 
-            prop_assert_eq!(store.apply(meta, &batch), expected.clone());
-            prop_assert_eq!(invariants::check(&store), Ok(()));
-            let view = store.view();
-            let leases: Vec<_> = view.leases(None).collect();
-            prop_assert_eq!(leases.len(), view.lease_count());
-            for lease in leases {
-                let known = world.model.leases.get(&lease.id).copied();
-                prop_assert_eq!(known, Some((lease.ttl, lease.expires_at)));
-                let keys: Vec<_> = view.lease_keys(lease.id).map(<[u8]>::to_vec).collect();
-                prop_assert_eq!(keys.len() as u64, lease.keys);
-                prop_assert_eq!(keys, world.model.keys_on(lease.id));
-            }
-            prop_assert_eq!(view.lease_count(), world.model.leases.len());
-            for key in KEYS {
-                let read = view.get(key).map(|record| record.to_record());
-                prop_assert_eq!(read.as_ref(), world.model.live.get(key), "I17");
-                prop_assert_eq!(view.get_pinned(key).map(|record| record.to_value()), read.map(|read| read.value));
-            }
-            if let Some(replica) = &mut replica {
-                let replica: &mut Store = replica;
-                prop_assert_eq!(replica.apply(meta, &batch), expected);
-            }
-            if n == cut {
-                replica = Some(restored(&view));
-            }
-            views.push((view, world.model.revision, world.model.now));
-        }
-        let view = store.view();
-        check_reads(&view, &world.model);
-        check_events(&view, &world.model);
-        let replica = replica.unwrap();
-        prop_assert_eq!(invariants::check(&replica), Ok(()));
-        prop_assert_eq!(snapshot(&replica.view()), snapshot(&view), "I4");
-        prop_assert_eq!(replica.next_deadline(), store.next_deadline());
-        // I15: views taken on the way show what they showed.
-        for (view, revision, now) in views {
-            prop_assert_eq!((view.revision().get(), view.now().get()), (revision, now));
-            let all = KeyRange::all();
-            let records = view.records(&all, Direction::Ascending).map(|record| record.to_record());
-            prop_assert_eq!(
-                records.collect::<Vec<_>>(),
-                world.model.state_at(revision).values().cloned().collect::<Vec<_>>()
-            );
-        }
+    /// D-DATA-2: whatever is packed on its way in, every answer is as if it were not.
+    #[test]
+    fn packed_values_change_no_answer(
+        steps in vec(arb_step(), 1..40),
+        cut in any::<Index>(),
+    ) {
+        check_history(steps, &cut, true)?;
     }
 }

@@ -180,7 +180,7 @@ fn replies_are_bounded_in_bytes() {
     let mut log = Log::new();
     let put = |n: u8| Command::Put {
         key: key("big"),
-        value: Value::binary(vec![n; 3 << 20]),
+        value: Value::binary(vec![n; 3 << 20]).into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: true,

@@ -13,7 +13,7 @@ fn varied() -> Log {
         let ttl = (n % 3 == 0).then(|| Millis::new(1 + n * 10));
         log.run(Command::Put {
             key: key(&format!("ns{}:{n}", n % 5)),
-            value,
+            value: value.into(),
             lifetime: ttl.into(),
             condition: None,
             return_previous: n % 7 == 0,

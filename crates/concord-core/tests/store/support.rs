@@ -17,13 +17,13 @@ pub(crate) fn at(ms: u64) -> Timestamp {
 
 pub(crate) fn text(view: &ReadView, key: &str) -> Option<String> {
     view.get(key.as_bytes())
-        .map(|record| String::from_utf8(record.value().to_vec()).unwrap())
+        .map(|record| String::from_utf8(record.value().unwrap().into_owned()).unwrap())
 }
 
 pub(crate) fn put_command(key: &str, value: &str) -> Command {
     Command::Put {
         key: self::key(key),
-        value: Value::text(value),
+        value: Value::text(value).into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: false,
@@ -122,7 +122,7 @@ impl Log {
         let ttl = Some(Millis::new(ttl));
         self.run(Command::Put {
             key: self::key(key),
-            value: Value::text(value),
+            value: Value::text(value).into(),
             lifetime: ttl.into(),
             condition: None,
             return_previous: false,

@@ -165,7 +165,7 @@ fn an_expired_key_cannot_be_revived() {
     assert_eq!((view.len(), view.count(&KeyRange::all(), None)), (0, Ok(0)));
     assert_eq!(view.usage(b""), Usage::default());
     assert_eq!(
-        view.get_at(b"a", rev(2)).unwrap().unwrap().value(),
+        &*view.get_at(b"a", rev(2)).unwrap().unwrap().value().unwrap(),
         b"1",
         "I11: it was there then"
     );
@@ -199,7 +199,9 @@ fn expiry_is_a_replicated_delete_with_events() {
         .changes(rev(4))
         .unwrap()
         .map(|change| {
-            let previous = change.previous().map(|record| record.value().to_vec());
+            let previous = change
+                .previous()
+                .map(|record| record.value().unwrap().into_owned());
             (
                 change.revision(),
                 change.kind(),
@@ -229,7 +231,7 @@ fn a_crowd_of_deadlines_expires_over_several_batches() {
     let commands: Vec<_> = (0..count)
         .map(|n| Command::Put {
             key: key(&format!("k{n}")),
-            value: Value::text("v"),
+            value: Value::text("v").into(),
             lifetime: ttl.into(),
             condition: None,
             return_previous: false,
@@ -325,7 +327,7 @@ fn expired_records_leave_no_lineage() {
     let odd = Key::copy_of(b"p\xff\xff").unwrap();
     log.run(Command::Put {
         key: odd,
-        value: Value::text("v"),
+        value: Value::text("v").into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: false,

@@ -11,7 +11,7 @@ fn put(key: &str, value: &str) -> Operation {
     Operation::Put {
         item: PutItem {
             key: self::key(key),
-            value: Value::text(value),
+            value: Value::text(value).into(),
             lifetime: Lifetime::Forever,
         },
         return_previous: false,
@@ -59,7 +59,10 @@ fn values(result: &OperationResult) -> Vec<(String, u64)> {
     let OperationResult::Records { records, .. } = result else {
         panic!("{result:?}")
     };
-    let value = |record: &Record| (record.value.as_text().unwrap().to_string(), record.version);
+    let value = |record: &StoredRecord| {
+        let record = record.clone().into_plain().unwrap();
+        (record.value.as_text().unwrap().to_string(), record.version)
+    };
     records.iter().map(value).collect()
 }
 
@@ -157,7 +160,7 @@ fn a_key_changes_once_to_what_the_last_write_left() {
     let old = view.get(b"old").unwrap();
     assert_eq!((old.create_revision(), old.version()), (rev(3), 1));
     let before = view.get_at(b"old", rev(2)).unwrap().unwrap();
-    assert_eq!(before.value(), b"0");
+    assert_eq!(&*before.value().unwrap(), b"0");
     assert_eq!(invariants::check(&log.store), Ok(()));
 }
 
@@ -313,7 +316,7 @@ fn ranges_in_transactions_are_bounded() {
     for first in (0..TXN_KEYS_MAX + 1).step_by(500) {
         let item = |n: usize| PutItem {
             key: key(&format!("{n:05}")),
-            value: Value::text("1"),
+            value: Value::text("1").into(),
             lifetime: Lifetime::Forever,
         };
         let last = (first + 500).min(TXN_KEYS_MAX + 1);
@@ -356,7 +359,7 @@ fn ranges_in_transactions_are_bounded() {
 
     let large = Command::Put {
         key: key("large"),
-        value: Value::binary(vec![0; 9 << 20]),
+        value: Value::binary(vec![0; 9 << 20]).into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: false,

@@ -11,7 +11,7 @@ use crate::support::{Log, at, key, rev, text};
 fn put_if(key: &str, value: &str, condition: Condition) -> Command {
     Command::Put {
         key: self::key(key),
-        value: Value::text(value),
+        value: Value::text(value).into(),
         lifetime: Lifetime::Forever,
         condition: Some(condition),
         return_previous: false,
@@ -29,7 +29,7 @@ fn delete_if(key: &str, condition: Condition) -> Command {
 fn item(key: &str, value: &str) -> PutItem {
     PutItem {
         key: self::key(key),
-        value: Value::text(value),
+        value: Value::text(value).into(),
         lifetime: Lifetime::Forever,
     }
 }
@@ -85,7 +85,7 @@ fn values_are_compared_exactly() {
     }
     log.run(Command::Put {
         key: key("a"),
-        value: document(Document::integer(1_i64)),
+        value: document(Document::integer(1_i64)).into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: false,
@@ -110,7 +110,10 @@ fn a_failed_condition_answers_with_the_current_record_and_changes_nothing() {
         panic!("{reply:?}")
     };
     assert_eq!(
-        (current.value.as_text(), current.mod_revision),
+        (
+            current.clone().unpack().unwrap().value.as_text(),
+            current.mod_revision
+        ),
         (Some("1"), rev(2))
     );
     assert_eq!(
@@ -295,7 +298,7 @@ fn a_write_on_an_unknown_lease_is_refused() {
     let lease = LeaseId::new(7);
     let reply = log.run(Command::Put {
         key: key("a"),
-        value: Value::text("1"),
+        value: Value::text("1").into(),
         lifetime: Lifetime::Lease(lease),
         condition: None,
         return_previous: false,
@@ -324,16 +327,19 @@ fn a_predicate_is_judged_at_apply() {
         return_previous: false,
     };
     let mut log = Log::new();
-    assert!(is_refused(&log.run(put(person(1), Some(under_30())))), "absent");
+    assert!(
+        is_refused(&log.run(put(person(1).into(), Some(under_30())))),
+        "absent"
+    );
     log.put("a", "text");
     assert!(
-        is_refused(&log.run(put(person(1), Some(under_30())))),
+        is_refused(&log.run(put(person(1).into(), Some(under_30())))),
         "no such field"
     );
     let replies = log.batch(&[
-        put(person(29), None),
-        put(person(30), Some(under_30())),
-        put(person(31), Some(under_30())),
+        put(person(29).into(), None),
+        put(person(30).into(), Some(under_30())),
+        put(person(31).into(), Some(under_30())),
     ]);
     assert!(!is_refused(&replies[1]));
     assert!(is_refused(&replies[2]));

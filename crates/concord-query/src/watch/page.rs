@@ -75,7 +75,8 @@ pub struct Page {
 ///
 /// # Errors
 ///
-/// [`ViewError::Compacted`] if changes behind `after` are forgotten.
+/// [`ViewError::Compacted`] if changes behind `after` are forgotten, [`ViewError::Corrupt`] if a
+/// value is damaged.
 pub fn read(
     view: &ReadView,
     filter: &Filter,
@@ -107,7 +108,7 @@ pub fn read(
         page.position = Position::within(change.revision(), change.order());
         if filter.matches(change.key(), change.kind()) {
             events = events.saturating_add(1);
-            let event = event(&change, with_previous);
+            let event = event(&change, with_previous)?;
             page.bytes = page.bytes.saturating_add(size_bytes(&event));
             push(&mut page, event);
         }
@@ -162,10 +163,10 @@ fn push(page: &mut Page, event: WatchEvent) {
     });
 }
 
-fn event(change: &Change<'_>, with_previous: bool) -> WatchEvent {
+fn event(change: &Change<'_>, with_previous: bool) -> Result<WatchEvent, ViewError> {
     // A change stands in the log with its key and both records: nothing is guessed (D-EVT-1).
-    let record = change.record().map(|record| record.to_record());
-    WatchEvent {
+    let record = change.record().map(|record| record.to_record()).transpose()?;
+    Ok(WatchEvent {
         kind: change.kind(),
         // One copy of the key for both.
         key: record
@@ -176,8 +177,9 @@ fn event(change: &Change<'_>, with_previous: bool) -> WatchEvent {
         previous: with_previous
             .then(|| change.previous())
             .flatten()
-            .map(|record| record.to_record()),
-    }
+            .map(|record| record.to_record())
+            .transpose()?,
+    })
 }
 
 fn size_bytes(event: &WatchEvent) -> usize {

@@ -66,7 +66,7 @@ impl Log {
     fn put(&mut self, key: &str, ttl_ms: Option<u64>) {
         self.run(Command::Put {
             key: Key::try_from(key).unwrap(),
-            value: Value::text(format!("{key} at {}", self.sequence)),
+            value: Value::text(format!("{key} at {}", self.sequence)).into(),
             lifetime: ttl_ms.map(Millis::new).into(),
             condition: None,
             return_previous: false,
@@ -363,7 +363,7 @@ proptest! {
             prop_assert_eq!(event.record.is_some(), event.kind == ChangeKind::Put);
             let before = Revision::new(event.revision.get() - 1);
             let previous = view.get_at(event.key.as_bytes(), before).unwrap();
-            prop_assert_eq!(event.previous.clone(), previous.map(|record| record.to_record()));
+            prop_assert_eq!(event.previous.clone(), previous.map(|record| record.to_record().unwrap()));
         }
     }
 }

@@ -240,7 +240,7 @@ impl Cluster {
             .await
             .unwrap();
         let record = read.view.get_pinned(key.as_bytes())?;
-        Some(String::from_utf8(record.value().to_vec()).unwrap())
+        Some(String::from_utf8(record.value().unwrap().into_owned()).unwrap())
     }
 
     /// Waits until all running nodes have applied the same, and checks that their states
@@ -278,7 +278,7 @@ impl Cluster {
 pub(crate) fn put(key: &str, value: &str) -> Bytes {
     let command = Command::Put {
         key: Key::copy_of(key.as_bytes()).unwrap(),
-        value: Value::text(value),
+        value: Value::text(value).into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: false,

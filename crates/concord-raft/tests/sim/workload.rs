@@ -12,7 +12,8 @@ use bytes::Bytes;
 use concord_core::ids::LeaseId;
 use concord_core::machine::Machine;
 use concord_core::{
-    Command, Condition, Document, Key, Lifetime, ReadView, Record, Rejection, Reply, Value, ValueFormat,
+    Command, Condition, Document, Key, Lifetime, ReadView, Record, Rejection, Reply, StoredRecord, Value,
+    ValueFormat,
 };
 use concord_raft::node::Node;
 use concord_raft::read::ReadConsistency;
@@ -92,14 +93,17 @@ pub(crate) fn key_bytes(key: usize) -> Bytes {
 /// The number under a key, if it is there.
 pub(crate) fn number_in(view: &ReadView, key: usize) -> Option<i64> {
     let key = key_bytes(key);
-    Some(number_of(&view.get(&key)?.to_record()))
+    Some(number_of(
+        &view.get(&key)?.to_record().expect("no value is damaged here"),
+    ))
 }
 
 /// The same, if it is text: what a condition can name, since the history knows no formats.
 fn text_number_in(view: &ReadView, key: usize) -> Option<i64> {
     let key = key_bytes(key);
     let record = view.get(&key)?;
-    (record.format() == ValueFormat::Text).then(|| number_of(&record.to_record()))
+    (record.format() == ValueFormat::Text)
+        .then(|| number_of(&record.to_record().expect("no value is damaged here")))
 }
 
 fn number_of(record: &Record) -> i64 {
@@ -248,7 +252,7 @@ fn command_for(question: Question, key: usize) -> Command {
     match question {
         Question::Put { value } => Command::Put {
             key,
-            value: Value::text(value.to_string()),
+            value: Value::text(value.to_string()).into(),
             lifetime: Lifetime::Forever,
             condition: None,
             return_previous: false,
@@ -265,7 +269,7 @@ fn command_for(question: Question, key: usize) -> Command {
         },
         Question::PutIf { value, expected } => Command::Put {
             key,
-            value: Value::text(value.to_string()),
+            value: Value::text(value.to_string()).into(),
             lifetime: Lifetime::Forever,
             condition: Some(match expected {
                 None => Condition::Absent,
@@ -285,7 +289,9 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         } => (Outcome::Deleted { existed: *existed }, Some(revision.get())),
         Reply::Incremented { revision, value } => (Outcome::Number(*value), Some(revision.get())),
         Reply::Rejected(Rejection::ConditionFailed { current }) => {
-            (Outcome::Unmet(current.as_deref().map(number_of)), None)
+            let current = current.as_deref().cloned().map(StoredRecord::unpack);
+            let current = current.transpose().expect("no value is damaged here");
+            (Outcome::Unmet(current.as_ref().map(number_of)), None)
         }
         Reply::Rejected(rejection) => panic!("the workload asks for nothing refusable, but: {rejection}"),
         Reply::Touched { .. }

@@ -192,6 +192,9 @@ pub(crate) struct PutArgs {
     /// Hang the key on this lease: it goes when the lease ends.
     #[arg(long, value_name = "ID", conflicts_with = "ttl")]
     pub(crate) lease: Option<u64>,
+    /// Compress the value however small it is (true), or keep it as it is (false) [default: the node decides].
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) compress: Option<bool>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
     #[command(flatten)]
@@ -576,6 +579,9 @@ pub(crate) struct StartArgs {
     /// A file with the secret that the nodes of the cluster share.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cluster_secret_file: Option<String>,
+    /// Compress values (true) or not (false), unless a write says so itself [default: true].
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) compression: Option<String>,
     /// Logs for people (human) or for programs (json).
     #[arg(long, value_name = "FORMAT")]
     pub(crate) log_format: Option<String>,
@@ -618,6 +624,7 @@ mod tests {
             "concord put k v --ttl 30s",
             "concord put k - --binary",
             "concord put k -5 --text",
+            "concord put k v --compress false",
             "concord put k --file f --json",
             "concord delete a b c",
             "concord touch k --ttl 1h30m",

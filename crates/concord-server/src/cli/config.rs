@@ -36,6 +36,11 @@ pub(super) fn load(args: &StartArgs) -> Result<Loaded, CliError> {
         "peers.secret_file",
         args.cluster_secret_file.as_deref(),
     );
+    flags.set(
+        "--compression",
+        "compression.enabled",
+        args.compression.as_deref(),
+    );
     flags.set("--log-format", "logging.format", args.log_format.as_deref());
     flags.set("--log", "logging.filter", args.log.as_deref());
     let mut loader = Loader::new().environment(environment()).overrides(flags);

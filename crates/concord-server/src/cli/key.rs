@@ -64,6 +64,7 @@ fn pretty(json: &str) -> String {
 pub(super) async fn put(session: &mut Session, args: &PutArgs) -> Result<(), CliError> {
     let bytes = input(args)?;
     let request = only_if(Request::put(path(&args.key)?), &args.only)?.query("lease", args.lease);
+    let request = request.query("compress", args.compress);
     let request = if args.format.json {
         request.body(JSON, document(&bytes, args.ttl.as_deref())?)
     } else {

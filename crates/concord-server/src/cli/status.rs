@@ -27,6 +27,8 @@ pub(super) async fn status(session: &mut Session) -> Result<(), CliError> {
         ("compact revision", "/compact_revision"),
         ("keys", "/storage/keys"),
         ("bytes", "/storage/bytes"),
+        ("bytes uncompressed", "/storage/raw_bytes"),
+        ("values compressed", "/storage/compressed_values"),
         ("log committed", "/log/commit"),
         ("log applied", "/log/applied"),
         ("snapshot upto", "/log/snapshot"),

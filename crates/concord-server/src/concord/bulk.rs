@@ -15,8 +15,8 @@ use concord_raft::ReadConsistency;
 use super::Concord;
 use super::convert::{IntoValue, lifetime, ttl_millis};
 use super::operation::Operation;
-use super::read::{read_options, takes_plan};
-use super::write::{Write, WriteKind, key_of};
+use super::read::{read_options, takes_plan, unpack_all};
+use super::write::{Stores, Write, WriteKind, key_of};
 use crate::answer::{Answer, DeletedMany, Entry, TouchedMany, WrittenMany};
 use crate::error::Error;
 use crate::service::{ReadPlan, batch_too_large};
@@ -162,7 +162,7 @@ impl Item {
     pub(super) fn into_put(self, common: Option<Millis>) -> Result<PutItem, Error> {
         Ok(PutItem {
             key: self.key?,
-            value: self.value?,
+            value: self.value?.into(),
             lifetime: match lifetime(self.ttl, self.lease)? {
                 Lifetime::Forever => common.into(),
                 own @ (Lifetime::Ttl(_) | Lifetime::Lease(_)) => own,
@@ -203,6 +203,8 @@ impl Write<'_, PutMany> {
         self
     }
 }
+
+impl Stores for PutMany {}
 
 impl WriteKind for PutMany {
     type Answer = WrittenMany;
@@ -312,15 +314,27 @@ impl<'a> IntoFuture for GetMany<'a> {
             Err(invalid) => return Operation::ready(Err(invalid)),
         };
         // A view read: it never enters the log (D-RAFT-9).
-        concord.read(ReadAction::Get, plan, move |view| {
+        let found = concord.read(ReadAction::Get, plan, move |view| {
             let entry = |key: &Key| match revision {
                 None => Ok(view.get_pinned(key.as_bytes()).map(Entry::pinned)),
                 Some(revision) => {
                     let found = view.get_at(key.as_bytes(), revision)?;
-                    Ok(found.map(|record| Entry::owned(record.to_record())))
+                    Ok(found.map(|record| Entry::owned(record.to_stored_record())))
                 }
             };
             keys.iter().map(entry).collect()
-        })
+        });
+        found.and_then(unpack)
+    }
+}
+
+type Found = Result<Answer<Vec<Option<Entry>>>, Error>;
+
+fn unpack<'a>(found: Found) -> Operation<'a, Found> {
+    match found {
+        Ok(answer) => unpack_all(answer, |answer, visit| {
+            answer.data.iter_mut().flatten().for_each(visit)
+        }),
+        refused => Operation::ready(refused),
     }
 }

@@ -23,6 +23,20 @@ impl<'a, T> Operation<'a, T> {
         Self(State::Ready(Some(answer)))
     }
 
+    /// What follows from the answer; as soon as it is there, if neither needs a wait.
+    pub(super) fn and_then<U: Send + 'a>(
+        self,
+        next: impl FnOnce(T) -> Operation<'a, U> + Send + 'a,
+    ) -> Operation<'a, U>
+    where
+        T: Send + 'a,
+    {
+        match self.0 {
+            State::Ready(answer) => next(answer.expect("a future is not polled after it is ready")),
+            State::Waiting(future) => Operation::waiting(async move { next(future.await).await }),
+        }
+    }
+
     pub(super) fn waiting(future: impl Future<Output = T> + Send + 'a) -> Self {
         Self(State::Waiting(Box::pin(future)))
     }

@@ -17,7 +17,9 @@ use serde::de::DeserializeOwned;
 use super::Concord;
 use super::operation::Operation;
 use crate::answer::{Answer, Entry, Remaining};
+use crate::compression::off_the_workers;
 use crate::error::{Error, ErrorKind};
+use crate::limits::{PACK_INLINE_BYTES, UNPACKED_BYTES_MAX};
 use crate::service::{ReadPlan, Snapshot, permit};
 
 impl Concord {
@@ -128,6 +130,25 @@ impl Concord {
     }
 }
 
+impl Concord {
+    /// As [`Concord::read`], on a thread for what takes long.
+    pub(super) fn read_aside<'a, T: Send + 'static>(
+        &'a self,
+        action: ReadAction,
+        plan: ReadPlan,
+        answer: impl FnOnce(&ReadView) -> Result<T, Error> + Send + 'static,
+    ) -> Operation<'a, Result<Answer<T>, Error>> {
+        Operation::waiting(async move {
+            let permitted = permit(self.principal(), action)?;
+            let snapshot = match self.service().read_now(&permitted, &plan) {
+                Some(snapshot) => snapshot,
+                None => self.service().read(&permitted, &plan).await?,
+            };
+            off_the_workers(move || finish(&snapshot, answer)).await?
+        })
+    }
+}
+
 fn finish<T>(
     snapshot: &Snapshot,
     answer: impl FnOnce(&ReadView) -> Result<T, Error>,
@@ -201,7 +222,8 @@ impl<'a, K: AsRef<[u8]> + Send + 'a> Get<'a, K> {
         self
     }
 
-    fn answer<T: Send + 'a>(
+    /// Answers with what `found` makes of the entry, whose value may be packed.
+    fn look<T: Send + 'a>(
         self,
         found: impl FnOnce(Option<Entry>, &ReadView) -> T + Send + 'a,
     ) -> Operation<'a, Result<Answer<T>, Error>> {
@@ -220,7 +242,7 @@ impl<'a, K: AsRef<[u8]> + Send + 'a> Get<'a, K> {
                 None => view.get_pinned(key).map(Entry::pinned),
                 Some(revision) => view
                     .get_at(key, revision)?
-                    .map(|record| Entry::owned(record.to_record())),
+                    .map(|record| Entry::owned(record.to_stored_record())),
             };
             Ok(found(entry, view))
         })
@@ -232,7 +254,54 @@ impl<'a, K: AsRef<[u8]> + Send + 'a> IntoFuture for Get<'a, K> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.answer(|entry, _| entry)
+        self.look(|entry, _| entry).and_then(unpack)
+    }
+}
+
+/// Unpacks what was found: at once, unless it is large.
+fn unpack<'a>(
+    found: Result<Answer<Option<Entry>>, Error>,
+) -> Operation<'a, Result<Answer<Option<Entry>>, Error>> {
+    match found {
+        Ok(answer) => unpack_all(answer, |answer, visit| answer.data.iter_mut().for_each(visit)),
+        refused => Operation::ready(refused),
+    }
+}
+
+/// Shows every entry of an answer.
+type EachEntry<T> = fn(&mut T, &mut dyn FnMut(&mut Entry));
+
+/// Unpacks the entries that `each` shows: at once, unless there is much of it.
+pub(super) fn unpack_all<'a, T: Send + 'static>(
+    mut answer: T,
+    each: EachEntry<T>,
+) -> Operation<'a, Result<T, Error>> {
+    let mut bytes = 0_usize;
+    each(&mut answer, &mut |entry| {
+        bytes = bytes.saturating_add(entry.packed_raw_len())
+    });
+    if bytes == 0 {
+        return Operation::ready(Ok(answer));
+    }
+    if bytes > UNPACKED_BYTES_MAX {
+        let message =
+            format!("the values are {bytes} bytes unpacked, limit is {UNPACKED_BYTES_MAX}: ask for fewer");
+        let refusal = Error::new(ErrorKind::BatchTooLarge, message);
+        return Operation::ready(Err(refusal));
+    }
+    let work = move || {
+        let mut outcome = Ok(());
+        each(&mut answer, &mut |entry| {
+            if let Err(damage) = entry.unpack() {
+                outcome = Err(damage);
+            }
+        });
+        outcome.map(|()| answer).map_err(Error::from)
+    };
+    if bytes <= PACK_INLINE_BYTES {
+        Operation::ready(work())
+    } else {
+        Operation::waiting(async move { off_the_workers(work).await? })
     }
 }
 
@@ -287,7 +356,7 @@ impl<'a, K: AsRef<[u8]> + Send + 'a> IntoFuture for Exists<'a, K> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.0.answer(|entry, _| entry.is_some())
+        self.0.look(|entry, _| entry.is_some())
     }
 }
 
@@ -306,7 +375,7 @@ impl<'a, K: AsRef<[u8]> + Send + 'a> IntoFuture for GetTtl<'a, K> {
 
     fn into_future(self) -> Self::IntoFuture {
         self.0
-            .answer(|entry, view| entry.map(|entry| Remaining::until(entry.expires_at(), view.now())))
+            .look(|entry, view| entry.map(|entry| Remaining::until(entry.expires_at(), view.now())))
     }
 }
 
@@ -374,7 +443,8 @@ impl<'a> IntoFuture for History<'a> {
             Ok(key) => key,
             Err(invalid) => return Operation::ready(Err(invalid)),
         };
-        concord.read(ReadAction::History, plan, move |view| {
+        // Any of the versions may be packed.
+        concord.read_aside(ReadAction::History, plan, move |view| {
             let page = view.history(&HistoryRequest {
                 key,
                 direction,

@@ -168,6 +168,7 @@ impl<'a> Scan<'a> {
         self.request.output == ScanOutput::Count
             || self.request.limit > limits::SCAN_PAGE_DEFAULT
             || self.request.revision.is_some()
+            || self.request.after.is_some()
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
@@ -208,7 +209,9 @@ impl<'a> IntoFuture for Scan<'a> {
                 Some(snapshot) => snapshot,
                 None => concord.service().read(&permitted, &plan).await?,
             };
-            if !is_long {
+            let unpacks =
+                request.output == ScanOutput::Records && snapshot.view.statistics().packed.values > 0;
+            if !is_long && !unpacks {
                 return page(&snapshot.view, &request);
             }
             let scanning = tokio::task::spawn_blocking(move || page(&snapshot.view, &request));

@@ -25,7 +25,7 @@ use bytes::Bytes;
 use concord_core::command::{Command, Lifetime, TouchItem};
 use concord_core::ids::{LeaseId, Revision, Timestamp};
 use concord_core::key::{Key, KeyRange};
-use concord_core::record::Record;
+use concord_core::record::{Record, StoredRecord};
 use concord_core::reply::{Reply, RequestPart, TouchOutcome};
 use concord_core::txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
 
@@ -33,7 +33,7 @@ use super::Concord;
 use super::bulk::Item;
 use super::condition::predicate;
 use super::convert::{IntoValue, ttl_millis};
-use super::write::{Write, WriteKind, key_of};
+use super::write::{Stores, Write, WriteKind, key_of};
 use crate::error::Error;
 
 impl Concord {
@@ -134,6 +134,8 @@ impl Write<'_, Transaction> {
     }
 }
 
+impl Stores for Transaction {}
+
 impl WriteKind for Transaction {
     type Answer = Transacted;
 
@@ -145,7 +147,7 @@ impl WriteKind for Transaction {
         let Reply::Txn { revision, outcome } = reply else {
             return None;
         };
-        Some(Transacted::new(revision, outcome))
+        Transacted::new(revision, outcome)
     }
 }
 
@@ -489,22 +491,36 @@ pub enum StepResult {
 }
 
 impl Transacted {
-    fn new(revision: Revision, outcome: TxnOutcome) -> Self {
-        let result = |result| match result {
-            OperationResult::Records { records, more } => StepResult::Got { records, more },
-            OperationResult::Written { previous } => StepResult::Put { previous },
-            OperationResult::Deleted { count, previous } => StepResult::Deleted { count, previous },
-            OperationResult::Touched(TouchOutcome::Touched { expires_at }) => {
-                StepResult::Touched { expires_at }
-            }
-            OperationResult::Touched(TouchOutcome::NotFound) => StepResult::NotFound,
-            OperationResult::Txn(nested) => StepResult::Transacted(Self::new(revision, nested)),
+    /// `None` if a record is not unpacked: it is when it comes here.
+    fn new(revision: Revision, outcome: TxnOutcome) -> Option<Self> {
+        let plain = |records: Vec<StoredRecord>| -> Option<Vec<Record>> {
+            records.into_iter().map(StoredRecord::into_plain).collect()
         };
-        Self {
+        let result = |result| {
+            Some(match result {
+                OperationResult::Records { records, more } => StepResult::Got {
+                    records: plain(records)?,
+                    more,
+                },
+                OperationResult::Written { previous } => StepResult::Put {
+                    previous: plain(previous.into_iter().collect())?.pop(),
+                },
+                OperationResult::Deleted { count, previous } => StepResult::Deleted {
+                    count,
+                    previous: plain(previous)?,
+                },
+                OperationResult::Touched(TouchOutcome::Touched { expires_at }) => {
+                    StepResult::Touched { expires_at }
+                }
+                OperationResult::Touched(TouchOutcome::NotFound) => StepResult::NotFound,
+                OperationResult::Txn(nested) => StepResult::Transacted(Self::new(revision, nested)?),
+            })
+        };
+        Some(Self {
             succeeded: outcome.succeeded,
             revision,
-            results: outcome.results.into_iter().map(result).collect(),
-        }
+            results: outcome.results.into_iter().map(result).collect::<Option<_>>()?,
+        })
     }
 
     /// The records that the step at this place has read; none if it read nothing.

@@ -14,6 +14,7 @@ use concord_core::command::Command;
 use concord_core::idempotency::IdempotencyKey;
 use concord_core::ids::{LeaseId, Millis, Revision};
 use concord_core::key::Key;
+use concord_core::record::{Record, StoredRecord};
 use concord_core::reply::Reply;
 use concord_core::settings::Settings;
 use concord_core::value::Value;
@@ -24,6 +25,7 @@ use super::condition::Only;
 use super::convert::{IntoValue, lifetime, ttl_millis};
 use super::operation::Operation;
 use crate::answer::{Deleted, Incremented, Touched, Written};
+use crate::compression::Packing;
 use crate::error::{Error, ErrorKind};
 use crate::service;
 
@@ -148,6 +150,7 @@ impl Concord {
             kind,
             timeout: self.request_timeout(),
             once: None,
+            packing: Packing::Configured,
         }
     }
 }
@@ -160,6 +163,7 @@ pub struct Write<'a, K> {
     pub(super) kind: K,
     timeout: Duration,
     once: Option<Bytes>,
+    packing: Packing,
 }
 
 /// What tells one kind of write from another.
@@ -194,6 +198,20 @@ impl<K> Write<'_, K> {
     }
 }
 
+/// Kinds of writes that store values.
+pub trait Stores: WriteKind {}
+
+impl Stores for Put {}
+
+impl<K: Stores> Write<'_, K> {
+    /// Compresses the values however small they are, if that makes them smaller, or keeps them as they
+    /// are; without this the node's settings decide. Reads give back what was put either way.
+    pub fn compress(mut self, compress: impl Into<Option<bool>>) -> Self {
+        self.packing = compress.into().into();
+        self
+    }
+}
+
 impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
     type Output = Result<K::Answer, Error>;
     type IntoFuture = Operation<'a, Self::Output>;
@@ -204,6 +222,7 @@ impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
             kind,
             timeout,
             once,
+            packing,
         } = self;
         Operation::waiting(async move {
             let mut command = kind.command()?;
@@ -216,7 +235,7 @@ impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
                 };
             }
             let command = service::permit(concord.principal(), command)?;
-            let reply = concord.service().write(command, timeout).await?;
+            let reply = concord.service().write(command, packing, timeout).await?;
             K::answer(reply).ok_or_else(unexpected)
         })
     }
@@ -224,6 +243,14 @@ impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
 
 pub(super) fn key_of(key: impl AsRef<[u8]>) -> Result<Key, Error> {
     Key::copy_of(key.as_ref()).map_err(|error| Error::new(ErrorKind::InvalidKey, error.to_string()))
+}
+
+/// A record of a reply, which is unpacked when it comes here.
+fn plain(record: Option<StoredRecord>) -> Option<Option<Record>> {
+    match record {
+        Some(record) => record.into_plain().map(Some),
+        None => Some(None),
+    }
 }
 
 /// A reply of another kind than the command asks for: two versions that disagree. The
@@ -273,7 +300,7 @@ impl WriteKind for Put {
     fn command(self) -> Result<Command, Error> {
         Ok(Command::Put {
             key: self.key?,
-            value: self.value?,
+            value: self.value?.into(),
             lifetime: lifetime(self.ttl, self.lease)?,
             condition: self.only.into_condition()?,
             return_previous: self.return_previous,
@@ -284,7 +311,10 @@ impl WriteKind for Put {
         let Reply::Written { revision, previous } = reply else {
             return None;
         };
-        Some(Written { revision, previous })
+        Some(Written {
+            revision,
+            previous: plain(previous)?,
+        })
     }
 }
 
@@ -327,7 +357,7 @@ impl WriteKind for Delete {
         Some(Deleted {
             revision,
             existed,
-            previous,
+            previous: plain(previous)?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use concord_core::ids::NodeId;
+use concord_core::value::PACKING_LEVELS;
 
 use super::error::ConfigError;
 use super::{Config, PeerConfig, Profile, Secret, Start};
@@ -22,6 +23,18 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::invalid(
             "limits.value_bytes_max",
             "must be between 1 and 64 MiB",
+        ));
+    }
+    if !PACKING_LEVELS.contains(&config.compression.level) {
+        return Err(ConfigError::invalid(
+            "compression.level",
+            "must be between 1 and 19",
+        ));
+    }
+    if config.compression.threshold_bytes == 0 {
+        return Err(ConfigError::invalid(
+            "compression.threshold_bytes",
+            "must be 1 or more",
         ));
     }
     if config.watches_max == 0 {

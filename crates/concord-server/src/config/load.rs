@@ -219,6 +219,13 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         draft.value_bytes_max,
         config.value_bytes_max,
     )?;
+    put(&mut config.compression.enabled, draft.compression_enabled);
+    put(&mut config.compression.level, draft.compression_level);
+    config.compression.threshold_bytes = size(
+        "compression.threshold_bytes",
+        draft.compression_threshold_bytes,
+        config.compression.threshold_bytes,
+    )?;
     config.watches_max = size("limits.watches_max", draft.watches_max, config.watches_max)?;
     config.logging.format = draft.log_format.unwrap_or(match profile {
         Profile::Dev => LogFormat::Human,

@@ -37,6 +37,9 @@ pub(super) struct Draft {
     pub(super) peers_plaintext: Option<bool>,
     pub(super) value_bytes_max: Option<u64>,
     pub(super) watches_max: Option<u64>,
+    pub(super) compression_enabled: Option<bool>,
+    pub(super) compression_threshold_bytes: Option<u64>,
+    pub(super) compression_level: Option<i32>,
     pub(super) heartbeat: Option<Duration>,
     pub(super) election_min: Option<Duration>,
     pub(super) election_max: Option<Duration>,
@@ -74,7 +77,7 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-static SETTINGS: [Setting; 33] = [
+static SETTINGS: [Setting; 36] = [
     Setting {
         key: "profile",
         about: "dev or prod: which defaults apply",
@@ -246,6 +249,29 @@ static SETTINGS: [Setting; 33] = [
         about: "watches open at once on this node; more are refused as overloaded",
         read: |draft, raw| set(&mut draft.watches_max, raw.integer()),
         show: |config| Some(config.watches_max.to_string()),
+    },
+    Setting {
+        key: "compression.enabled",
+        about: "compress values of which the write does not say whether to",
+        read: |draft, raw| set(&mut draft.compression_enabled, raw.boolean()),
+        show: |config| Some(config.compression.enabled.to_string()),
+    },
+    Setting {
+        key: "compression.threshold_bytes",
+        about: "size from which on values are compressed",
+        read: |draft, raw| set(&mut draft.compression_threshold_bytes, raw.bytes()),
+        show: |config| Some(config.compression.threshold_bytes.to_string()),
+    },
+    Setting {
+        key: "compression.level",
+        about: "1 (fast) to 19 (small)",
+        read: |draft, raw| {
+            let level = raw
+                .integer()
+                .map(|level| i32::try_from(level).unwrap_or(i32::MAX));
+            set(&mut draft.compression_level, level)
+        },
+        show: |config| Some(config.compression.level.to_string()),
     },
     Setting {
         key: "timing.heartbeat",

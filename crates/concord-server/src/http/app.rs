@@ -152,6 +152,15 @@ impl WriteParams {
     }
 }
 
+/// Whether the values of a write are compressed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CompressParams {
+    /// Compress the values however small they are, or do not; else the node's settings decide.
+    pub(crate) compress: Option<bool>,
+}
+
 /// The `timeout` of a request, or the configured one.
 fn timeout(app: &App, written: Option<&str>) -> ApiResult<Duration> {
     let Some(text) = written else {

@@ -16,7 +16,6 @@ use serde_json::value::RawValue;
 
 use super::app::Shared;
 use super::error::{ApiError, ApiResult};
-use super::later;
 use crate::error::ErrorKind;
 use crate::limits;
 use concord_query::duration;
@@ -198,11 +197,6 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> ApiResult<T> {
             .strip_prefix("unknown field `")
             .and_then(|rest| rest.split('`').next());
         match unknown {
-            Some(field) if later::is_field(field) => ApiError::new(
-                ErrorKind::Unsupported,
-                format!("field `{field}` is not supported by this version"),
-            )
-            .with("field", field.to_owned()),
             Some(field) => ApiError::invalid_request(format!("there is no field `{field}` here"))
                 .with("field", field.to_owned()),
             None if path == "." || path == "?" => {

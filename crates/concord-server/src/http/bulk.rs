@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::ok;
-use super::app::{ReadParams, Shared, WriteParams, revision};
+use super::app::{CompressParams, ReadParams, Shared, WriteParams, revision};
 use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -83,14 +83,14 @@ fn each<T, U>(items: Vec<T>, read: impl Fn(T) -> ApiResult<U>) -> ApiResult<Vec<
 /// Stores many values.
 #[utoipa::path(
     post, path = "/api/v1/kv/bulk", tag = "kv",
-    params(WriteParams),
+    params(CompressParams, WriteParams),
     request_body = BulkPutBody,
     responses(
         (status = 200, description = "All are stored", body = super::answer::Ok<BulkAnswer<String>>),
         WriteRefusals))]
 pub(crate) async fn put_many(
     State(app): State<Shared>,
-    Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
+    Query(packing, common, _): Query<CompressParams, WriteParams>,
     _: NoConditions,
     once: Once,
     Json(body): Json<BulkPutBody>,
@@ -110,7 +110,8 @@ pub(crate) async fn put_many(
         }
         Ok(ready)
     })?;
-    let written = common.shape(&app, once, app.concord.put_many(items))?.await?;
+    let put = app.concord.put_many(items).compress(packing.compress);
+    let written = common.shape(&app, once, put)?.await?;
     let answer = BulkAnswer {
         revision: written.revision.get(),
         results,

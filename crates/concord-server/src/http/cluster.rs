@@ -71,8 +71,16 @@ struct LogBody {
 struct StorageBody {
     /// Keys.
     keys: u64,
-    /// Bytes of keys and values.
+    /// Bytes of keys and values as they are kept.
     bytes: u64,
+    /// Bytes of keys and values as they were put.
+    raw_bytes: u64,
+    /// Values that are kept compressed.
+    compressed_values: u64,
+    /// Bytes of these as they are kept.
+    compressed_bytes: u64,
+    /// Bytes of these as they were put.
+    compressed_raw_bytes: u64,
     /// Replaced versions that are kept.
     history_entries: usize,
     /// Bytes of them.
@@ -151,6 +159,10 @@ fn status_answer(app: &App) -> ApiResult<StatusAnswer> {
         storage: StorageBody {
             keys: statistics.usage.keys,
             bytes: statistics.usage.bytes,
+            raw_bytes: statistics.raw_bytes(),
+            compressed_values: statistics.packed.values,
+            compressed_bytes: statistics.packed.stored_bytes,
+            compressed_raw_bytes: statistics.packed.raw_bytes,
             history_entries: statistics.history_entries,
             history_bytes: statistics.history_bytes,
         },

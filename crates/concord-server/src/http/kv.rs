@@ -40,6 +40,8 @@ pub(crate) struct PutParams {
     lease: Option<u64>,
     /// Answer with the record that was replaced.
     return_previous: bool,
+    /// Compress the value however small it is, or do not; else the node's settings decide.
+    compress: Option<bool>,
 }
 
 /// A value to store.
@@ -63,6 +65,9 @@ pub(crate) struct PutBody<'a> {
     /// Answer with the record that was replaced.
     #[serde(default)]
     return_previous: bool,
+    /// Compress the value however small it is, or do not; else the node's settings decide.
+    #[serde(default)]
+    compress: Option<bool>,
     /// Only if this is the stored value, given like `value`.
     #[serde(borrow, default, deserialize_with = "given")]
     #[schema(value_type = Option<Value>)]
@@ -112,6 +117,7 @@ pub(crate) async fn put(
     let bytes = body::read(body, app.body_bytes_max).await?;
     let mut return_previous = params.return_previous;
     let mut lease = params.lease;
+    let mut compress = params.compress;
     let mut ttl = params.ttl.as_deref().map(body::ttl_text).transpose()?;
     let value = match media_type {
         MediaType::Text => text(bytes)?,
@@ -124,6 +130,13 @@ pub(crate) async fn put(
             {
                 return Err(ApiError::invalid_request(
                     "lease is given twice, in the query and in the body",
+                ));
+            }
+            if let Some(choice) = body.compress
+                && compress.replace(choice).is_some()
+            {
+                return Err(ApiError::invalid_request(
+                    "compress is given twice, in the query and in the body",
                 ));
             }
             if let Some(written) = body.ttl {
@@ -140,7 +153,7 @@ pub(crate) async fn put(
             value_of(body.value, body.format)?
         }
     };
-    let mut put = common.shape(&app, once, app.concord.put(&key, value))?;
+    let mut put = common.shape(&app, once, app.concord.put(&key, value).compress(compress))?;
     if let Some(ttl) = ttl {
         put = put.ttl(ttl);
     }

@@ -1,5 +1,4 @@
-//! Parts of the interface that later versions have: named in a request they are refused
-//! as `unsupported`, because ignoring one would change what the request means.
+//! The header `Idempotency-Key`: the name under which a request is applied once.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
@@ -8,11 +7,6 @@ use axum::http::request::Parts;
 use super::error::{ApiError, ApiResult};
 
 const NAME: &str = "idempotency-key";
-
-/// Whether a body field or query parameter of this name will mean something.
-pub(crate) fn is_field(name: &str) -> bool {
-    matches!(name, "compress")
-}
 
 /// The name under which a request is applied once, if it has one.
 #[derive(Debug)]

@@ -14,8 +14,6 @@ use serde::forward_to_deserialize_any;
 
 use super::decode::percent_decode;
 use super::error::ApiError;
-use super::later;
-use crate::error::ErrorKind;
 
 /// The query parameters of an endpoint: those that its struct `T` names, and those of the
 /// structs `A` and `B` that it shares with others.
@@ -60,11 +58,6 @@ where
 
 fn refusal(problem: Problem) -> ApiError {
     match problem {
-        Problem::Unknown(name) if later::is_field(&name) => ApiError::new(
-            ErrorKind::Unsupported,
-            format!("query parameter `{name}` is not supported by this version"),
-        )
-        .with("parameter", name),
         Problem::Unknown(name) => {
             ApiError::invalid_request(format!("there is no query parameter `{name}` here"))
                 .with("parameter", name)

@@ -12,13 +12,13 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::{Ok as OkBody, ok};
-use super::app::{Shared, WriteParams};
+use super::app::{CompressParams, Shared, WriteParams};
 use super::body::{self, Json, present};
 use super::condition::NoConditions;
 use super::docs::WriteRefusals;
 use super::error::{ApiError, ApiResult};
 use super::later::Once;
-use super::query::{Nothing, Query};
+use super::query::Query;
 use super::record::RecordBody;
 use super::value::{Format, value_of};
 use crate::concord::txn::{StepResult, Transacted};
@@ -261,7 +261,7 @@ impl OperationBody {
             Self::Put(put) => Operation::Put {
                 item: PutItem {
                     key: one(&put.key)?,
-                    value: value_of(&put.value, put.format)?,
+                    value: value_of(&put.value, put.format)?.into(),
                     lifetime: match (put.ttl.as_deref(), put.lease) {
                         (None, None) => Lifetime::Forever,
                         (Some(ttl), None) => lifetime(ttl)?,
@@ -383,20 +383,19 @@ impl<'a> TxnAnswer<'a> {
 /// answer, not an error.
 #[utoipa::path(
     post, path = "/api/v1/txn", tag = "kv",
-    params(WriteParams),
+    params(CompressParams, WriteParams),
     request_body = TxnBody,
     responses(
         (status = 200, description = "What it did", body = OkBody<TxnAnswer>),
         WriteRefusals))]
 pub(crate) async fn txn(
     State(app): State<Shared>,
-    Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
+    Query(packing, common, _): Query<CompressParams, WriteParams>,
     _: NoConditions,
     once: Once,
     Json(body): Json<TxnBody>,
 ) -> ApiResult {
-    let done = common
-        .shape(&app, once, app.concord.transact(body.read()?))?
-        .await?;
+    let txn = app.concord.transact(body.read()?).compress(packing.compress);
+    let done = common.shape(&app, once, txn)?.await?;
     ok(TxnAnswer::new(&done), done.revision)
 }

@@ -392,15 +392,15 @@ const CASES: &[Case] = &[
     ("GET", "/status?verbose", "", b"", 400, "invalid_request"),
     ("DELETE", "/cluster/members/zero", "", b"", 400, "invalid_request"),
     ("DELETE", "/cluster/members/0", "", b"", 400, "invalid_request"),
-    // What later versions have.
     (
         "PUT",
-        "/kv/k",
+        "/kv/k?compress=true",
         JSON,
         b"{\"value\":1,\"compress\":true}",
         400,
-        "unsupported",
+        "invalid_request",
     ),
+    ("PUT", "/kv/k?compress=maybe", TEXT, b"x", 400, "invalid_request"),
     (
         "PUT",
         "/kv/k",

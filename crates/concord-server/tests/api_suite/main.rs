@@ -10,6 +10,7 @@
 mod bad_input;
 mod cases;
 mod cluster;
+mod compression;
 mod contract;
 mod data_plane;
 mod door;

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{
-    CommandError, DELETE_MANY, FORMAT_MASK, LIFETIME, PUT_MANY, TOUCH_MANY, VERSION, decode_flags,
-    decode_format, decode_lifetime, encode_lifetime, lifetime_flag,
+    CommandError, DELETE_MANY, FORMAT_MASK, LIFETIME, PACKED, PUT_MANY, TOUCH_MANY, VERSION, decode_flags,
+    decode_lifetime, decode_stored, encode_lifetime, lifetime_flag, value_flags,
 };
 use crate::codec::reader::Reader;
 use crate::codec::writer;
@@ -15,7 +15,6 @@ use crate::command::{Command, PutItem, TouchItem};
 use crate::key::Key;
 use crate::limits::BATCH_ITEMS_MAX;
 use crate::reply::{BatchUnit, RequestPart};
-use crate::value::Value;
 
 pub(super) fn encode_puts(items: &[PutItem], out: &mut Vec<u8>) {
     out.extend_from_slice(&[VERSION, PUT_MANY]);
@@ -59,7 +58,7 @@ pub(super) fn decode_touches(reader: &mut Reader<'_>, whole: &Bytes) -> Result<C
 /// A put among others; its value does not end the request.
 pub(super) fn encode_put(item: &PutItem, flags: u8, out: &mut Vec<u8>) {
     let PutItem { key, value, lifetime } = item;
-    out.push(flags | value.format().code() | lifetime_flag(*lifetime));
+    out.push(flags | value_flags(value) | lifetime_flag(*lifetime));
     writer::bytes(key.as_bytes(), out);
     encode_lifetime(*lifetime, out);
     writer::bytes(value.bytes(), out);
@@ -71,10 +70,11 @@ pub(super) fn decode_put(
     whole: &Bytes,
     known_flags: u8,
 ) -> Result<(PutItem, u8), CommandError> {
-    let flags = decode_flags(reader, known_flags | FORMAT_MASK | LIFETIME)?;
+    let flags = decode_flags(reader, known_flags | FORMAT_MASK | PACKED | LIFETIME)?;
     let key = Key::new(reader.shared(whole)?)?;
     let lifetime = decode_lifetime(flags, reader)?;
-    let value = Value::new(decode_format(flags, reader)?, reader.shared(whole)?)?;
+    let bytes = reader.shared(whole)?;
+    let value = decode_stored(flags, bytes, reader)?;
     Ok((PutItem { key, value, lifetime }, flags))
 }
 

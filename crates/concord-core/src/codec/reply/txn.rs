@@ -11,7 +11,7 @@ use super::{
 use crate::codec::reader::Reader;
 use crate::codec::{DecodeError, writer};
 use crate::limits::TXN_DEPTH_MAX;
-use crate::record::Record;
+use crate::record::StoredRecord;
 use crate::txn::{OperationResult, TxnOutcome};
 
 const RECORDS: u8 = 1;
@@ -89,7 +89,7 @@ impl OperationResult {
     }
 }
 
-fn encode_records(records: &[Record], out: &mut Vec<u8>) {
+fn encode_records(records: &[StoredRecord], out: &mut Vec<u8>) {
     writer::count(records.len(), out);
     for record in records {
         encode_record(record, out);

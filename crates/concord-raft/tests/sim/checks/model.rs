@@ -8,7 +8,7 @@ use concord_core::reply::TouchOutcome;
 use concord_core::view::ChangeKind;
 use concord_core::{
     Command, Compare, Condition, Document, Key, Keys, Lifetime, Operation, OperationResult, Operator, Record,
-    Rejection, Reply, Test, Txn, TxnOutcome, Value, ValueFormat,
+    Rejection, Reply, StoredRecord, StoredValue, Test, Txn, TxnOutcome, Value, ValueFormat,
 };
 
 use super::watches::{Event, State};
@@ -227,7 +227,7 @@ impl<'a> Run<'a> {
                 ..
             } => {
                 let holds = self.meets(key, condition.as_ref());
-                self.put(key.as_bytes(), value.clone(), (*lifetime).into());
+                self.put(key.as_bytes(), plain(value), (*lifetime).into());
                 holds && matches!(reply, None | Some(Reply::Written { .. }))
             }
             Command::Delete { key, condition, .. } => {
@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
             Command::Increment { key, delta, .. } => self.increment(key, *delta, reply),
             Command::PutMany { items } => {
                 for item in items {
-                    self.put(item.key.as_bytes(), item.value.clone(), item.lifetime.into());
+                    self.put(item.key.as_bytes(), plain(&item.value), item.lifetime.into());
                 }
                 matches!(reply, None | Some(Reply::WrittenMany { .. }))
             }
@@ -358,13 +358,14 @@ impl<'a> Run<'a> {
             }
             (Operation::Get { keys, .. }, Some(OperationResult::Records { records, more })) => {
                 let expected = self.selected(keys);
-                let same = |((key, expected), record): (&(Vec<u8>, Expected), &Record)| {
-                    record.key.as_bytes() == key.as_slice() && expected.is(record)
+                let same = |((key, expected), record): (&(Vec<u8>, Expected), &StoredRecord)| {
+                    let record = record.clone().unpack().expect("no value is damaged here");
+                    record.key.as_bytes() == key.as_slice() && expected.is(&record)
                 };
                 !more && expected.len() == records.len() && expected.iter().zip(records).all(same)
             }
             (Operation::Put { item, .. }, None | Some(OperationResult::Written { .. })) => {
-                self.put(item.key.as_bytes(), item.value.clone(), item.lifetime.into());
+                self.put(item.key.as_bytes(), plain(&item.value), item.lifetime.into());
                 true
             }
             (Operation::Delete { keys, .. }, result) => {
@@ -433,6 +434,11 @@ fn holds(test: &Test, record: Option<&Expected>) -> bool {
     }
 }
 
+/// The value of a request, however it is kept.
+fn plain(value: &StoredValue) -> Value {
+    value.clone().unpack().expect("no value is damaged here")
+}
+
 /// Whether a state gives reason for a refusal. What depends on leases and on compaction is
 /// judged elsewhere.
 pub(crate) fn is_refused(state: &State, command: &Command, rejection: &Rejection) -> bool {
@@ -448,7 +454,9 @@ pub(crate) fn is_refused(state: &State, command: &Command, rejection: &Rejection
                 order: Vec::new(),
                 staged: BTreeMap::new(),
             };
-            current.as_deref() == record(key) && !run.meets(key, condition.as_ref())
+            let current = current.as_deref().cloned().map(StoredRecord::unpack);
+            let current = current.transpose().expect("no value is damaged here");
+            current.as_ref() == record(key) && !run.meets(key, condition.as_ref())
         }
         (Command::Touch { key, .. }, Rejection::NotFound) => record(key).is_none(),
         (_, Rejection::ConditionFailed { .. } | Rejection::NotFound) => false,

@@ -268,7 +268,7 @@ fn a_handle_must_not_go_back_and_nodes_must_agree() {
 fn put_of(key: &str, value: &str) -> Command {
     Command::Put {
         key: Key::try_from(key).unwrap(),
-        value: Value::text(value),
+        value: Value::text(value).into(),
         lifetime: Lifetime::Forever,
         condition: None,
         return_previous: false,
@@ -328,7 +328,7 @@ fn true_history() -> (Vec<Request>, Ledger) {
     let put_item = |key: &str, value: &str| Step::Put {
         item: PutItem {
             key: Key::try_from(key).unwrap(),
-            value: Value::text(value),
+            value: Value::text(value).into(),
             lifetime: Lifetime::Lease(LeaseId::new(7)),
         },
         return_previous: false,
@@ -355,7 +355,7 @@ fn true_history() -> (Vec<Request>, Ledger) {
         },
         Command::Put {
             key: key("b"),
-            value: Value::text("4"),
+            value: Value::text("4").into(),
             lifetime: Lifetime::Forever,
             condition: Some(concord_core::Condition::Absent),
             return_previous: false,

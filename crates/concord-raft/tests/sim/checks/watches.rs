@@ -183,8 +183,12 @@ impl Book {
             let event = Event {
                 kind: change.kind(),
                 key: change.key().to_vec(),
-                record: change.record().map(|record| Arc::new(record.to_record())),
-                previous: change.previous().map(|record| Arc::new(record.to_record())),
+                record: change
+                    .record()
+                    .map(|record| Arc::new(record.to_record().expect("no value is damaged here"))),
+                previous: change
+                    .previous()
+                    .map(|record| Arc::new(record.to_record().expect("no value is damaged here"))),
             };
             self.note(who, place, event)?;
         }
@@ -233,7 +237,10 @@ impl Book {
         let all = KeyRange::all();
         let mut state = State::new();
         for record in view.records(&all, Direction::Ascending) {
-            state.insert(record.key().to_vec(), Arc::new(record.to_record()));
+            state.insert(
+                record.key().to_vec(),
+                Arc::new(record.to_record().expect("no value is damaged here")),
+            );
         }
         self.states.entry(view.revision().get()).or_insert(state);
         self.jumps += 1;

@@ -151,7 +151,7 @@ impl Maker<'_> {
     fn item(&mut self) -> PutItem {
         PutItem {
             key: self.key(),
-            value: self.value(),
+            value: self.value().into(),
             lifetime: self.lifetime(),
         }
     }
@@ -163,7 +163,7 @@ impl Maker<'_> {
         };
         match self.random.within(0..5) {
             0 => Condition::Present,
-            1 => Condition::ValueIs(record.to_record().value),
+            1 => Condition::ValueIs(record.to_record().expect("no value is damaged here").value),
             2 => Condition::ModRevisionIs(record.mod_revision()),
             3 => Condition::VersionIs(record.version()),
             _ => Condition::Absent,
@@ -172,7 +172,10 @@ impl Maker<'_> {
 
     fn compare(&mut self) -> Compare {
         let key = self.key();
-        let record = self.view.get(key.as_bytes()).map(|record| record.to_record());
+        let record = self
+            .view
+            .get(key.as_bytes())
+            .map(|record| record.to_record().expect("no value is damaged here"));
         let operator = *self.random.pick(&[
             Operator::Equal,
             Operator::Equal,
@@ -427,7 +430,10 @@ impl Clients {
             Ok(published) => {
                 let view = &published.view;
                 let revision = view.revision().get();
-                let record = |key: &Key| view.get(key.as_bytes()).map(|record| record.to_record());
+                let record = |key: &Key| {
+                    view.get(key.as_bytes())
+                        .map(|record| record.to_record().expect("no value is damaged here"))
+                };
                 let records = keys.iter().map(record).collect();
                 self.trace.mark("read answered");
                 self.trace.event("read", &revision.to_le_bytes());

@@ -80,7 +80,7 @@ impl<M: StoreLike> Locker<'_, M> {
             success: vec![Operation::Put {
                 item: PutItem {
                     key: self.key.clone(),
-                    value: Value::text(""),
+                    value: Value::text("").into(),
                     lifetime: Lifetime::Lease(self.lease),
                 },
                 return_previous: false,
@@ -148,7 +148,7 @@ impl<M: StoreLike> Locker<'_, M> {
                 success: vec![Operation::Put {
                     item: PutItem {
                         key: self.fenced.clone(),
-                        value: Value::text(token.to_string()),
+                        value: Value::text(token.to_string()).into(),
                         lifetime: Lifetime::Forever,
                     },
                     return_previous: false,
