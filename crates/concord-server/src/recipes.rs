@@ -31,6 +31,13 @@ mod rwlock;
 mod semaphore;
 mod sequence;
 
+#[cfg(feature = "http")]
+pub(crate) use self::claim::Application;
+#[cfg(feature = "http")]
+pub(crate) use self::guard::within;
+#[cfg(feature = "http")]
+pub(crate) use self::name::{Kind, Place};
+
 pub use self::barrier::{Arrived, Barrier, DoubleBarrier};
 pub use self::election::{Election, Leadership};
 pub use self::guard::{Fence, Guard};

@@ -28,6 +28,9 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
         (name = "watch", description = "Changes as they happen"),
         (name = "indexes", description = "Values that records are found by"),
         (name = "leases", description = "What clients keep alive, with keys that go when it ends"),
+        (name = "locks", description = "Locks with fencing tokens"),
+        (name = "elections", description = "Elections with fencing tokens"),
+        (name = "services", description = "Who serves what, for as long as it lives"),
         (name = "cluster", description = "Status and administration"),
         (name = "health", description = "Probes")
     )

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use concord_core::document::Document;
 use concord_core::ids::{LeaseId, Timestamp};
 use concord_core::record::Record;
-use concord_core::value::ValueFormat;
+use concord_core::value::{Value, ValueFormat};
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -162,6 +162,13 @@ pub(crate) struct ValueBody<'a> {
 }
 
 impl<'a> ValueBody<'a> {
+    pub(crate) fn new(value: &'a Value) -> Self {
+        Self {
+            format: value.format(),
+            bytes: value.bytes(),
+        }
+    }
+
     pub(crate) fn of(entry: &'a Entry) -> Self {
         Self {
             format: entry.format(),

@@ -10,7 +10,9 @@ use utoipa_axum::routes;
 
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
-use super::{bulk, cluster, docs, health, index, kv, lease, scan, settings, ttl, txn, watch};
+use super::{
+    bulk, cluster, docs, election, health, index, kv, lease, lock, registry, scan, settings, ttl, txn, watch,
+};
 use crate::error::ErrorKind;
 
 /// The routes and the document that describes them, made from the same handlers.
@@ -38,6 +40,23 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(lease::grant, lease::list))
         .routes(routes!(lease::info, lease::revoke))
         .routes(routes!(lease::keep_alive))
+        .routes(routes!(lock::list))
+        .routes(routes!(lock::acquire, lock::show, lock::release))
+        .routes(routes!(lock::keep_alive))
+        .routes(routes!(election::list))
+        .routes(routes!(
+            election::campaign,
+            election::proclaim,
+            election::show,
+            election::resign
+        ))
+        .routes(routes!(election::keep_alive))
+        .routes(routes!(election::observe))
+        .routes(routes!(registry::services))
+        .routes(routes!(registry::instances))
+        .routes(routes!(registry::observe))
+        .routes(routes!(registry::register, registry::deregister))
+        .routes(routes!(registry::keep_alive))
         .routes(routes!(watch::watch))
         .routes(routes!(watch::watches))
         .routes(routes!(cluster::status))

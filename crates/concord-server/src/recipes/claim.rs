@@ -17,7 +17,7 @@ use super::name::Place;
 use crate::concord::{Concord, HeldLease};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{RECIPE_RETRY_PAUSE, RECIPE_TTL_DEFAULT};
-use crate::txn::{When, key};
+use crate::txn::{When, key, prefix};
 use crate::watch::Watcher;
 
 /// What somebody wants, before it is asked for.
@@ -154,6 +154,27 @@ impl Application {
             lease,
         };
         Ok(claim.put(&conditions, &value).await?.then_some(claim))
+    }
+}
+
+/// What is one holder's alone.
+impl Application {
+    /// Waits until nobody is before.
+    pub(crate) async fn wait_alone(&self) -> Result<Claim, Error> {
+        let claim = self.enter().await?;
+        claim.wait(|earlier| earlier.last().map(Blocker::One)).await?;
+        Ok(claim)
+    }
+
+    /// Takes it if nobody is there.
+    pub(crate) async fn try_alone(&self) -> Result<Option<Claim>, Error> {
+        // A look costs less than a lease that would not be used.
+        let first = self.line().await?.into_first();
+        if first.is_some_and(|first| Some(first.lease) != self.lease) {
+            return Ok(None);
+        }
+        let everybody = prefix(self.place.clone()?.prefix());
+        self.enter_if(vec![everybody.is_absent()]).await
     }
 }
 
@@ -331,6 +352,15 @@ impl Claim {
     pub(crate) fn lost_error(&self) -> Error {
         let message = format!("{} is not held any more: its lease has ended", self.place.name());
         Error::new(ErrorKind::LeaseNotFound, message).with("lease", self.lease().get())
+    }
+
+    /// Leaves the lease to the caller, who has to keep it alive from here on.
+    #[cfg(feature = "http")]
+    pub(crate) fn hand_over(mut self) {
+        if let Lease::Ours(own) = &mut self.lease {
+            // Dropped, a held lease is not kept alive any more, but not revoked either.
+            drop(own.held.take());
+        }
     }
 
     /// Ends the lease, and the key with it.

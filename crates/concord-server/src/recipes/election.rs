@@ -8,7 +8,7 @@ use concord_core::ids::Revision;
 use concord_core::key::Key;
 use futures::Stream;
 
-use super::claim::{Application, Blocker, Claim};
+use super::claim::Application;
 use super::guard::{Guard, within};
 use super::line::{self, Holder};
 use super::name::{Kind, Place};
@@ -69,7 +69,11 @@ impl Election {
     ///
     /// As [`Lock::acquire`](super::Lock::acquire); `invalid_value`, `value_too_large`.
     pub async fn campaign(&self, value: impl IntoValue) -> Result<Leadership, Error> {
-        let claim = self.claim(value).await?;
+        let application = Application {
+            value: value.into_value(),
+            ..self.application.clone()
+        };
+        let claim = application.wait_alone().await?;
         Ok(Leadership(Guard::new(claim)))
     }
 
@@ -120,16 +124,6 @@ impl Election {
     ) -> Result<impl Stream<Item = Result<Option<Holder>, Error>> + Send + 'static, Error> {
         let place = self.application.place.clone()?;
         Ok(line::observe(self.application.concord.clone(), place, first))
-    }
-
-    pub(crate) async fn claim(&self, value: impl IntoValue) -> Result<Claim, Error> {
-        let application = Application {
-            value: value.into_value(),
-            ..self.application.clone()
-        };
-        let claim = application.enter().await?;
-        claim.wait(|earlier| earlier.last().map(Blocker::One)).await?;
-        Ok(claim)
     }
 }
 

@@ -139,7 +139,7 @@ impl From<&Fence> for When {
 }
 
 /// Waits for something at most so long. Nothing of it stays behind when the time is over.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     patience: Duration,
     wait: impl Future<Output = Result<T, Error>>,
 ) -> Result<Option<T>, Error> {

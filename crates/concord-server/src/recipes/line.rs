@@ -31,7 +31,7 @@ pub struct Holder {
 }
 
 impl Holder {
-    pub(super) fn new(record: Record) -> Self {
+    pub(crate) fn new(record: Record) -> Self {
         Self {
             key: record.key,
             lease: record.lease.unwrap_or(LeaseId::new(0)),

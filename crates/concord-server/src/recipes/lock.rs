@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::claim::{Application, Blocker, Claim};
+use super::claim::Application;
 use super::guard::{Guard, applies, within};
 use super::line::Holder;
 use super::name::{Kind, Place};
 use crate::concord::Concord;
 use crate::error::Error;
-use crate::txn::prefix;
 
 impl Concord {
     /// A lock of this name. Nothing happens before it is asked for.
@@ -61,7 +60,7 @@ impl Lock {
     /// be reached for so long that the place in the line was lost; else as [`Concord::put`] and
     /// [`Concord::watch`].
     pub async fn acquire(&self) -> Result<Guard, Error> {
-        self.claim().await.map(Guard::new)
+        self.application.wait_alone().await.map(Guard::new)
     }
 
     /// Waits for the lock at most this long; `None` if that was not enough. Errors as
@@ -72,34 +71,11 @@ impl Lock {
 
     /// Takes the lock if nobody has it or waits for it. Errors as [`Lock::acquire`].
     pub async fn try_acquire(&self) -> Result<Option<Guard>, Error> {
-        Ok(self.try_claim().await?.map(Guard::new))
+        Ok(self.application.try_alone().await?.map(Guard::new))
     }
 
     /// Who holds it now. Errors as [`Concord::get`].
     pub async fn holder(&self) -> Result<Option<Holder>, Error> {
         Ok(self.application.line().await?.into_first())
-    }
-
-    pub(crate) async fn claim(&self) -> Result<Claim, Error> {
-        let claim = self.application.enter().await?;
-        claim.wait(|earlier| earlier.last().map(Blocker::One)).await?;
-        Ok(claim)
-    }
-
-    pub(crate) async fn try_claim(&self) -> Result<Option<Claim>, Error> {
-        // A look costs less than a lease that would not be used.
-        let line = self.application.line().await?;
-        let lease = self.application.lease;
-        if line
-            .holders
-            .first()
-            .is_some_and(|first| Some(first.lease) != lease)
-        {
-            return Ok(None);
-        }
-        let everybody = self.application.place.clone()?.prefix();
-        self.application
-            .enter_if(vec![prefix(everybody).is_absent()])
-            .await
     }
 }

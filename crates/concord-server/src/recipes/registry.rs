@@ -160,6 +160,38 @@ impl Registry {
     }
 }
 
+#[cfg(feature = "http")]
+impl Registry {
+    /// Registers an instance by a lease that the caller keeps alive: its own, or one that is made.
+    pub(crate) async fn register_by(
+        &self,
+        service: &str,
+        instance: &str,
+        value: Value,
+        lease: Option<LeaseId>,
+    ) -> Result<(LeaseId, Revision), Error> {
+        let entry = Entry::new(&self.concord, service.to_owned(), instance.to_owned(), self.ttl)?;
+        let Some(lease) = lease else {
+            let lease = self.concord.lease_grant(self.ttl).await?.id;
+            return Ok((lease, entry.replace_by(lease, &value).await?));
+        };
+        let mine = entry.replace_by(lease, &value).await?;
+        // Registered by it before: only what it says is changed.
+        let fence = Fence {
+            key: entry.key.clone(),
+            token: mine,
+        };
+        let put = key(&entry.key).put(value.clone()).lease(lease);
+        let is_other = key(&entry.key).value().is_not(value);
+        self.concord.txn().when(fence).when(is_other).then(put).await?;
+        Ok((lease, mine))
+    }
+
+    pub(crate) fn key(&self, service: &str, instance: &str) -> Result<Key, Error> {
+        Entry::new(&self.concord, service.to_owned(), instance.to_owned(), self.ttl).map(|entry| entry.key)
+    }
+}
+
 /// What is to be registered.
 #[derive(Clone, Debug)]
 struct Entry {
@@ -192,10 +224,15 @@ impl Entry {
     /// see it leave, and the token of who comes is greater.
     async fn replace(&self, value: &Value) -> Result<(HeldLease, Revision), Error> {
         let held = self.concord.lease(self.ttl).await?;
+        let token = self.replace_by(held.id(), value).await?;
+        Ok((held, token))
+    }
+
+    async fn replace_by(&self, lease: LeaseId, value: &Value) -> Result<Revision, Error> {
         loop {
-            let done = self.put(held.id(), value).await?;
-            if let Some(token) = token_of(&done, held.id()) {
-                return Ok((held, token));
+            let done = self.put(lease, value).await?;
+            if let Some(token) = token_of(&done, lease) {
+                return Ok(token);
             }
             let found = done.records(0).first().map(|record| record.create_revision);
             let unchanged = key(&self.key).create_revision().is(found.unwrap_or_default());

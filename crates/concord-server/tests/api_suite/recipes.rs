@@ -2,6 +2,7 @@
 
 mod counted;
 mod elections;
+mod http;
 mod locks;
 mod rates;
 mod registry;
