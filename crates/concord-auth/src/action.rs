@@ -1,11 +1,15 @@
 //! Every action there is, and what each needs.
 //!
+//! Each part says where it needs a right ([`Place`]): at a key, over a range, or in the cluster. What
+//! does not say which keys it is about needs a right that no ACL narrows.
+//!
 //! Each *field* that reads or binds needs its own right: a put that answers with the
 //! previous record also reads it (compare CVE-2026-44283 of etcd).
 
-use concord_core::{Command, Operation, Txn};
+use concord_core::{Command, Key, Keys, Operation, Txn};
 
 use crate::permission::{Permission, Permissions};
+use crate::rights::Place;
 
 const NOTHING: Permissions = Permissions::of(&[]);
 const READ: Permissions = Permissions::of(&[Permission::Read]);
@@ -95,8 +99,16 @@ pub enum AdminAction {
 pub trait Request {
     /// What it wants to do.
     fn action(&self) -> Action;
-    /// The rights it needs, all of them.
-    fn needs(&self) -> Permissions;
+
+    /// Says what it needs where, once for each part of it.
+    fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions));
+
+    /// The rights it needs, all of them, wherever that is.
+    fn needs(&self) -> Permissions {
+        let mut all = NOTHING;
+        self.demands(&mut |_, needed| all = all.union(needed));
+        all
+    }
 }
 
 impl Request for Command {
@@ -122,42 +134,46 @@ impl Request for Command {
         }
     }
 
-    fn needs(&self) -> Permissions {
+    fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
         match self {
             // A condition asks what is stored, and its refusal answers with it.
             Self::Put {
+                key,
                 condition,
                 return_previous,
                 ..
-            } => with_read(WRITE, *return_previous || condition.is_some()),
+            } => ask(at(key), with_read(WRITE, *return_previous || condition.is_some())),
             Self::Delete {
+                key,
                 condition,
                 return_previous,
-                ..
-            } => with_read(DELETE, *return_previous || condition.is_some()),
-            Self::Touch { .. }
-            | Self::PutMany { .. }
-            | Self::TouchMany { .. }
-            | Self::LeaseGrant { .. }
-            | Self::LeaseKeepAlive { .. } => WRITE,
-            // Its answer may be that of an earlier request, but only of the same.
-            Self::Idempotent { command, .. } => command.needs(),
-            // The keys of a lease are deleted with it; its answer tells how many.
-            Self::LeaseRevoke { .. } => with_read(DELETE, true),
-            Self::DeleteMany { .. } => DELETE,
-            // The answer to one without any part still tells the revision.
-            Self::Txn(txn) => match needs_of(txn) {
-                NOTHING => READ,
-                needs => needs,
-            },
+            } => ask(
+                at(key),
+                with_read(DELETE, *return_previous || condition.is_some()),
+            ),
+            Self::Touch { key, .. } => ask(at(key), WRITE),
             // Its answer is the value.
-            Self::Increment { .. } => with_read(WRITE, true),
+            Self::Increment { key, .. } => ask(at(key), with_read(WRITE, true)),
+            Self::PutMany { items } => at_each(items.iter().map(|item| &item.key), WRITE, ask),
+            Self::TouchMany { items } => at_each(items.iter().map(|item| &item.key), WRITE, ask),
+            Self::DeleteMany { keys } => at_each(keys.iter(), DELETE, ask),
+            // The answer to one without any part still tells the revision.
+            Self::Txn(txn) if is_empty(txn) => ask(Place::Anywhere, READ),
+            Self::Txn(txn) => demands_of(txn, ask),
+            // Its answer may be that of an earlier request, but only of the same.
+            Self::Idempotent { command, .. } => command.demands(ask),
+            // A lease has no keys yet. Whoever may write some may make one.
+            Self::LeaseGrant { .. } => ask(Place::Anywhere, WRITE),
+            // Its keys can be anybody's.
+            Self::LeaseKeepAlive { .. } => ask(Place::Cluster, WRITE),
+            // The keys of a lease are deleted with it; its answer tells how many.
+            Self::LeaseRevoke { .. } => ask(Place::Cluster, with_read(DELETE, true)),
             // An index is about the keys of everybody, and a unique one tells of their values.
             Self::Compact { .. }
             | Self::Configure(_)
             | Self::CreateIndex { .. }
             | Self::DropIndex { .. }
-            | Self::Reindex { .. } => ADMIN,
+            | Self::Reindex { .. } => ask(Place::Cluster, ADMIN),
         }
     }
 }
@@ -167,8 +183,8 @@ impl Request for ReadAction {
         Action::Read(*self)
     }
 
-    fn needs(&self) -> Permissions {
-        match self {
+    fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
+        let needed = match self {
             Self::Get
             | Self::Scan
             | Self::Lookup
@@ -177,7 +193,9 @@ impl Request for ReadAction {
             | Self::Watch
             | Self::Status => READ,
             Self::ListIndexes | Self::ListWatches | Self::Settings => ADMIN,
-        }
+        };
+        // It does not say which keys, so only rights that no ACL narrows will do.
+        ask(Place::Cluster, needed);
     }
 }
 
@@ -186,28 +204,65 @@ impl Request for AdminAction {
         Action::Admin(*self)
     }
 
-    fn needs(&self) -> Permissions {
+    fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
         match self {
-            Self::ChangeMembers | Self::TransferLeadership | Self::Snapshot => ADMIN,
+            Self::ChangeMembers | Self::TransferLeadership | Self::Snapshot => ask(Place::Cluster, ADMIN),
         }
     }
 }
 
-/// The rights that a transaction needs whichever branch is performed: which one it is tells
-/// what the compares read.
-fn needs_of(txn: &Txn) -> Permissions {
-    let compares = with_read(NOTHING, !txn.compares.is_empty());
-    let operations = txn.success.iter().chain(&txn.failure);
-    operations.fold(compares, |needs, operation| {
-        needs.union(match operation {
-            Operation::Get { .. } => READ,
-            Operation::Put { return_previous, .. } => with_read(WRITE, *return_previous),
+/// What a transaction needs whichever branch is performed, nested ones too: which branch it is tells what the
+/// compares read (compare CVE-2026-33343 of etcd).
+fn demands_of(txn: &Txn, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
+    for compare in &txn.compares {
+        ask(within(&compare.keys), READ);
+    }
+    for operation in txn.success.iter().chain(&txn.failure) {
+        match operation {
+            Operation::Get { keys, .. } => ask(within(keys), READ),
+            Operation::Put {
+                item,
+                return_previous,
+            } => ask(at(&item.key), with_read(WRITE, *return_previous)),
             // Its answer says how many there were.
-            Operation::Delete { .. } => with_read(DELETE, true),
-            Operation::Touch(_) => WRITE,
-            Operation::Txn(txn) => needs_of(txn),
-        })
-    })
+            Operation::Delete { keys, .. } => ask(within(keys), with_read(DELETE, true)),
+            Operation::Touch(item) => ask(at(&item.key), WRITE),
+            Operation::Txn(inner) => demands_of(inner, ask),
+        }
+    }
+}
+
+/// Whether a transaction reads and changes nothing.
+fn is_empty(txn: &Txn) -> bool {
+    let mut operations = txn.success.iter().chain(&txn.failure);
+    txn.compares.is_empty()
+        && operations.all(|operation| matches!(operation, Operation::Txn(inner) if is_empty(inner)))
+}
+
+/// The same at every one of these keys. A list without any still gives an answer to those who could have
+/// named one.
+fn at_each<'a>(
+    keys: impl ExactSizeIterator<Item = &'a Key>,
+    needed: Permissions,
+    ask: &mut dyn FnMut(Place<'_>, Permissions),
+) {
+    if keys.len() == 0 {
+        ask(Place::Anywhere, needed);
+    }
+    for key in keys {
+        ask(at(key), needed);
+    }
+}
+
+fn at(key: &Key) -> Place<'_> {
+    Place::Key(key.as_bytes())
+}
+
+fn within(keys: &Keys) -> Place<'_> {
+    match keys {
+        Keys::One(key) => Place::Key(key.as_bytes()),
+        Keys::Range(range) => Place::Range(range),
+    }
 }
 
 const fn with_read(needed: Permissions, reads: bool) -> Permissions {

@@ -37,20 +37,31 @@ pub struct Denied {
     pub needs: Permissions,
 }
 
-/// Judges a request. Deny is the default: every right that it needs must be held.
+/// Judges a request. Deny is the default: every right must be held at every place that it is needed at.
 ///
 /// # Errors
 ///
-/// If a right is missing.
+/// If a right is missing somewhere.
 pub fn authorize<T: Request>(principal: &Principal, request: T) -> Result<Authorized<T>, Denied> {
-    let needs = request.needs();
-    if principal.permissions().covers(needs) {
-        Ok(Authorized { request })
-    } else {
-        Err(Denied {
-            principal: principal.clone(),
-            action: request.action(),
-            needs,
-        })
+    let rights = principal.rights();
+    let mut missing = Permissions::NONE;
+    // Whoever may do everything is not asked where.
+    if !rights.covers_everywhere(Permissions::ALL) {
+        request.demands(&mut |place, needed| {
+            if !rights.in_place(place).covers(needed) {
+                missing = missing.union(needed);
+            }
+        });
     }
+    if missing == Permissions::NONE {
+        return Ok(Authorized { request });
+    }
+    Err(Denied {
+        principal: principal.clone(),
+        action: request.action(),
+        needs: request.needs(),
+    })
 }
+
+#[cfg(test)]
+mod tests;

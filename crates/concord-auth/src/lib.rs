@@ -4,21 +4,36 @@
 //! says which permissions it needs, and is the only maker of [`Authorized`], which is the only
 //! thing that a node's service accepts. A request that nobody judged does not compile.
 //!
-//! Not here yet: tokens, custom roles, scopes and tenants. A node without authentication
-//! treats every caller as [`Principal::anonymous`], who may do everything; the process that
-//! embeds the store is [`Principal::embedder`].
+//! Rights come from a [`Policy`]: tokens, of which only a hash is stored, roles, and ACLs that narrow a role to
+//! the keys of a pattern. The policy is a set of records that the store replicates without knowing what they
+//! mean; this crate reads them and says what to write ([`Edit`]).
+//!
+//! Not here yet: tenants; and no interface shows a token yet. A node without authentication treats every caller
+//! as [`Principal::anonymous`], who may do everything; the process that embeds the store is
+//! [`Principal::embedder`].
 //!
 //! ```text
+//!   secret ──> Policy::authenticate ──> Principal
 //!   request ──> authorize(principal, request) ──> Authorized<Request> ──> service
 //!                        └──> Denied
 //! ```
 
 mod action;
 mod authorize;
+mod name;
+mod pattern;
 mod permission;
+pub mod policy;
 mod principal;
+mod rights;
+pub mod token;
 
 pub use action::{Action, AdminAction, ReadAction, Request};
 pub use authorize::{Authorized, Denied, authorize};
+pub use name::{InvalidName, NAME_BYTES_MAX, Name, TENANT_ROLE_PREFIX};
+pub use pattern::{InvalidPattern, Pattern};
 pub use permission::{Permission, Permissions};
+pub use policy::{Edit, Policy, PolicyError, Records};
 pub use principal::{BuiltinRole, Principal};
+pub use rights::{Place, Rights};
+pub use token::{Secret, TokenHash, TokenId, Unauthorized};

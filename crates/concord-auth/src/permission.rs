@@ -74,6 +74,28 @@ impl Permissions {
         Self(self.0 | other.0)
     }
 
+    /// What is in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// One bit a right, for storing the set: read 1, write 2, delete 4, admin 8.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// A set that was stored; `None` if it has bits that mean nothing here.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits & !Self::ALL.0 == 0 {
+            Some(Self(bits))
+        } else {
+            None
+        }
+    }
+
     /// Whether all of `needed` is in this set.
     #[must_use]
     pub const fn covers(self, needed: Self) -> bool {

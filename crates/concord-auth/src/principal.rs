@@ -1,8 +1,14 @@
 //! Who asks.
 
 use std::fmt;
+use std::sync::Arc;
 
+use concord_core::ids::Timestamp;
+
+use crate::name::Name;
 use crate::permission::{Permission, Permissions};
+use crate::rights::Rights;
+use crate::token::TokenId;
 
 /// The roles that always exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +38,12 @@ impl BuiltinRole {
         }
     }
 
+    /// The role of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
     /// What it allows.
     #[must_use]
     pub const fn permissions(self) -> Permissions {
@@ -44,51 +56,100 @@ impl BuiltinRole {
     }
 }
 
-/// Who asks, and the union of what their roles allow.
+/// Who asks, and what they may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    name: &'static str,
-    permissions: Permissions,
+    who: Who,
+    expires_at: Option<Timestamp>,
+    rights: Arc<Rights>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
+    Embedder,
+    Anonymous,
+    Role(BuiltinRole),
+    Token { id: TokenId, name: Option<Name> },
 }
 
 impl Principal {
     /// The process that embeds the store: it holds the data anyway, so it may do everything.
     #[must_use]
-    pub const fn embedder() -> Self {
-        Self {
-            name: "embedder",
-            permissions: Permissions::ALL,
-        }
+    pub fn embedder() -> Self {
+        Self::unscoped(Who::Embedder, Permissions::ALL)
     }
 
     /// Whoever reaches a node that runs without authentication: may do everything. That such a
     /// node listens on the loopback address unless told otherwise is the server's concern.
     #[must_use]
-    pub const fn anonymous() -> Self {
-        Self {
-            name: "anonymous",
-            permissions: Permissions::ALL,
-        }
+    pub fn anonymous() -> Self {
+        Self::unscoped(Who::Anonymous, Permissions::ALL)
     }
 
     /// Somebody with one role.
     #[must_use]
-    pub const fn with_role(role: BuiltinRole) -> Self {
+    pub fn with_role(role: BuiltinRole) -> Self {
+        Self::unscoped(Who::Role(role), role.permissions())
+    }
+
+    pub(crate) fn token(
+        id: TokenId,
+        name: Option<Name>,
+        expires_at: Option<Timestamp>,
+        rights: Rights,
+    ) -> Self {
         Self {
-            name: role.name(),
-            permissions: role.permissions(),
+            who: Who::Token { id, name },
+            expires_at,
+            rights: Arc::new(rights),
         }
     }
 
-    /// What they may do.
+    /// A token that was given these rights.
+    #[cfg(test)]
+    pub(crate) fn holding(rights: Rights) -> Self {
+        let id = TokenId::from_bytes([7; TokenId::BYTES]);
+        Self::token(id, None, None, rights)
+    }
+
+    fn unscoped(who: Who, permissions: Permissions) -> Self {
+        Self {
+            who,
+            expires_at: None,
+            rights: Arc::new(Rights::everywhere(permissions)),
+        }
+    }
+
+    /// What they may do where.
     #[must_use]
-    pub const fn permissions(&self) -> Permissions {
-        self.permissions
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// The token that was shown, if it was one.
+    #[must_use]
+    pub const fn token_id(&self) -> Option<TokenId> {
+        match &self.who {
+            Who::Token { id, .. } => Some(*id),
+            Who::Embedder | Who::Anonymous | Who::Role(_) => None,
+        }
+    }
+
+    /// From when on this is nobody any more: expired when now >= this, by the replicated clock.
+    #[must_use]
+    pub const fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 }
 
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
+        match &self.who {
+            Who::Embedder => f.write_str("embedder"),
+            Who::Anonymous => f.write_str("anonymous"),
+            Who::Role(role) => f.write_str(role.name()),
+            Who::Token { name: Some(name), .. } => write!(f, "token {name}"),
+            Who::Token { id, name: None } => write!(f, "token {id}"),
+        }
     }
 }

@@ -1,0 +1,174 @@
+//! Who shows this secret, what may they do, and why.
+
+use concord_core::ids::Timestamp;
+
+use super::stored::StoredToken;
+use super::{Policy, PolicyError, Records, Subject};
+use crate::name::Name;
+use crate::pattern::Pattern;
+use crate::permission::Permissions;
+use crate::principal::{BuiltinRole, Principal};
+use crate::rights::Rights;
+use crate::token::{Secret, TokenId, Unauthorized};
+
+/// Why somebody may do what they may do at a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// All of it together.
+    pub permissions: Permissions,
+    /// What gives it; also what gives nothing at this key, so that the reason for a refusal shows.
+    pub because: Vec<Because>,
+}
+
+/// One source of permissions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// The token allows it by itself.
+    Token {
+        /// What it allows.
+        permissions: Permissions,
+    },
+    /// A role without ACLs.
+    Role {
+        /// Which.
+        role: Name,
+        /// What it allows.
+        permissions: Permissions,
+    },
+    /// An ACL of a role that matches the key.
+    Acl {
+        /// Whose.
+        role: Name,
+        /// Which.
+        pattern: Pattern,
+        /// What is in both, the ACL and the role.
+        permissions: Permissions,
+    },
+    /// A role with ACLs of which none matches: it allows nothing here.
+    NoAcl {
+        /// Which.
+        role: Name,
+    },
+    /// A role that the token was given and that was removed since: it allows nothing.
+    Removed {
+        /// Which.
+        role: Name,
+    },
+}
+
+impl<R: Records> Policy<R> {
+    /// Who shows this secret. The answer is good until the token ends or the policy changes.
+    ///
+    /// # Errors
+    ///
+    /// One and the same, whether there is no such token, it has ended or its record cannot be read.
+    pub fn authenticate(&self, secret: &Secret, now: Timestamp) -> Result<Principal, Unauthorized> {
+        let hash = secret.hash();
+        let id = hash.id();
+        let token = self.stored_token(id).map_err(|_| Unauthorized)?;
+        if token.hash != hash || has_ended(&token, now) {
+            return Err(Unauthorized);
+        }
+        let rights = self.rights(&token).map_err(|_| Unauthorized)?;
+        Ok(Principal::token(id, token.name, token.expires_at, rights))
+    }
+
+    /// Why a token may do what it may do at a key.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such token, it has ended, or a record cannot be read.
+    pub fn explain(&self, id: TokenId, key: &[u8], now: Timestamp) -> Result<Explanation, PolicyError> {
+        let token = self.stored_token(id)?;
+        if has_ended(&token, now) {
+            return Err(PolicyError::not_found(Subject::Token, id));
+        }
+        let mut because = Vec::new();
+        if token.permissions != Permissions::NONE {
+            let permissions = token.permissions;
+            because.push(Because::Token { permissions });
+        }
+        for (role, born) in &token.roles {
+            self.explain_role(role, *born, key, &mut because)?;
+        }
+        let sum = because
+            .iter()
+            .fold(Permissions::NONE, |sum, one| sum.union(one.permissions()));
+        Ok(Explanation {
+            permissions: sum,
+            because,
+        })
+    }
+
+    fn explain_role(
+        &self,
+        name: &Name,
+        born: u64,
+        key: &[u8],
+        because: &mut Vec<Because>,
+    ) -> Result<(), PolicyError> {
+        let role = name.clone();
+        if !self.is_held(name, born)? {
+            because.push(Because::Removed { role });
+            return Ok(());
+        }
+        let found = self.role(name)?;
+        if found.acls.is_empty() {
+            let permissions = found.permissions;
+            because.push(Because::Role { role, permissions });
+            return Ok(());
+        }
+        let before = because.len();
+        for (pattern, permissions) in found.acls {
+            if pattern.matches(key) {
+                because.push(Because::Acl {
+                    role: name.clone(),
+                    pattern,
+                    permissions: permissions.intersection(found.permissions),
+                });
+            }
+        }
+        if because.len() == before {
+            because.push(Because::NoAcl { role });
+        }
+        Ok(())
+    }
+
+    fn rights(&self, token: &StoredToken) -> Result<Rights, PolicyError> {
+        let mut rights = Rights::everywhere(token.permissions);
+        for (name, born) in &token.roles {
+            if let Some(builtin) = BuiltinRole::named(name.as_str()) {
+                rights.add_everywhere(builtin.permissions());
+                continue;
+            }
+            let Some(role) = self.stored_role(name)?.filter(|role| role.born == *born) else {
+                continue;
+            };
+            if role.acls.is_empty() {
+                rights.add_everywhere(role.permissions);
+            }
+            for (pattern, permissions) in role.acls {
+                rights.add(pattern, permissions.intersection(role.permissions));
+            }
+        }
+        Ok(rights)
+    }
+}
+
+impl Because {
+    /// What this source gives at the key.
+    #[must_use]
+    pub const fn permissions(&self) -> Permissions {
+        match self {
+            Self::Token { permissions } | Self::Role { permissions, .. } | Self::Acl { permissions, .. } => {
+                *permissions
+            }
+            Self::NoAcl { .. } | Self::Removed { .. } => Permissions::NONE,
+        }
+    }
+}
+
+/// Ended when now >= `expires_at`, as everything that expires.
+fn has_ended(token: &StoredToken, now: Timestamp) -> bool {
+    token.expires_at.is_some_and(|end| now >= end)
+}

@@ -1,0 +1,223 @@
+//! How the policy is stored: records of bytes under keys of bytes, which the store replicates without knowing
+//! what they mean.
+//!
+//! ```text
+//! key                 record
+//! t <token id>        version, hash, name, created_at, expires_at, permissions, roles [(name, born)]
+//! n <name of a token> its id
+//! r <name of a role>  version, born, permissions, ACLs [(pattern, permissions)]
+//! c                   version, how many tokens, roles and ACLs there are
+//! ```
+//!
+//! Records are `MessagePack` arrays. A role is *born* at the revision of the policy that it was made in, and a
+//! token holds a role of one birth: a role that is made anew under an old name gives nothing to those who held
+//! the old one (D-SEC-7), and to remove a role it is enough to remove one record.
+
+use bytes::Bytes;
+use concord_core::ids::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::name::Name;
+use crate::pattern::Pattern;
+use crate::permission::Permissions;
+use crate::token::{TokenHash, TokenId};
+
+const VERSION: u8 = 1;
+
+/// A record that this version cannot read. Whoever depends on it gets no rights from it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record {key} of the policy cannot be read: {reason}")]
+pub struct Unreadable {
+    /// The key of the record, printable.
+    pub key: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// A token as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredToken {
+    pub(super) hash: TokenHash,
+    pub(super) name: Option<Name>,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) permissions: Permissions,
+    /// Sorted by name.
+    pub(super) roles: Vec<(Name, u64)>,
+}
+
+/// A custom role as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredRole {
+    pub(super) born: u64,
+    pub(super) permissions: Permissions,
+    /// Sorted by pattern.
+    pub(super) acls: Vec<(Pattern, Permissions)>,
+}
+
+/// How much there is, so that limits are checked without counting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Totals {
+    pub(super) tokens: u64,
+    pub(super) roles: u64,
+    pub(super) acls: u64,
+}
+
+pub(super) fn token_key(id: TokenId) -> Bytes {
+    keyed(b't', id.as_bytes())
+}
+
+pub(super) fn name_key(name: &Name) -> Bytes {
+    keyed(b'n', name.as_str().as_bytes())
+}
+
+pub(super) fn role_key(name: &Name) -> Bytes {
+    keyed(b'r', name.as_str().as_bytes())
+}
+
+pub(super) const TOKENS: &[u8] = b"t";
+pub(super) const ROLES: &[u8] = b"r";
+pub(super) const TOTALS: &[u8] = b"c";
+
+fn keyed(kind: u8, name: &[u8]) -> Bytes {
+    [&[kind], name].concat().into()
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenRecord {
+    version: u8,
+    hash: [u8; 32],
+    name: Option<String>,
+    created_at: u64,
+    expires_at: Option<u64>,
+    permissions: u8,
+    roles: Vec<(String, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RoleRecord {
+    version: u8,
+    born: u64,
+    permissions: u8,
+    acls: Vec<(serde_bytes::ByteBuf, u8)>,
+}
+
+impl StoredToken {
+    pub(super) fn encode(&self) -> Bytes {
+        encode(&TokenRecord {
+            version: VERSION,
+            hash: *self.hash.as_bytes(),
+            name: self.name.as_ref().map(|name| name.as_str().to_owned()),
+            created_at: self.created_at.get(),
+            expires_at: self.expires_at.map(Timestamp::get),
+            permissions: self.permissions.bits(),
+            roles: self
+                .roles
+                .iter()
+                .map(|(name, born)| (name.as_str().to_owned(), *born))
+                .collect(),
+        })
+    }
+
+    pub(super) fn decode(key: &[u8], record: &[u8]) -> Result<Self, Unreadable> {
+        let unreadable = |reason: String| unreadable(key, reason);
+        let record: TokenRecord = decode(key, record)?;
+        check_version(key, record.version)?;
+        let name = |text: String| Name::new(text).map_err(|error| unreadable(error.to_string()));
+        Ok(Self {
+            hash: TokenHash::from_bytes(record.hash),
+            name: record.name.map(name).transpose()?,
+            created_at: Timestamp::new(record.created_at),
+            expires_at: record.expires_at.map(Timestamp::new),
+            permissions: permissions(key, record.permissions)?,
+            roles: record
+                .roles
+                .into_iter()
+                .map(|(role, born)| Ok((name(role)?, born)))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl StoredRole {
+    pub(super) fn encode(&self) -> Bytes {
+        let acl = |(pattern, permissions): &(Pattern, Permissions)| {
+            (serde_bytes::ByteBuf::from(pattern.as_bytes()), permissions.bits())
+        };
+        encode(&RoleRecord {
+            version: VERSION,
+            born: self.born,
+            permissions: self.permissions.bits(),
+            acls: self.acls.iter().map(acl).collect(),
+        })
+    }
+
+    pub(super) fn decode(key: &[u8], record: &[u8]) -> Result<Self, Unreadable> {
+        let record: RoleRecord = decode(key, record)?;
+        check_version(key, record.version)?;
+        let acl = |(pattern, bits): (serde_bytes::ByteBuf, u8)| {
+            let pattern =
+                Pattern::new(pattern.into_vec()).map_err(|error| unreadable(key, error.to_string()))?;
+            Ok((pattern, permissions(key, bits)?))
+        };
+        Ok(Self {
+            born: record.born,
+            permissions: permissions(key, record.permissions)?,
+            acls: record.acls.into_iter().map(acl).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Totals {
+    pub(super) fn encode(self) -> Bytes {
+        encode(&(VERSION, self))
+    }
+
+    pub(super) fn decode(record: &[u8]) -> Result<Self, Unreadable> {
+        let (version, totals) = decode(TOTALS, record)?;
+        check_version(TOTALS, version)?;
+        Ok(totals)
+    }
+}
+
+pub(super) fn encode_id(id: TokenId) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}
+
+pub(super) fn decode_id(key: &[u8], record: &[u8]) -> Result<TokenId, Unreadable> {
+    let id = record
+        .try_into()
+        .map_err(|_| unreadable(key, "it is no token id".to_owned()))?;
+    Ok(TokenId::from_bytes(id))
+}
+
+fn encode<T: Serialize>(record: &T) -> Bytes {
+    // Writing numbers, text and arrays of them to memory cannot fail.
+    rmp_serde::to_vec(record).unwrap_or_default().into()
+}
+
+fn decode<T: DeserializeOwned>(key: &[u8], record: &[u8]) -> Result<T, Unreadable> {
+    rmp_serde::from_slice(record).map_err(|error| unreadable(key, error.to_string()))
+}
+
+fn check_version(key: &[u8], version: u8) -> Result<(), Unreadable> {
+    match version {
+        VERSION => Ok(()),
+        other => Err(unreadable(
+            key,
+            format!("it is of version {other}, this is {VERSION}"),
+        )),
+    }
+}
+
+fn permissions(key: &[u8], bits: u8) -> Result<Permissions, Unreadable> {
+    Permissions::from_bits(bits).ok_or_else(|| unreadable(key, format!("there are no permissions {bits}")))
+}
+
+fn unreadable(key: &[u8], reason: String) -> Unreadable {
+    Unreadable {
+        key: key.escape_ascii().to_string(),
+        reason,
+    }
+}

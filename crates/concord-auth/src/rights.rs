@@ -1,0 +1,162 @@
+//! What somebody may do where, ready to be asked.
+//!
+//! ```text
+//! rights at a key = direct
+//!                 ∪ for each role without ACLs: its permissions
+//!                 ∪ for each role with ACLs, for each of them that matches: what is in both
+//! ```
+//!
+//! The union over roles is why an ACL of one role never takes away what another role gives (D-SEC-5).
+
+use std::collections::BTreeMap;
+
+use concord_core::key::KeyRange;
+
+use crate::pattern::Pattern;
+use crate::permission::Permissions;
+
+/// Where a right is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// At this key.
+    Key(&'a [u8]),
+    /// At every key of this range, whether it exists or not.
+    Range(&'a KeyRange),
+    /// At any key at all: for what has no key yet, and for reads whose answer is filtered.
+    Anywhere,
+    /// At no key: the cluster, its settings, its policy. No ACL reaches there, so only what none
+    /// narrows counts.
+    Cluster,
+}
+
+/// What somebody may do where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    everywhere: Permissions,
+    /// By the literal start of the pattern, so that a key is compared with few of many patterns.
+    scoped: BTreeMap<Box<[u8]>, Vec<(Pattern, Permissions)>>,
+    /// The lengths of those starts, ascending, without repetition.
+    lengths: Vec<usize>,
+}
+
+impl Rights {
+    /// These permissions at every key and in the cluster.
+    #[must_use]
+    pub const fn everywhere(permissions: Permissions) -> Self {
+        Self {
+            everywhere: permissions,
+            scoped: BTreeMap::new(),
+            lengths: Vec::new(),
+        }
+    }
+
+    /// Adds permissions that hold where the pattern matches.
+    pub(crate) fn add(&mut self, pattern: Pattern, permissions: Permissions) {
+        if permissions == Permissions::NONE {
+            return;
+        }
+        let literal = pattern.literal();
+        if let Err(place) = self.lengths.binary_search(&literal.len()) {
+            self.lengths.insert(place, literal.len());
+        }
+        self.scoped
+            .entry(literal.into())
+            .or_default()
+            .push((pattern, permissions));
+    }
+
+    /// Adds permissions that hold everywhere.
+    pub(crate) fn add_everywhere(&mut self, permissions: Permissions) {
+        self.everywhere = self.everywhere.union(permissions);
+    }
+
+    /// What is allowed at a key.
+    #[must_use]
+    pub fn at(&self, key: &[u8]) -> Permissions {
+        let starts = self.lengths.iter().map_while(|length| key.get(..*length));
+        let near = starts.filter_map(|start| self.scoped.get(start)).flatten();
+        let matching = near.filter(|(pattern, _)| pattern.matches(key));
+        matching.fold(self.everywhere, |sum, (_, permissions)| sum.union(*permissions))
+    }
+
+    /// What is allowed at every key of a range. Each pattern is judged by itself: rights at the two
+    /// halves of a range are no rights over the range.
+    #[must_use]
+    pub fn over(&self, range: &KeyRange) -> Permissions {
+        let start = range.start();
+        let starts = self.lengths.iter().map_while(|length| start.get(..*length));
+        let near = starts.filter_map(|start| self.scoped.get(start)).flatten();
+        let covering = near.filter(|(pattern, _)| pattern.covers(range));
+        covering.fold(self.everywhere, |sum, (_, permissions)| sum.union(*permissions))
+    }
+
+    /// What is allowed at a place.
+    #[must_use]
+    pub fn in_place(&self, place: Place<'_>) -> Permissions {
+        match place {
+            Place::Key(key) => self.at(key),
+            Place::Range(range) => self.over(range),
+            Place::Anywhere => self
+                .scoped
+                .values()
+                .flatten()
+                .fold(self.everywhere, |sum, (_, permissions)| sum.union(*permissions)),
+            Place::Cluster => self.everywhere,
+        }
+    }
+
+    /// Whether no pattern narrows these permissions, so that no answer has to be filtered by key.
+    #[must_use]
+    pub const fn covers_everywhere(&self, needed: Permissions) -> bool {
+        self.everywhere.covers(needed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::permission::Permission;
+
+    const READ: Permissions = Permissions::of(&[Permission::Read]);
+    const WRITE: Permissions = Permissions::of(&[Permission::Write]);
+
+    fn rights(scoped: &[(&'static str, Permissions)]) -> Rights {
+        let mut rights = Rights::everywhere(Permissions::NONE);
+        for (pattern, permissions) in scoped {
+            rights.add(Pattern::new(*pattern).unwrap(), *permissions);
+        }
+        rights
+    }
+
+    #[test]
+    fn patterns_add_up_where_they_match() {
+        let rights = rights(&[("a:*", READ), ("a:b*", WRITE), ("*:x", WRITE), ("a:bc", READ)]);
+        assert_eq!(rights.at(b"a:1"), READ);
+        assert_eq!(rights.at(b"a:b1"), READ.union(WRITE));
+        assert_eq!(rights.at(b"b:x"), WRITE);
+        assert_eq!(rights.at(b"a"), Permissions::NONE);
+        assert_eq!(rights.in_place(Place::Anywhere), READ.union(WRITE));
+        assert_eq!(
+            rights.in_place(Place::Cluster),
+            Permissions::NONE,
+            "no ACL reaches the cluster"
+        );
+    }
+
+    #[test]
+    fn a_range_needs_one_pattern_that_covers_it() {
+        let rights = rights(&[("a:*", READ), ("a:b*", WRITE), ("*", WRITE)]);
+        assert_eq!(rights.over(&KeyRange::prefix("a:")), READ.union(WRITE));
+        assert_eq!(rights.over(&KeyRange::prefix("a")), WRITE);
+        let halves = self::rights(&[("a*", READ), ("b*", READ)]);
+        assert_eq!(halves.over(&KeyRange::between("a", "c")), Permissions::NONE);
+    }
+
+    #[test]
+    fn what_allows_nothing_is_not_kept() {
+        assert_eq!(
+            rights(&[("a*", Permissions::NONE)]),
+            Rights::everywhere(Permissions::NONE)
+        );
+    }
+}
