@@ -21,9 +21,11 @@ mod watch;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use self::args::{Cli, ClientArgs, Command, Output};
+use self::args::{BeforeArgs, Cli, ClientArgs, Command, Output};
 use self::error::CliError;
 use self::output::Out;
 use crate::client::Client;
@@ -32,16 +34,23 @@ use crate::client::Client;
 #[derive(Debug)]
 struct Session {
     client: Client,
+    /// As the client has it.
+    timeout: std::time::Duration,
     out: Out,
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    let as_json = command
-        .client_args()
+    let matches = Cli::command().get_matches();
+    let Cli { before, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let client = match client_args(&before, &command, &matches) {
+        Ok(client) => client,
+        Err(error) => error.exit(),
+    };
+    let as_json = client
+        .as_ref()
         .is_some_and(|client| client.output == Output::Json);
-    match run(command) {
+    match run(command, client) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let (text, code) = error.report(as_json);
@@ -54,7 +63,46 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), CliError> {
+/// How the command reaches the cluster: its own flags go before those in front of it, these
+/// before the environment. `None`: it reaches no cluster.
+fn client_args(
+    before: &BeforeArgs,
+    command: &Command,
+    matches: &ArgMatches,
+) -> Result<Option<ClientArgs>, clap::Error> {
+    let given = [
+        ("--endpoints", before.endpoints.is_some()),
+        ("--timeout", before.timeout.is_some()),
+        ("--output", before.output.is_some()),
+    ];
+    let Some(own) = command.client_args() else {
+        return match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => {
+                let message = format!("`{flag}` is for commands that ask a running cluster");
+                Err(Cli::command().error(ErrorKind::UnknownArgument, message))
+            }
+            None => Ok(None),
+        };
+    };
+    let mut leaf = matches;
+    while let Some((_, deeper)) = leaf.subcommand() {
+        leaf = deeper;
+    }
+    let is_own = |name: &str| leaf.value_source(name) == Some(ValueSource::CommandLine);
+    let mut client = own.clone();
+    if let Some(endpoints) = before.endpoints.as_ref().filter(|_| !is_own("endpoints")) {
+        client.endpoints.clone_from(endpoints);
+    }
+    if let Some(timeout) = before.timeout.filter(|_| !is_own("timeout")) {
+        client.timeout = timeout;
+    }
+    if let Some(output) = before.output.filter(|_| !is_own("output")) {
+        client.output = output;
+    }
+    Ok(Some(client))
+}
+
+fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
     match command {
         Command::Start(args) => start::run(&args),
         Command::Config(command) => config::run(&command),
@@ -79,16 +127,16 @@ fn run(command: Command) -> Result<(), CliError> {
                 .enable_all()
                 .build()
                 .map_err(|e| CliError::io("cannot start", e))?;
-            runtime.block_on(ask(command))
+            runtime.block_on(ask(command, client))
         }
     }
 }
 
-async fn ask(command: Command) -> Result<(), CliError> {
-    let Some(args) = command.client_args() else {
+async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
+    let Some(client) = client else {
         return Ok(());
     };
-    let mut session = Session::new(args)?;
+    let mut session = Session::new(&client)?;
     let s = &mut session;
     match command {
         Command::Status(_) => status::status(s).await,
@@ -124,6 +172,7 @@ impl Session {
     fn new(args: &ClientArgs) -> Result<Self, CliError> {
         Ok(Self {
             client: Client::new(&args.endpoints, args.timeout)?,
+            timeout: args.timeout,
             out: Out::new(args.output),
         })
     }

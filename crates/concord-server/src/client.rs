@@ -7,9 +7,10 @@
 //!                      └─ error code ──> ClientError::Refused
 //! ```
 //!
-//! The next node is tried only when the request certainly had no effect: a write whose
-//! connection broke after it was sent may have happened, and is reported so instead of
-//! being sent twice. Not here: what the answers mean (`cli`), and the routes themselves
+//! A write with a name ([`Request::once`]) is sent again until somebody knows what became of
+//! it, because the cluster applies it once. Without a name the next node is tried only when
+//! the request certainly had no effect: a write whose connection broke after it was sent may
+//! have happened, and is reported so instead of being sent twice. Not here: what the answers mean (`cli`), and the routes themselves
 //! (`docs/http-api.md`).
 
 mod error;
@@ -31,6 +32,9 @@ pub use self::request::{Effect, Request};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An answer is read up to this size; larger than any page that the server makes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// The first pause before all nodes are asked again what became of a write; doubled up to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_LAST: Duration = Duration::from_secs(1);
 
 /// Talks to the nodes of one cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -71,10 +75,7 @@ impl Client {
             .map(|text| endpoint(text.as_ref()))
             .collect::<Result<_, _>>()?;
         if endpoints.is_empty() {
-            return Err(ClientError::BadEndpoint {
-                endpoint: String::new(),
-                reason: "none was given".to_owned(),
-            });
+            return Err(ClientError::no_endpoint());
         }
         // Nodes are named outright, so a proxy would only be in the way.
         let http = reqwest::Client::builder()
@@ -98,7 +99,8 @@ impl Client {
         &self.endpoints
     }
 
-    /// Sends a request to the first node that takes it.
+    /// Sends a request to the first node that takes it. One with a name whose outcome is open
+    /// is sent again to all of them until the timeout.
     ///
     /// # Errors
     ///
@@ -106,6 +108,31 @@ impl Client {
     /// write took effect.
     pub async fn send(&self, request: &Request) -> Result<Answer, ClientError> {
         let deadline = Instant::now() + self.timeout;
+        let mut pause = PAUSE_FIRST;
+        let mut open: Option<ClientError> = None;
+        loop {
+            let error = match self.ask_all(request, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            // What does not speak of the request says nothing of an attempt before it either.
+            let is_open = error.may_have_happened() || (open.is_some() && error.leaves_open());
+            if !is_open || !request.is_named() {
+                return Err(error);
+            }
+            if error.may_have_happened() || open.is_none() {
+                open = Some(error);
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(open.unwrap_or_else(ClientError::no_endpoint));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_LAST);
+        }
+    }
+
+    /// Asks one node after the other.
+    async fn ask_all(&self, request: &Request, deadline: Instant) -> Result<Answer, ClientError> {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut failure: Option<ClientError> = None;
         for turn in 0..self.endpoints.len() {
@@ -118,19 +145,21 @@ impl Client {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(answer);
                 }
-                Err(error) if error.is_worth_another_node(request.effect()) && Instant::now() < deadline => {
+                Err(error) if error.is_worth_another_node(request) && Instant::now() < deadline => {
                     failure = Some(match failure {
                         Some(earlier) => earlier.and(error),
                         None => error,
                     });
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    return Err(match failure {
+                        Some(earlier) if error.leaves_open() => earlier.and(error),
+                        Some(_) | None => error,
+                    });
+                }
             }
         }
-        Err(failure.unwrap_or_else(|| ClientError::BadEndpoint {
-            endpoint: String::new(),
-            reason: "none was given".to_owned(),
-        }))
+        Err(failure.unwrap_or_else(ClientError::no_endpoint))
     }
 
     async fn attempt(
@@ -139,7 +168,11 @@ impl Client {
         request: &Request,
         deadline: Instant,
     ) -> Result<Answer, ClientError> {
-        let remaining = deadline.saturating_duration_since(Instant::now());
+        let mut remaining = deadline.saturating_duration_since(Instant::now());
+        if request.is_named() {
+            // A node that is silent leaves time to ask another one.
+            remaining /= 2;
+        }
         let sent = request
             .build(&self.http, endpoint)
             .timeout(remaining)

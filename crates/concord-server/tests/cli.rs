@@ -6,11 +6,14 @@
 #[expect(dead_code, reason = "these tests start single nodes and kill none")]
 mod process;
 
+use std::net::SocketAddr;
 use std::process::{Output, Stdio};
 
 use concord_server::client::Request;
 use process::{Cluster, Node, concord, eventually, run, run_with_input};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
@@ -296,6 +299,53 @@ async fn deletes_say_what_they_did_and_absent_keys_are_not_found() {
     assert_eq!(error["status"], "error");
     assert_eq!(error["error"]["code"], "not_found");
     fails(node, &["ttl", "a"], 3, "not_found");
+}
+
+/// A way to a node that loses the first answer: the node has applied what it was asked.
+async fn lossy_way_to(node: &Node) -> SocketAddr {
+    let target = node.http;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut is_first = true;
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = TcpStream::connect(target).await.unwrap();
+            if std::mem::take(&mut is_first) {
+                let mut request = [0_u8; 4096];
+                let read = near.read(&mut request).await.unwrap();
+                far.write_all(request.get(..read).unwrap()).await.unwrap();
+                assert!(far.read(&mut request).await.unwrap() > 0, "it was answered");
+            } else {
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_lost_does_not_make_a_write_happen_twice() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    let way = lossy_way_to(node).await.to_string();
+    let output = concord()
+        .args(["--endpoints", &way, "incr", "n"])
+        .output()
+        .unwrap();
+    assert_eq!(stdout(&output), "1\n", "{}", stderr(&output));
+    assert_eq!(ok(node, &["get", "n"]), "1\n");
+
+    // Two runs of the same command under one key are one request; another request is refused.
+    let named = ["incr", "m", "--idempotency-key", "order-7"];
+    assert_eq!(ok(node, &named), "1\n");
+    assert_eq!(ok(node, &named), "1\n");
+    fails(
+        node,
+        &["incr", "m", "--by", "2", "--idempotency-key", "order-7"],
+        4,
+        "idempotency_conflict",
+    );
+    fails(node, &["get", "nowhere"], 3, "no such key: nowhere");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use concord_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use reqwest::header::HeaderValue;
 
 mod index;
 
@@ -16,8 +18,24 @@ use concord_query::duration;
 #[derive(Debug, Parser)]
 #[command(name = "concord", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) before: BeforeArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// The flags of [`ClientArgs`], given before the command.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct BeforeArgs {
+    /// Nodes to ask, comma-separated.
+    #[arg(long, value_delimiter = ',', help_heading = "Connection")]
+    pub(crate) endpoints: Option<Vec<String>>,
+    /// How long to try in all.
+    #[arg(long, value_parser = positive_duration, help_heading = "Connection")]
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// For people, or for programs.
+    #[arg(long, short, value_enum, help_heading = "Connection")]
+    pub(crate) output: Option<Output>,
 }
 
 const EXIT_CODES: &str = "\
@@ -104,6 +122,24 @@ pub(crate) struct ClientArgs {
         help_heading = "Connection"
     )]
     pub(crate) output: Output,
+}
+
+/// Under which name a write is done once, however often it is sent.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct OnceArgs {
+    /// The same request under the same key is applied once, also by another run of this command;
+    /// without it, each run has a key of its own.
+    #[arg(long, value_name = "KEY", value_parser = idempotency_key)]
+    pub(crate) idempotency_key: Option<HeaderValue>,
+}
+
+fn idempotency_key(text: &str) -> Result<HeaderValue, String> {
+    let key = HeaderValue::from_str(text).map_err(|_| "must have no control characters".to_owned())?;
+    if (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&text.len()) {
+        Ok(key)
+    } else {
+        Err(format!("must be 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes"))
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -200,6 +236,8 @@ pub(crate) struct PutArgs {
     #[command(flatten)]
     pub(crate) only: ConditionArgs,
     #[command(flatten)]
+    pub(crate) once: OnceArgs,
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
@@ -247,6 +285,8 @@ pub(crate) struct TxnArgs {
     #[arg(long, value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     #[command(flatten)]
+    pub(crate) once: OnceArgs,
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
@@ -256,6 +296,8 @@ pub(crate) struct PutManyArgs {
     /// input. `ttl` and `format` may be missing.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) once: OnceArgs,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -283,6 +325,8 @@ pub(crate) struct DeleteArgs {
     #[command(flatten)]
     pub(crate) only: ConditionArgs,
     #[command(flatten)]
+    pub(crate) once: OnceArgs,
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
@@ -295,6 +339,8 @@ pub(crate) struct TouchArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) ttl: Option<String>,
     #[command(flatten)]
+    pub(crate) once: OnceArgs,
+    #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
 
@@ -305,6 +351,8 @@ pub(crate) struct IncrArgs {
     /// What to add; may be negative.
     #[arg(long, default_value_t = 1, allow_hyphen_values = true)]
     pub(crate) by: i64,
+    #[command(flatten)]
+    pub(crate) once: OnceArgs,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -402,6 +450,8 @@ pub(crate) enum LeaseCommand {
         #[arg(long)]
         id: Option<u64>,
         #[command(flatten)]
+        once: OnceArgs,
+        #[command(flatten)]
         client: ClientArgs,
     },
     /// Let a lease live for its whole time again.
@@ -409,8 +459,10 @@ pub(crate) enum LeaseCommand {
         /// The lease.
         id: u64,
         /// Go on until the lease ends or this command is interrupted.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "idempotency_key")]
         forever: bool,
+        #[command(flatten)]
+        once: OnceArgs,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -418,6 +470,8 @@ pub(crate) enum LeaseCommand {
     Revoke {
         /// The lease.
         id: u64,
+        #[command(flatten)]
+        once: OnceArgs,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -504,6 +558,8 @@ pub(crate) struct SettingsArgs {
     /// How many bytes of history are kept; `none` for no bound.
     #[arg(long, value_name = "BYTES", value_parser = bound)]
     pub(crate) keep_bytes: Option<Bound>,
+    #[command(flatten)]
+    pub(crate) once: OnceArgs,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
@@ -632,6 +688,9 @@ mod tests {
             "concord scan --prefix a --limit 5 --reverse --keys-only --all",
             "concord scan --start a --end b",
             "concord scan a",
+            "concord --endpoints http://a,http://b --timeout 1s -o json get k",
+            "concord --output json lease grant 5s",
+            "concord put k v --idempotency-key order-7",
             "concord ttl k",
             "concord history k --limit 3",
             "concord watch",
@@ -687,6 +746,15 @@ mod tests {
                 ErrorKind::ArgumentConflict,
             ),
             ("concord status --timeout 0", ErrorKind::ValueValidation),
+            ("concord --timeout 0 status", ErrorKind::ValueValidation),
+            (
+                "concord put k v --idempotency-key a\u{7f}",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "concord lease keep-alive 7 --forever --idempotency-key k",
+                ErrorKind::ArgumentConflict,
+            ),
             ("concord status --timeout 1.5s", ErrorKind::ValueValidation),
             ("concord delete", ErrorKind::MissingRequiredArgument),
             ("concord cluster promote x", ErrorKind::ValueValidation),

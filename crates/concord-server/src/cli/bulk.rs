@@ -64,7 +64,9 @@ pub(super) async fn delete(session: &mut Session, args: &DeleteArgs) -> Result<(
             "a condition is for one key: use a transaction for more".to_owned(),
         ));
     }
-    let request = Request::post(format!("{BULK}/delete")).json(&json!({ "keys": args.keys }));
+    let request = Request::post(format!("{BULK}/delete"))
+        .json(&json!({ "keys": args.keys }))
+        .once(args.once.idempotency_key.as_ref());
     let answer: Value = session.client.send(&request).await?.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);
@@ -87,7 +89,9 @@ pub(super) async fn touch(session: &mut Session, args: &TouchArgs) -> Result<(),
         .iter()
         .map(|key| json!({"key": key, "ttl": args.ttl}))
         .collect();
-    let request = Request::post(format!("{BULK}/touch")).json(&json!({ "operations": items }));
+    let request = Request::post(format!("{BULK}/touch"))
+        .json(&json!({ "operations": items }))
+        .once(args.once.idempotency_key.as_ref());
     let answer = session.client.send(&request).await?;
     print_revision(session, &answer)?;
     let data: Value = answer.data()?;
@@ -110,7 +114,9 @@ pub(super) async fn touch(session: &mut Session, args: &TouchArgs) -> Result<(),
 /// `concord put-many`
 pub(super) async fn put(session: &mut Session, args: &PutManyArgs) -> Result<(), CliError> {
     let bytes = from_file_or_stdin(&args.file)?;
-    let request = Request::post(BULK).body("application/json", operations(&bytes)?.into());
+    let request = Request::post(BULK)
+        .body("application/json", operations(&bytes)?.into())
+        .once(args.once.idempotency_key.as_ref());
     let answer = session.client.send(&request).await?;
     print_revision(session, &answer)
 }
@@ -118,7 +124,9 @@ pub(super) async fn put(session: &mut Session, args: &PutManyArgs) -> Result<(),
 /// `concord txn`. A compare that fails is an answer: `succeeded` tells.
 pub(super) async fn txn(session: &mut Session, args: &TxnArgs) -> Result<(), CliError> {
     let body = from_file_or_stdin(&args.file)?;
-    let request = Request::post("/api/v1/txn").body("application/json", body);
+    let request = Request::post("/api/v1/txn")
+        .body("application/json", body)
+        .once(args.once.idempotency_key.as_ref());
     let answer: Value = session.client.send(&request).await?.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);

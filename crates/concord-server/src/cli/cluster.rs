@@ -22,7 +22,9 @@ pub(super) async fn run(session: &mut Session, command: &ClusterCommand) -> Resu
     } = command
     {
         let current: Value = session.client.send(&request).await?.data()?;
-        request = Request::put(SETTINGS).json(&changed(current, args));
+        request = Request::put(SETTINGS)
+            .json(&changed(current, args))
+            .once(args.once.idempotency_key.as_ref());
     }
     let answer: Value = session.client.send(&request).await?.data()?;
     if session.out.is_json() {

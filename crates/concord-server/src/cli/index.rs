@@ -22,15 +22,17 @@ const FILL_POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) async fn run(session: &mut Session, command: &IndexCommand) -> Result<(), CliError> {
     match command {
         IndexCommand::Create(args) => create(session, args).await,
-        IndexCommand::Drop { name, .. } => {
-            let answer: Value = session.client.send(&Request::delete(path(name))).await?.data()?;
+        IndexCommand::Drop { name, once, .. } => {
+            let request = Request::delete(path(name)).once(once.idempotency_key.as_ref());
+            let answer: Value = session.client.send(&request).await?.data()?;
             print_change(session, &answer, "dropped")
         }
-        IndexCommand::Reindex { name, wait, client } => {
-            let request = Request::post(format!("{}/reindex", path(name)));
+        IndexCommand::Reindex { name, wait, once, .. } => {
+            let request =
+                Request::post(format!("{}/reindex", path(name))).once(once.idempotency_key.as_ref());
             let answer: Value = session.client.send(&request).await?.data()?;
             if *wait {
-                return wait_until_filled(session, name, client.timeout).await;
+                return wait_until_filled(session, name, session.timeout).await;
             }
             print_change(session, &answer, "is being filled")
         }
@@ -62,13 +64,12 @@ async fn create(session: &mut Session, args: &CreateIndexArgs) -> Result<(), Cli
         "unique": args.unique,
         "fill": !args.no_fill,
     });
-    let answer: Value = session
-        .client
-        .send(&Request::post(INDEXES).json(&body))
-        .await?
-        .data()?;
+    let request = Request::post(INDEXES)
+        .json(&body)
+        .once(args.once.idempotency_key.as_ref());
+    let answer: Value = session.client.send(&request).await?.data()?;
     if args.wait {
-        return wait_until_filled(session, &args.name, args.client.timeout).await;
+        return wait_until_filled(session, &args.name, session.timeout).await;
     }
     print_change(session, &answer, "made")
 }

@@ -29,15 +29,29 @@ pub(super) async fn get(session: &mut Session, args: &GetArgs) -> Result<(), Cli
     };
     let request = with_read(Request::get(path(key)?), &args.read);
     if session.out.is_json() {
-        let answer = session.client.send(&request.accept(JSON)).await?;
+        if args.raw {
+            return Err(CliError::Usage("--raw is not JSON".to_owned()));
+        }
+        let answer = ask_about(session, key, &request.accept(JSON)).await?;
         return session.out.json(&answer.data()?);
     }
     // The value itself: what it is stands in the media type.
-    let answer = session.client.send(&request.accept(BINARY)).await?;
+    let answer = ask_about(session, key, &request.accept(BINARY)).await?;
     if args.raw {
         return session.out.bytes(&answer.body);
     }
     print_value(session, &answer)
+}
+
+/// Asks, and says which key it is that there is not.
+pub(super) async fn ask_about(session: &Session, key: &str, request: &Request) -> Result<Answer, CliError> {
+    match session.client.send(request).await {
+        Err(error) if error.code() == "not_found" => Err(CliError::Request {
+            code: "not_found",
+            message: format!("no such key: {key}"),
+        }),
+        answer => Ok(answer?),
+    }
 }
 
 fn print_value(session: &mut Session, answer: &Answer) -> Result<(), CliError> {
@@ -63,8 +77,10 @@ fn pretty(json: &str) -> String {
 /// `concord put`
 pub(super) async fn put(session: &mut Session, args: &PutArgs) -> Result<(), CliError> {
     let bytes = input(args)?;
-    let request = only_if(Request::put(path(&args.key)?), &args.only)?.query("lease", args.lease);
-    let request = request.query("compress", args.compress);
+    let request = only_if(Request::put(path(&args.key)?), &args.only)?
+        .query("lease", args.lease)
+        .query("compress", args.compress)
+        .once(args.once.idempotency_key.as_ref());
     let request = if args.format.json {
         request.body(JSON, document(&bytes, args.ttl.as_deref())?)
     } else {
@@ -169,7 +185,8 @@ pub(super) async fn delete(session: &mut Session, args: &DeleteArgs) -> Result<(
     let [key] = args.keys.as_slice() else {
         return bulk::delete(session, args).await;
     };
-    let request = only_if(Request::delete(path(key)?), &args.only)?;
+    let name = args.once.idempotency_key.as_ref();
+    let request = only_if(Request::delete(path(key)?), &args.only)?.once(name);
     let answer: Value = session.client.send(&request).await?.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);
@@ -188,15 +205,21 @@ pub(super) async fn touch(session: &mut Session, args: &TouchArgs) -> Result<(),
         return bulk::touch(session, args).await;
     };
     let body = json!({ "ttl": args.ttl });
-    let request = Request::post(format!("{}/touch", path(key)?)).json(&body);
-    let answer = session.client.send(&request).await?;
+    let name = args.once.idempotency_key.as_ref();
+    let request = Request::post(format!("{}/touch", path(key)?))
+        .json(&body)
+        .once(name);
+    let answer = ask_about(session, key, &request).await?;
     print_revision(session, &answer)
 }
 
 /// `concord incr`
 pub(super) async fn increment(session: &mut Session, args: &IncrArgs) -> Result<(), CliError> {
     let body = json!({ "delta": args.by });
-    let request = Request::post(format!("{}/increment", path(&args.key)?)).json(&body);
+    let name = args.once.idempotency_key.as_ref();
+    let request = Request::post(format!("{}/increment", path(&args.key)?))
+        .json(&body)
+        .once(name);
     let answer: Value = session.client.send(&request).await?.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);
@@ -207,7 +230,7 @@ pub(super) async fn increment(session: &mut Session, args: &IncrArgs) -> Result<
 /// `concord ttl`
 pub(super) async fn ttl(session: &mut Session, args: &KeyArgs) -> Result<(), CliError> {
     let request = Request::get(format!("{}/ttl", path(&args.key)?));
-    let answer: Value = session.client.send(&request).await?.data()?;
+    let answer: Value = ask_about(session, &args.key, &request).await?.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);
     }

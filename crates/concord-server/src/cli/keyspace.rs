@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Session;
 use super::args::{HistoryArgs, ReadArgs, ScanArgs};
 use super::error::CliError;
-use super::key::{path, with_read};
+use super::key::{ask_about, path, with_read};
 use super::output::{cell, plain};
 use crate::client::{ClientError, Request};
 
@@ -105,7 +105,7 @@ fn print_page(session: &mut Session, args: &ScanArgs, page: &Value, with_head: b
 /// `concord history`
 pub(super) async fn history(session: &mut Session, args: &HistoryArgs) -> Result<(), CliError> {
     let request = Request::get(format!("{}/history", path(&args.key)?)).query("limit", args.limit);
-    let answer: Value = session.client.send(&request).await?.data()?;
+    let answer: Value = ask_about(session, &args.key, &request).await?.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);
     }

@@ -89,15 +89,21 @@ async fn keep_alive(
 
 fn request(command: &LeaseCommand) -> Request {
     match command {
-        LeaseCommand::Grant { ttl, id, .. } => {
+        LeaseCommand::Grant { ttl, id, once, .. } => {
             let mut body = json!({ "ttl": ttl });
             if let (Some(id), Some(body)) = (id, body.as_object_mut()) {
                 body.insert("id".to_owned(), json!(id));
             }
-            Request::post(LEASES).json(&body)
+            Request::post(LEASES)
+                .json(&body)
+                .once(once.idempotency_key.as_ref())
         }
-        LeaseCommand::KeepAlive { id, .. } => Request::post(format!("{LEASES}/{id}/keep_alive")),
-        LeaseCommand::Revoke { id, .. } => Request::delete(format!("{LEASES}/{id}")),
+        LeaseCommand::KeepAlive { id, once, .. } => {
+            Request::post(format!("{LEASES}/{id}/keep_alive")).once(once.idempotency_key.as_ref())
+        }
+        LeaseCommand::Revoke { id, once, .. } => {
+            Request::delete(format!("{LEASES}/{id}")).once(once.idempotency_key.as_ref())
+        }
         LeaseCommand::Info { id, .. } => Request::get(format!("{LEASES}/{id}")),
         LeaseCommand::List(_) => Request::get(LEASES),
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::request::Effect;
+use super::request::{Effect, Request};
 
 /// Why there is no answer, or not the one asked for.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -75,6 +75,13 @@ struct ErrorObject {
 }
 
 impl ClientError {
+    pub(super) fn no_endpoint() -> Self {
+        Self::BadEndpoint {
+            endpoint: String::new(),
+            reason: "none was given".to_owned(),
+        }
+    }
+
     /// The stable name of the error, as in the answers of the API.
     pub fn code(&self) -> &str {
         match self {
@@ -142,12 +149,29 @@ impl ClientError {
     }
 
     /// Whether another node can be asked without doing anything twice.
-    pub(super) fn is_worth_another_node(&self, effect: Effect) -> bool {
+    pub(super) fn is_worth_another_node(&self, request: &Request) -> bool {
+        (self.may_have_happened() && request.is_named()) || self.is_safe_elsewhere(request.effect())
+    }
+
+    /// The same for a request without a name.
+    pub(super) fn is_safe_elsewhere(&self, effect: Effect) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => ASK_ANOTHER.contains(&code.as_str()),
             Self::Garbled { .. } => effect == Effect::Reads,
             Self::BadEndpoint { .. } | Self::Unknown { .. } => false,
+        }
+    }
+
+    /// Whether it says nothing about the request itself, so that an earlier attempt whose
+    /// outcome is open stays open.
+    pub(super) fn leaves_open(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Unknown { .. } | Self::Garbled { .. } => true,
+            Self::Refused { code, .. } => {
+                code == "timeout" || self.may_have_happened() || ASK_ANOTHER.contains(&code.as_str())
+            }
+            Self::BadEndpoint { .. } => false,
         }
     }
 
@@ -158,6 +182,8 @@ impl ClientError {
                 tried.extend(more);
                 Self::Unreachable { tried }
             }
+            // What may have happened stays so, whatever others say who know nothing of it.
+            (earlier, later) if earlier.may_have_happened() && !later.may_have_happened() => earlier,
             (earlier, Self::Unreachable { .. }) => earlier,
             (_, later) => later,
         }

@@ -85,7 +85,7 @@ impl Follow {
                 Ok(Some(event)) if event.name == "error" => {
                     let body = Bytes::from(event.data);
                     let error = ClientError::from_answer(&connection.endpoint, 200, &body);
-                    if !error.is_worth_another_node(Effect::Reads) {
+                    if !error.is_safe_elsewhere(Effect::Reads) {
                         return Err(error);
                     }
                 }
@@ -112,7 +112,7 @@ impl Follow {
             for _ in 0..self.client.endpoints.len() {
                 match self.attempt(until).await {
                     Ok(connection) => return Ok(connection),
-                    Err(error) if error.is_worth_another_node(Effect::Reads) => {
+                    Err(error) if error.is_safe_elsewhere(Effect::Reads) => {
                         self.place = self.place.wrapping_add(1);
                         failure = Some(match failure {
                             Some(earlier) => earlier.and(error),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 
 /// Everything but the characters that no part of an address gives a meaning to.
@@ -31,6 +31,7 @@ pub struct Request {
     accept: Option<&'static str>,
     body: Option<(&'static str, Bytes)>,
     effect: Effect,
+    name: Option<HeaderValue>,
 }
 
 impl Request {
@@ -67,7 +68,21 @@ impl Request {
             accept: None,
             body: None,
             effect,
+            name: None,
         }
+    }
+
+    /// Gives a write an idempotency key, so that it can be sent again and is applied once: this
+    /// one, or a random one. Only for what the node applies once: see `docs/http-api.md`.
+    #[must_use]
+    pub fn once(mut self, name: Option<&HeaderValue>) -> Self {
+        self.name = name.cloned().or_else(random_name);
+        self
+    }
+
+    /// Whether it has an idempotency key.
+    pub fn is_named(&self) -> bool {
+        self.name.is_some()
     }
 
     /// Adds a query parameter if there is a value for it.
@@ -107,6 +122,9 @@ impl Request {
         if let Some(media_type) = self.accept {
             request = request.header(ACCEPT, media_type);
         }
+        if let Some(name) = &self.name {
+            request = request.header("idempotency-key", name);
+        }
         if let Some((media_type, body)) = &self.body {
             request = request.header(CONTENT_TYPE, *media_type).body(body.clone());
         }
@@ -123,6 +141,13 @@ impl Request {
         }
         url
     }
+}
+
+/// A key that nobody else has. Without randomness there is none, and the request goes once.
+fn random_name() -> Option<HeaderValue> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).ok()?;
+    HeaderValue::from_str(&format!("{:032x}", u128::from_be_bytes(random))).ok()
 }
 
 /// Percent-encodes text as one segment of a path.

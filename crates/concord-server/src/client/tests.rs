@@ -1,10 +1,11 @@
 //! The client against servers that answer, refuse, vanish or talk nonsense.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -17,6 +18,8 @@ enum Behaviour {
     Answer((&'static str, &'static str)),
     /// Reads the request, then closes.
     Vanish,
+    /// The same this many times, then a status line and a body.
+    VanishThenAnswer(usize, (&'static str, &'static str)),
     /// Reads the request and never answers.
     Hang,
 }
@@ -24,6 +27,8 @@ enum Behaviour {
 struct Fake {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
+    /// The idempotency keys that came.
+    names: Arc<Mutex<Vec<String>>>,
 }
 
 async fn fake(behaviour: Behaviour) -> Fake {
@@ -31,14 +36,22 @@ async fn fake(behaviour: Behaviour) -> Fake {
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&requests);
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let named = Arc::clone(&names);
     tokio::spawn(async move {
         let mut held = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut head = [0_u8; 4096];
-            let _ = stream.read(&mut head).await;
-            seen.fetch_add(1, Ordering::SeqCst);
+            let read = stream.read(&mut head).await.unwrap_or_default();
+            let head = String::from_utf8_lossy(head.get(..read).unwrap_or_default()).into_owned();
+            let name = head
+                .lines()
+                .find_map(|line| line.strip_prefix("idempotency-key: "));
+            named.lock().unwrap().extend(name.map(str::to_owned));
+            let earlier = seen.fetch_add(1, Ordering::SeqCst);
             match behaviour {
-                Behaviour::Answer((status, body)) => {
+                Behaviour::VanishThenAnswer(times, _) if earlier < times => {}
+                Behaviour::Answer((status, body)) | Behaviour::VanishThenAnswer(_, (status, body)) => {
                     let answer = format!(
                         "HTTP/1.1 {status}\r\n{HEADERS}content-length: {}\r\n\r\n{body}",
                         body.len()
@@ -50,7 +63,11 @@ async fn fake(behaviour: Behaviour) -> Fake {
             }
         }
     });
-    Fake { address, requests }
+    Fake {
+        address,
+        requests,
+        names,
+    }
 }
 
 const HEADERS: &str =
@@ -114,6 +131,52 @@ async fn a_write_that_may_have_happened_is_not_sent_twice() {
         client.send(&Request::get("/x")).await.is_ok(),
         "a read can be asked again elsewhere"
     );
+}
+
+#[tokio::test]
+async fn a_named_write_is_sent_again_under_its_name_until_somebody_answers() {
+    let (gone, slow) = (
+        fake(Behaviour::Vanish).await,
+        fake(Behaviour::VanishThenAnswer(2, OK)).await,
+    );
+    let client = client(&[gone.address, slow.address], PATIENT);
+    client.send(&Request::put("/x").once(None)).await.unwrap();
+    assert_eq!(slow.requests.load(Ordering::SeqCst), 3);
+    let names = slow.names.lock().unwrap().clone();
+    assert_eq!(names.len(), 3);
+    assert!(
+        names.iter().all(|name| name.len() == 32 && *name == names[0]),
+        "{names:?}"
+    );
+
+    let given = HeaderValue::from_static("mine");
+    client.send(&Request::put("/x").once(Some(&given))).await.unwrap();
+    assert_eq!(slow.names.lock().unwrap().last().unwrap(), "mine");
+    client.send(&Request::put("/x").once(None)).await.unwrap();
+    assert_ne!(
+        *slow.names.lock().unwrap().last().unwrap(),
+        names[0],
+        "each has its own"
+    );
+}
+
+#[tokio::test]
+async fn an_open_outcome_stays_open_whatever_others_say_who_do_not_know() {
+    let (gone, waiting) = (
+        fake(Behaviour::Vanish).await,
+        fake(Behaviour::Answer(NOT_READY)).await,
+    );
+    for others in [vec![nobody().await], vec![waiting.address], vec![]] {
+        let addresses: Vec<_> = [gone.address].into_iter().chain(others).collect();
+        let client = client(&addresses, Duration::from_millis(400));
+        let error = client.send(&Request::put("/x").once(None)).await.unwrap_err();
+        assert_eq!(error.code(), "outcome_unknown", "{addresses:?}");
+    }
+    // A refusal under its name is what became of it.
+    let refusing = fake(Behaviour::VanishThenAnswer(1, NOT_FOUND)).await;
+    let client = client(&[refusing.address], PATIENT);
+    let error = client.send(&Request::put("/x").once(None)).await.unwrap_err();
+    assert_eq!(error.code(), "not_found");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ClientArgs, ReadArgs};
+use super::{ClientArgs, OnceArgs, ReadArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum IndexCommand {
@@ -12,6 +12,8 @@ pub(crate) enum IndexCommand {
     Drop {
         /// Its name.
         name: String,
+        #[command(flatten)]
+        once: OnceArgs,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -33,6 +35,8 @@ pub(crate) enum IndexCommand {
         /// Wait until it is filled.
         #[arg(long)]
         wait: bool,
+        #[command(flatten)]
+        once: OnceArgs,
         #[command(flatten)]
         client: ClientArgs,
     },
@@ -56,6 +60,8 @@ pub(crate) struct CreateIndexArgs {
     /// Wait until it is filled.
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) once: OnceArgs,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }
