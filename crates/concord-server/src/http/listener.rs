@@ -7,6 +7,7 @@
 //! ```
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ impl HttpServer {
             socket,
             gate,
             builder: builder(config.header_timeout),
+            head_timeout: config.header_timeout,
             permits: Arc::new(Semaphore::new(config.connections_max)),
         };
         let task = tokio::spawn(acceptor.run(stopped));
@@ -91,6 +93,8 @@ struct Acceptor {
     socket: TcpListener,
     gate: Gate,
     builder: auto::Builder<TokioExecutor>,
+    /// How long a connection may take until its first request is there.
+    head_timeout: Duration,
     permits: Arc<Semaphore>,
 }
 
@@ -142,11 +146,26 @@ impl Acceptor {
         let stream = Courteous::new(stream, asked.clone(), self.gate.concord().clone());
         let connection = self
             .builder
-            .serve_connection(TokioIo::new(stream), self.gate.clone().into_service(asked))
+            .serve_connection(
+                TokioIo::new(stream),
+                self.gate.clone().into_service(asked.clone()),
+            )
             .into_owned();
         let connection = graceful.watch(connection);
+        let head_timeout = self.head_timeout;
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            // The library's own limit begins when it knows which version of HTTP is spoken, so that whoever
+            // says nothing at all would be waited for without end.
+            let ended = match tokio::time::timeout(head_timeout, &mut connection).await {
+                Ok(ended) => ended,
+                Err(_) if asked.is_set() => connection.await,
+                Err(_) => {
+                    tracing::debug!("http connection closed: no request came");
+                    Ok(())
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "http connection ended early");
             }
             drop(permit);
