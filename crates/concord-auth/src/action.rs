@@ -42,6 +42,8 @@ pub enum Action {
     PutMany,
     /// Remove many keys.
     DeleteMany,
+    /// Remove what a filter holds of.
+    DeleteWhere,
     /// Reset many times to live.
     TouchMany,
     /// Compare, then read and change.
@@ -125,6 +127,7 @@ impl Request for Command {
             Self::Reindex { .. } => Action::Reindex,
             Self::PutMany { .. } => Action::PutMany,
             Self::DeleteMany { .. } => Action::DeleteMany,
+            Self::DeleteWhere { .. } => Action::DeleteWhere,
             Self::TouchMany { .. } => Action::TouchMany,
             Self::Txn(_) => Action::Txn,
             Self::LeaseGrant { .. } => Action::LeaseGrant,
@@ -157,6 +160,8 @@ impl Request for Command {
             Self::PutMany { items } => at_each(items.iter().map(|item| &item.key), WRITE, ask),
             Self::TouchMany { items } => at_each(items.iter().map(|item| &item.key), WRITE, ask),
             Self::DeleteMany { keys } => at_each(keys.iter(), DELETE, ask),
+            // A filter asks what is stored, and the answer tells how much of it there was.
+            Self::DeleteWhere { filter, .. } => ask(Place::Range(filter.range()), with_read(DELETE, true)),
             // The answer to one without any part still tells the revision.
             Self::Txn(txn) if is_empty(txn) => ask(Place::Anywhere, READ),
             Self::Txn(txn) => demands_of(txn, ask),

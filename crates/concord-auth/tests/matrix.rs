@@ -8,8 +8,8 @@ use concord_auth::{
 use concord_core::ids::Revision;
 use concord_core::index::{Extractor, IndexDefinition, IndexName};
 use concord_core::{
-    Command, Compare, Condition, IdempotencyKey, Key, Keys, LeaseId, Lifetime, Millis, Operation, PutItem,
-    Settings, Test, TouchItem, Txn, Value,
+    Command, Compare, Condition, Filter, IdempotencyKey, Key, KeyRange, Keys, LeaseId, Lifetime, Millis,
+    Operation, PutItem, Settings, Test, TouchItem, Txn, Value,
 };
 
 fn commands() -> Vec<(&'static str, Command)> {
@@ -84,6 +84,13 @@ fn many() -> Vec<(&'static str, Command)> {
     vec![
         ("put many", Command::PutMany { items: vec![put] }),
         ("delete many", Command::DeleteMany { keys: vec![key] }),
+        (
+            "delete where",
+            Command::DeleteWhere {
+                filter: Filter::new(KeyRange::all(), vec![], None).expect("nothing to refuse"),
+                limit: None,
+            },
+        ),
         ("touch many", Command::TouchMany { items: vec![touch] }),
         (
             "txn",
@@ -171,6 +178,7 @@ compact                  yes    -      -      -
 configure                yes    -      -      -
 put many                 yes    yes    -      -
 delete many              yes    yes    -      -
+delete where             yes    yes    -      -
 touch many               yes    yes    -      -
 txn                      yes    yes    -      -
 txn, read only           yes    yes    yes    -

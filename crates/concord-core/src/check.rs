@@ -3,7 +3,8 @@
 
 use crate::command::{Command, Lifetime, PutItem};
 use crate::limits::{
-    BATCH_ITEMS_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TXN_PARTS_MAX,
+    BATCH_ITEMS_MAX, DELETE_WHERE_KEYS_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX,
+    TXN_PARTS_MAX,
 };
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::txn::{Operation, Txn};
@@ -44,6 +45,8 @@ impl Command {
                 }
                 command.check(value_bytes_max)
             }
+            // Decoding has judged the filter, and a limit of none at all deletes nothing.
+            Self::DeleteWhere { limit, .. } => check_matching(*limit),
             Self::LeaseGrant { ttl, .. } => check_lifetime(Lifetime::Ttl(*ttl)),
             Self::Delete { .. }
             | Self::Compact { .. }
@@ -55,6 +58,12 @@ impl Command {
             | Self::Reindex { .. } => Ok(()),
         }
     }
+}
+
+/// That a delete by filter asks for no more than it may delete.
+pub(crate) fn check_matching(limit: Option<u64>) -> Result<(), Rejection> {
+    let asked = limit.map_or(0, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    check_count(BatchUnit::MatchingKeys, asked, DELETE_WHERE_KEYS_MAX)
 }
 
 pub(crate) fn check_count(unit: BatchUnit, count: usize, limit: usize) -> Result<(), Rejection> {

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::expr::Expression;
+use crate::filter::Filter;
 use crate::idempotency::IdempotencyKey;
 use crate::ids::{LeaseId, Millis, Revision};
 use crate::index::{IndexDefinition, IndexName};
@@ -123,6 +124,14 @@ pub enum Command {
         key: IdempotencyKey,
         /// The request itself; not another of this kind.
         command: Box<Self>,
+    },
+    /// Remove every key whose record a filter holds of, at one revision, or none of them.
+    DeleteWhere {
+        /// Which.
+        filter: Filter,
+        /// At most so many, the first in the order of keys; `None`: all, and if they are more than
+        /// [`crate::limits::DELETE_WHERE_KEYS_MAX`], none.
+        limit: Option<u64>,
     },
     /// End a lease. Its keys are deleted at one revision.
     LeaseRevoke {

@@ -313,6 +313,14 @@ impl Expression {
         matches!(self.datum(scope), Ok(Datum::Bool(true)))
     }
 
+    /// Whether the record fulfils the expression; adds the steps that this took to `work`.
+    #[must_use]
+    pub fn holds_within(&self, scope: &Scope<'_>, work: &mut u64) -> bool {
+        let (outcome, steps) = eval::evaluate_counting(&self.0, scope);
+        *work = work.saturating_add(steps);
+        matches!(outcome, Ok(Datum::Bool(true)))
+    }
+
     /// The result, borrowed from expression and record where it can be.
     pub(crate) fn datum<'a>(&'a self, scope: &'a Scope<'a>) -> Result<Datum<'a>, EvaluationError> {
         eval::evaluate(&self.0, scope)
@@ -360,6 +368,20 @@ impl Expr {
             }
             Self::Unary(_, operand) => operand.reads(variable),
             Self::Conditional(parts) => parts.iter().any(|part| part.reads(variable)),
+        }
+    }
+}
+
+impl Literal {
+    /// The number with the other sign.
+    pub(crate) fn negated(&self) -> Option<Self> {
+        match self {
+            Self::Integer(value) => {
+                let negated = value.wide().checked_neg().and_then(Integer::from_wide);
+                negated.map(Self::Integer)
+            }
+            Self::Float(value) => Finite::new(-value.get()).map(Self::Float),
+            Self::Null | Self::Bool(_) | Self::String(_) | Self::Bytes(_) => None,
         }
     }
 }

@@ -29,7 +29,9 @@ use crate::key::{Key, KeyRange};
 use crate::limits::{INDEX_NAME_BYTES_MAX, INDEX_PATH_STEPS_MAX, KEY_BYTES_MAX};
 use crate::tree::Tree;
 
-pub(crate) use extract::{encode_literal, scope, value_len};
+pub(crate) use extract::{
+    Strays, VALUES_END, encode_literal, is_cut, is_value, kind_bounds, scope, value_len,
+};
 
 /// The name of an index: 1 to [`INDEX_NAME_BYTES_MAX`] bytes of UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,15 +157,7 @@ impl IndexDefinition {
         if prefix.len() > KEY_BYTES_MAX {
             return Err(InvalidIndex::Prefix);
         }
-        match &extractor {
-            Extractor::Path(steps) if steps.len() > INDEX_PATH_STEPS_MAX => return Err(InvalidIndex::Path),
-            Extractor::Expression(expression)
-                if expression.reads(Variable::Ttl) || expression.reads(Variable::TtlMs) =>
-            {
-                return Err(InvalidIndex::ReadsTime);
-            }
-            Extractor::Path(_) | Extractor::Expression(_) => {}
-        }
+        extractor.check()?;
         Ok(Self {
             name,
             prefix,
@@ -194,6 +188,25 @@ impl IndexDefinition {
     #[must_use]
     pub const fn is_unique(&self) -> bool {
         self.unique
+    }
+}
+
+impl Extractor {
+    /// Checks that what is found depends on the record alone, by a path that is not too long.
+    ///
+    /// # Errors
+    ///
+    /// If not.
+    pub fn check(&self) -> Result<(), InvalidIndex> {
+        match self {
+            Self::Path(steps) if steps.len() > INDEX_PATH_STEPS_MAX => Err(InvalidIndex::Path),
+            Self::Expression(expression)
+                if expression.reads(Variable::Ttl) || expression.reads(Variable::TtlMs) =>
+            {
+                Err(InvalidIndex::ReadsTime)
+            }
+            Self::Path(_) | Self::Expression(_) => Ok(()),
+        }
     }
 }
 

@@ -191,6 +191,20 @@ impl KeyRange {
         key >= self.start() && self.end().is_none_or(|end| key < end)
     }
 
+    /// The keys that lie in both ranges.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let end = match (&self.end, &other.end) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (Some(end), None) | (None, Some(end)) => Some(end),
+            (None, None) => None,
+        };
+        Self {
+            start: (&self.start).max(&other.start).clone(),
+            end: end.cloned(),
+        }
+    }
+
     /// Whether no key can lie in the range.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -85,6 +85,28 @@ pub const EXPRESSION_STEPS_MAX: u64 = 1 << 20;
 /// Bytes of strings that one evaluation of an expression may put together.
 pub const EXPRESSION_CONCAT_BYTES_MAX: usize = 64 << 10;
 
+/// Tests of keys in one filter.
+pub const FILTER_TESTS_MAX: usize = 16;
+
+/// Instructions of a pattern.
+pub const PATTERN_INSTRUCTIONS_MAX: usize = 4_096;
+
+/// Ranges of characters in a pattern, all classes together.
+pub const PATTERN_RANGES_MAX: usize = 16_384;
+
+/// Keys that a delete by filter removes.
+pub const DELETE_WHERE_KEYS_MAX: usize = 10_000;
+
+/// Steps that a delete by filter may take: as [`EXPRESSION_STEPS_MAX`], those of patterns, and 16 for
+/// each record that is looked at.
+pub const DELETE_WHERE_STEPS_MAX: u64 = 1 << 24;
+
+/// Parts of indexes that a plan chooses from.
+pub const PLAN_ACCESSES_MAX: usize = 64;
+
+/// Records up to which a plan counts what a range holds.
+pub const PLAN_COUNT_MAX: usize = 256;
+
 /// Indexes of a store.
 pub const INDEXES_MAX: usize = 64;
 

@@ -30,6 +30,7 @@ impl Command {
             | Self::TouchMany { .. }
             | Self::LeaseGrant { .. }
             | Self::LeaseKeepAlive { .. }
+            | Self::DeleteWhere { .. }
             | Self::LeaseRevoke { .. } => {}
         }
     }
@@ -111,6 +112,7 @@ fn each_record(reply: &mut Reply, visit: &mut dyn FnMut(&mut StoredRecord)) {
         | Reply::TouchedMany { .. }
         | Reply::LeaseGranted { .. }
         | Reply::LeaseKept { .. }
+        | Reply::DeletedWhere { .. }
         | Reply::LeaseRevoked { .. } => {}
     }
 }

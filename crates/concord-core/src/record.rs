@@ -254,7 +254,8 @@ impl<'a> RecordRef<'a> {
     }
 
     /// The record with an empty value, for scans that want no values.
-    pub(crate) fn to_record_without_value(self) -> Record {
+    #[must_use]
+    pub fn to_record_without_value(self) -> Record {
         self.with_value(Value::trusted(self.header.format, Bytes::new()))
     }
 

@@ -108,6 +108,15 @@ pub enum Reply {
         /// When it ends now.
         expires_at: Timestamp,
     },
+    /// The keys that a filter was about are gone.
+    DeletedWhere {
+        /// The revision of the removals, or the current one if there was nothing to remove.
+        revision: Revision,
+        /// How many they were.
+        count: u64,
+        /// Whether there are others, beyond the limit.
+        more: bool,
+    },
     /// The lease and its keys are gone.
     LeaseRevoked {
         /// The revision of the removal of its keys, or the current one if it had none.
@@ -153,6 +162,7 @@ impl Reply {
             | Self::Txn { .. }
             | Self::LeaseGranted { .. }
             | Self::LeaseKept { .. }
+            | Self::DeletedWhere { .. }
             | Self::LeaseRevoked { .. } => Ok(self),
         }
     }
@@ -303,6 +313,10 @@ pub enum BatchUnit {
     Bytes,
     /// Expressions evaluated by a transaction.
     Evaluations,
+    /// Keys that a delete by filter is about.
+    MatchingKeys,
+    /// Steps of work that a delete by filter takes.
+    Steps,
 }
 
 impl fmt::Display for BatchUnit {
@@ -316,6 +330,8 @@ impl fmt::Display for BatchUnit {
             Self::Keys => "keys in its ranges",
             Self::Bytes => "bytes to answer with",
             Self::Evaluations => "expressions to evaluate",
+            Self::MatchingKeys => "matching keys",
+            Self::Steps => "steps of work to find them",
         })
     }
 }

@@ -15,6 +15,7 @@
 
 mod bulk;
 mod compact;
+mod delete_where;
 mod draft;
 mod expiry;
 mod idempotency;
@@ -137,6 +138,7 @@ impl Store {
             Command::PutMany { items } => self.put_many(&items),
             Command::DeleteMany { keys } => self.delete_many(&keys),
             Command::TouchMany { items } => self.touch_many(&items),
+            Command::DeleteWhere { filter, limit } => self.delete_where(&filter, limit),
             Command::Txn(txn) => self.txn(&txn),
             Command::LeaseGrant { lease, ttl } => self.lease_grant(lease, ttl),
             Command::LeaseKeepAlive { lease } => self.lease_keep_alive(lease),

@@ -8,7 +8,7 @@ mod changes;
 mod history;
 mod index;
 mod leases;
-mod past;
+pub(crate) mod past;
 mod scan;
 
 use alloc::sync::Arc;
@@ -24,7 +24,9 @@ use crate::value::CorruptValue;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use history::{HistoryPage, HistoryRequest, Version};
+pub(crate) use index::walk as walk_entries;
 pub use index::{IndexPage, IndexPosition, IndexRequest};
+pub(crate) use past::Step;
 pub use scan::{Direction, Records, ScanOutput, ScanPage, ScanPosition, ScanRequest};
 
 /// The state as one batch left it. A clone costs one reference count.
@@ -307,7 +309,7 @@ impl ReadView {
     }
 
     /// That `revision` can be read here.
-    fn check_revision(&self, revision: Revision) -> Result<(), ViewError> {
+    pub(crate) fn check_revision(&self, revision: Revision) -> Result<(), ViewError> {
         if revision > self.state.revision {
             return Err(ViewError::FutureRevision {
                 revision: self.state.revision,

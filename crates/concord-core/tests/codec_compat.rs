@@ -7,6 +7,9 @@ mod compat;
 #[path = "codec/data_plane.rs"]
 mod data_plane;
 #[cfg(test)]
+#[path = "codec/filters.rs"]
+mod filters;
+#[cfg(test)]
 #[path = "codec/golden.rs"]
 mod golden;
 #[cfg(test)]

@@ -7,6 +7,9 @@ mod compaction;
 #[path = "store/cost.rs"]
 mod cost;
 #[cfg(test)]
+#[path = "store/filters.rs"]
+mod filters;
+#[cfg(test)]
 #[path = "store/idempotency.rs"]
 mod idempotency;
 #[cfg(test)]

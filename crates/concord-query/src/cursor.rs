@@ -104,7 +104,7 @@ impl FromStr for IndexCursor {
 }
 
 /// Lower-case hexadecimal only, so that there is one text for a cursor.
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -120,7 +120,11 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-fn hex(fingerprint: [u8; FINGERPRINT_BYTES], position: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn hex(
+    fingerprint: [u8; FINGERPRINT_BYTES],
+    position: &[u8],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     fingerprint
         .iter()
         .chain(position)

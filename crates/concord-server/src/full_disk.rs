@@ -7,6 +7,7 @@ pub(crate) fn gives_space_back(command: &Command) -> bool {
     match command {
         Command::Delete { .. }
         | Command::DeleteMany { .. }
+        | Command::DeleteWhere { .. }
         | Command::LeaseRevoke { .. }
         | Command::DropIndex { .. }
         | Command::Compact { .. }

@@ -14,14 +14,16 @@ const PREFIX: &str = "<!-- format ";
 const SUFFIX: &str = " -->";
 
 /// Code that defines stored or sent bytes: each file here, or below here, must be in some document.
-const FORMAT_CODE: [&str; 17] = [
+const FORMAT_CODE: [&str; 19] = [
     "crates/concord-core/src/codec/batch.rs",
     "crates/concord-core/src/codec/command.rs",
     "crates/concord-core/src/codec/reply.rs",
     "crates/concord-core/src/codec/snapshot.rs",
     "crates/concord-core/src/codec/snapshot/",
     "crates/concord-core/src/expr/codec.rs",
+    "crates/concord-core/src/filter/codec.rs",
     "crates/concord-core/src/index/codec.rs",
+    "crates/concord-core/src/pattern/codec.rs",
     "crates/concord-core/src/record/cell.rs",
     "crates/concord-net/src/frame.rs",
     "crates/concord-net/src/hello.rs",

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::reader::Reader;
 use super::{DecodeError, writer};
 use crate::command::{Command, Condition, Lifetime};
+use crate::filter::Filter;
 use crate::idempotency::{IdempotencyKey, InvalidIdempotencyKey};
 use crate::ids::{LeaseId, Millis, Revision};
 use crate::key::{InvalidKey, Key};
@@ -38,6 +39,7 @@ const LEASE_REVOKE: u8 = 13;
 const CREATE_INDEX: u8 = 32;
 const DROP_INDEX: u8 = 33;
 const REINDEX: u8 = 34;
+const DELETE_WHERE: u8 = 36;
 const IDEMPOTENT: u8 = 14;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
@@ -183,6 +185,7 @@ impl Command {
                 writer::bytes(key.as_bytes(), out);
                 command.encode(out);
             }
+            Self::DeleteWhere { filter, limit } => delete_where(filter, *limit, out),
             Self::LeaseGrant { lease, ttl } => {
                 out.extend_from_slice(&[VERSION, LEASE_GRANT]);
                 writer::number(lease.get(), out);
@@ -260,6 +263,10 @@ impl Command {
             LEASE_REVOKE => Self::LeaseRevoke {
                 lease: LeaseId::new(reader.number()?),
             },
+            DELETE_WHERE => Self::DeleteWhere {
+                limit: reader.optional()?,
+                filter: Filter::decode(&mut reader, bytes)?,
+            },
             IDEMPOTENT => idempotent(&mut reader, bytes)?,
             // D-RAFT-5: what is not known is refused, never taken for a success.
             code => return Err(CommandError::Unsupported { version, code }),
@@ -272,6 +279,12 @@ impl Command {
 /// What is said about a value beside it.
 const fn value_flags(value: &StoredValue) -> u8 {
     value.format().code() | if value.is_packed() { PACKED } else { 0 }
+}
+
+fn delete_where(filter: &Filter, limit: Option<u64>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[VERSION, DELETE_WHERE]);
+    writer::optional(limit, out);
+    filter.encode(out);
 }
 
 const fn previous_flag(return_previous: bool) -> u8 {

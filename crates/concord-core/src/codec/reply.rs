@@ -33,12 +33,14 @@ const LEASE_GRANTED: u8 = 12;
 const LEASE_KEPT: u8 = 13;
 const LEASE_REVOKED: u8 = 14;
 const INDEX_CHANGED: u8 = 32;
+const DELETED_WHERE: u8 = 36;
 
 /// Beside the format of a record's value: its bytes are packed.
 const PACKED: u8 = 0x40;
 
 impl Reply {
     /// Appends the reply in its wire form.
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind, and nothing else")]
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         match self {
@@ -105,6 +107,15 @@ impl Reply {
                 of(LEASE_KEPT, *revision, out);
                 numbers(&[lease.get(), ttl.get(), expires_at.get()], out);
             }
+            Self::DeletedWhere {
+                revision,
+                count,
+                more,
+            } => {
+                of(DELETED_WHERE, *revision, out);
+                writer::number(*count, out);
+                out.push(u8::from(*more));
+            }
             Self::LeaseRevoked { revision, keys } => {
                 of(LEASE_REVOKED, *revision, out);
                 writer::number(*keys, out);
@@ -117,6 +128,7 @@ impl Reply {
     /// # Errors
     ///
     /// If the bytes are not a reply of a known version.
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind, and nothing else")]
     pub fn decode(bytes: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         if reader.u8()? != VERSION {
@@ -179,6 +191,11 @@ impl Reply {
                 lease: LeaseId::new(reader.number()?),
                 ttl: Millis::new(reader.number()?),
                 expires_at: Timestamp::new(reader.number()?),
+            },
+            DELETED_WHERE => Self::DeletedWhere {
+                revision: Revision::new(reader.number()?),
+                count: reader.number()?,
+                more: truth(&mut reader)?,
             },
             LEASE_REVOKED => Self::LeaseRevoked {
                 revision: Revision::new(reader.number()?),

@@ -57,6 +57,11 @@ impl Meter {
         }
     }
 
+    /// The steps that were taken.
+    pub(crate) const fn spent(&self) -> u64 {
+        EXPRESSION_STEPS_MAX.saturating_sub(self.steps)
+    }
+
     pub(crate) fn charge(&mut self, steps: u64) -> Result<(), EvaluationError> {
         let left = self.steps.checked_sub(steps);
         // What is spent stays spent: no later, cheaper part may succeed.

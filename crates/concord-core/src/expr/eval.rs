@@ -20,6 +20,16 @@ pub(super) fn evaluate<'a>(expr: &'a Expr, scope: &'a Scope<'a>) -> Outcome<'a> 
     run.expr(expr)
 }
 
+/// The same with the steps that it took.
+pub(super) fn evaluate_counting<'a>(expr: &'a Expr, scope: &'a Scope<'a>) -> (Outcome<'a>, u64) {
+    let mut run = Run {
+        scope,
+        meter: Meter::new(),
+    };
+    let outcome = run.expr(expr);
+    (outcome, run.meter.spent())
+}
+
 struct Run<'a> {
     scope: &'a Scope<'a>,
     meter: Meter,

@@ -36,29 +36,90 @@ pub(crate) fn scope<'a>(record: &RecordRef<'a>) -> Scope<'a> {
     Scope::of(record, Timestamp::new(0))
 }
 
+/// Behind all values: records whose value is an object. It has no order, but names.
+const OBJECT: u8 = 0xf0;
+/// Behind them: records that have values which are not all known.
+const PARTLY_KNOWN: u8 = 0xf1;
+
+/// The entries of records that can have a value which no other entry tells of, in the order of keys. A
+/// lookup leaves them out; who must miss no record looks at them too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strays {
+    /// Of records with more values than an index knows, or that took too much work.
+    PartlyKnown,
+    /// Of records whose value is an object, too: a name can be in it.
+    PartlyKnownAndObjects,
+}
+
+impl Strays {
+    /// Where they lie.
+    pub(crate) const fn start(self) -> [u8; 1] {
+        match self {
+            Self::PartlyKnown => [PARTLY_KNOWN],
+            Self::PartlyKnownAndObjects => [OBJECT],
+        }
+    }
+}
+
+/// The end of all values.
+pub(crate) const VALUES_END: [u8; 1] = [OBJECT];
+
+/// Whether an entry tells of a value.
+pub(crate) fn is_value(entry: &[u8]) -> bool {
+    entry.first().is_some_and(|kind| *kind < OBJECT)
+}
+
+/// What an extractor has found so far.
+#[derive(Default)]
+struct Found {
+    values: BTreeSet<Vec<u8>>,
+    is_object: bool,
+    is_more: bool,
+}
+
 impl Index {
-    /// The values of a record in its [`scope`], encoded and in order.
+    /// The values of a record in its [`scope`], encoded and in order; behind them what [`Strays`] are made of.
     pub(crate) fn values(&self, scope: &Scope<'_>) -> BTreeSet<Vec<u8>> {
-        let mut values = BTreeSet::new();
-        let found = match &self.definition.extractor {
-            Extractor::Expression(expression) => match expression.datum(scope) {
-                Ok(result) => scalars(&result, &mut Meter::new(), &mut values),
+        self.definition.extractor.values(scope)
+    }
+}
+
+impl Extractor {
+    /// What a record is ordered by: the smallest of its values, as an index knows them, encoded;
+    /// nothing, which comes before all, if it has none.
+    #[must_use]
+    pub fn sort_key(&self, record: &RecordRef<'_>) -> Vec<u8> {
+        let first = self.values(&scope(record)).pop_first();
+        first.filter(|value| is_value(value)).unwrap_or_default()
+    }
+
+    fn values(&self, scope: &Scope<'_>) -> BTreeSet<Vec<u8>> {
+        let mut found = Found::default();
+        let outcome = match self {
+            Self::Expression(expression) => match expression.datum(scope) {
+                Ok(result) => scalars(&result, &mut Meter::new(), &mut found),
                 Err(error) => Err(error),
             },
-            Extractor::Path(steps) if scope.format() == ValueFormat::Document => {
+            Self::Path(steps) if scope.format() == ValueFormat::Document => {
                 let mut meter = Meter::new();
                 scope
                     .content()
                     .and_then(|content| Datum::packed(content, &mut meter))
-                    .and_then(|document| follow(&document, steps, &mut meter, &mut values))
+                    .and_then(|document| follow(&document, steps, &mut meter, &mut found))
             }
-            Extractor::Path(_) => Ok(()),
+            Self::Path(_) => Ok(()),
         };
         // What was found before an extractor failed depends on the order of its work: none of it counts.
-        if found.is_err() {
-            values.clear();
+        if outcome.is_err() {
+            found = Found::default();
         }
-        values
+        if found.is_object {
+            found.values.insert(alloc::vec![OBJECT]);
+        }
+        if found.is_more || outcome == Err(EvaluationError::TooCostly) {
+            found.values.insert(alloc::vec![PARTLY_KNOWN]);
+        }
+        found.values
     }
 }
 
@@ -67,47 +128,53 @@ fn follow(
     datum: &Datum<'_>,
     steps: &[PathStep],
     meter: &mut Meter,
-    values: &mut BTreeSet<Vec<u8>>,
+    found: &mut Found,
 ) -> Result<(), EvaluationError> {
     match (steps.split_first(), datum) {
-        (None, datum) => scalars(datum, meter, values),
+        (None, datum) => scalars(datum, meter, found),
         (Some((PathStep::Field(name), rest)), Datum::Map(fields)) => match fields.get(name, meter) {
-            Ok(field) => follow(&field, rest, meter, values),
+            Ok(field) => follow(&field, rest, meter, found),
             Err(EvaluationError::Missing) => Ok(()),
             Err(error) => Err(error),
         },
         (Some((PathStep::Each, rest)), Datum::List(items)) => items.each(meter, |item, meter| {
-            follow(item, rest, meter, values)?;
+            follow(item, rest, meter, found)?;
             Ok(true)
         }),
+        (Some((PathStep::Each, [])), Datum::Map(_)) => {
+            found.is_object = true;
+            Ok(())
+        }
         (Some(_), _) => Ok(()),
     }
 }
 
 /// A value that can be indexed, or those in a list.
-fn scalars(
-    datum: &Datum<'_>,
-    meter: &mut Meter,
-    values: &mut BTreeSet<Vec<u8>>,
-) -> Result<(), EvaluationError> {
-    if let Datum::List(items) = datum {
-        return items.each(meter, |item, meter| insert(item, meter, values).map(|()| true));
+fn scalars(datum: &Datum<'_>, meter: &mut Meter, found: &mut Found) -> Result<(), EvaluationError> {
+    match datum {
+        Datum::List(items) => items.each(meter, |item, meter| insert(item, meter, found).map(|()| true)),
+        Datum::Map(_) => {
+            found.is_object = true;
+            Ok(())
+        }
+        Datum::Null
+        | Datum::Bool(_)
+        | Datum::Integer(_)
+        | Datum::Float(_)
+        | Datum::String(_)
+        | Datum::Bytes(_) => insert(datum, meter, found),
     }
-    insert(datum, meter, values)
 }
 
-fn insert(
-    datum: &Datum<'_>,
-    meter: &mut Meter,
-    values: &mut BTreeSet<Vec<u8>>,
-) -> Result<(), EvaluationError> {
+fn insert(datum: &Datum<'_>, meter: &mut Meter, found: &mut Found) -> Result<(), EvaluationError> {
     // An entry costs more than to look at an item: so a huge list is not indexed.
     meter.charge(STEPS_A_VALUE)?;
     if let Some(value) = encode(datum) {
-        values.insert(value);
-        if values.len() > INDEX_ENTRIES_PER_RECORD_MAX {
+        found.values.insert(value);
+        if found.values.len() > INDEX_ENTRIES_PER_RECORD_MAX {
             // The smallest stay, so that what is kept does not depend on where it stood.
-            values.pop_last();
+            found.values.pop_last();
+            found.is_more = true;
         }
     }
     Ok(())
@@ -116,7 +183,7 @@ fn insert(
 /// How many bytes of an entry are its value; the rest is the key.
 pub(crate) fn value_len(entry: &[u8]) -> Option<usize> {
     match *entry.first()? {
-        FALSE | TRUE => Some(1),
+        FALSE | TRUE | OBJECT | PARTLY_KNOWN => Some(1),
         NUMBER => Some(11),
         _ => {
             let mut pairs = entry.windows(2).skip(1).enumerate();
@@ -125,6 +192,19 @@ pub(crate) fn value_len(entry: &[u8]) -> Option<usize> {
             end.map(|(place, _)| place.saturating_add(3))
         }
     }
+}
+
+/// Where the values of a constant's kind begin and end.
+pub(crate) fn kind_bounds(encoded: &[u8]) -> Option<([u8; 1], [u8; 1])> {
+    Some(match *encoded.first()? {
+        FALSE | TRUE => ([FALSE], [NUMBER]),
+        kind => ([kind], [kind.checked_add(1)?]),
+    })
+}
+
+/// Whether other values are known by the same bytes.
+pub(crate) fn is_cut(encoded: &[u8]) -> bool {
+    matches!(encoded.first(), Some(&(STRING | BYTES))) && encoded.last() == Some(&1)
 }
 
 /// The bytes of a constant that is looked for; `None`: it is in no index.

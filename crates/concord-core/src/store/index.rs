@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::Store;
 use crate::expr::Scope;
 use crate::ids::Revision;
-use crate::index::{Fill, Index, IndexDefinition, IndexName, scope};
+use crate::index::{Fill, Index, IndexDefinition, IndexName, is_value, scope};
 use crate::key::Key;
 use crate::limits::{INDEX_FILL_BYTES_PER_BATCH, INDEX_FILL_KEYS_PER_BATCH, INDEXES_MAX};
 use crate::record::RecordRef;
@@ -91,7 +91,7 @@ impl Store {
                 if !index.definition.is_unique() || !index.covers(key, header.mod_revision) {
                     continue;
                 }
-                for value in index.values(&scope) {
+                for value in index.values(&scope).into_iter().filter(|value| is_value(value)) {
                     if index.is_taken(&value, key, &is_rewritten) || !taken.insert((place, value)) {
                         return Err(Rejection::UniqueViolation {
                             index: index.definition.name().clone(),
@@ -206,7 +206,8 @@ fn fill(index: &mut Index, live: &Tree, keys: &mut usize, bytes: &mut usize) {
             continue;
         };
         for mut value in index.values(&scope(&record)) {
-            if index.definition.is_unique() && index.is_taken(&value, key, |_| false) {
+            let is_to_be_unique = index.definition.is_unique() && is_value(&value);
+            if is_to_be_unique && index.is_taken(&value, key, |_| false) {
                 index.entries = Tree::new();
                 index.fill = Fill::Failed {
                     duplicate: Key::trusted(Bytes::copy_from_slice(key)),

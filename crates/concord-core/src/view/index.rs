@@ -11,7 +11,7 @@ use crate::codec::writer;
 use crate::crc32c;
 use crate::expr::Literal;
 use crate::ids::Revision;
-use crate::index::{Fill, Index, IndexName, IndexStatus, encode_literal, scope};
+use crate::index::{Fill, Index, IndexName, IndexStatus, VALUES_END, encode_literal, scope};
 use crate::limits::{INDEX_PAST_CHANGES_MAX, SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX};
 use crate::record::cell::Place;
 use crate::record::{Record, RecordRef};
@@ -130,7 +130,7 @@ impl IndexRequest {
             Bound::Excluded(value) => prefix_end(&encode(value)?)?,
         };
         let end = match &self.to {
-            Bound::Unbounded => None,
+            Bound::Unbounded => Some(VALUES_END.to_vec()),
             Bound::Included(value) => Some(prefix_end(&encode(value)?)?),
             Bound::Excluded(value) => Some(encode(value)?),
         };

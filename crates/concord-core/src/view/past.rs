@@ -11,7 +11,7 @@ use crate::state::{State, VersionCell};
 use crate::tree;
 
 /// What a walk saw at one key.
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// The key existed then.
     Record(RecordRef<'a>),
     /// It did not.
@@ -20,12 +20,12 @@ pub(super) enum Step<'a> {
 
 /// Calls `visit` for each key within `bounds` that exists or whose removal is known, in order,
 /// with what it was at `revision`.
-pub(super) fn walk(
-    state: &State,
+pub(crate) fn walk<'a>(
+    state: &'a State,
     bounds: (Bound<&[u8]>, Bound<&[u8]>),
     direction: Direction,
     revision: Revision,
-    mut visit: impl FnMut(Step<'_>) -> ControlFlow<()>,
+    mut visit: impl FnMut(Step<'a>) -> ControlFlow<()>,
 ) {
     let mut live = Ordered {
         range: state.live.range(bounds),

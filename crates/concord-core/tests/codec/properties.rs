@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use concord_core::document::{Finite, Integer};
 use concord_core::expr::{Binary, Expr, Expression, Variable};
+use concord_core::glob::Glob;
 use concord_core::index::{Extractor, IndexDefinition, IndexName, PathStep};
+use concord_core::pattern::{Assertion, Instruction, Pattern};
 use concord_core::reply::{BatchUnit, Quota, RequestPart, TouchOutcome};
 use concord_core::*;
 use proptest::collection::{btree_map, vec};
@@ -163,6 +165,7 @@ fn arb_command() -> impl Strategy<Value = Command> {
         3 => arb_txn().prop_map(Command::Txn),
         2 => arb_lease(),
         1 => arb_index(),
+        1 => arb_filter(),
         1 => arb_idempotent(),
         1 => any::<u64>().prop_map(|revision| Command::Compact {
             revision: Revision::new(revision)
@@ -172,6 +175,34 @@ fn arb_command() -> impl Strategy<Value = Command> {
             compaction
         })),
     ]
+}
+
+fn arb_filter() -> impl Strategy<Value = Command> {
+    let bytes = || vec(any::<u8>(), 0..5).prop_map(Bytes::from);
+    let range = prop_oneof![
+        (bytes(), bytes()).prop_map(|(start, end)| KeyRange::between(start, end)),
+        bytes().prop_map(KeyRange::from),
+    ];
+    let step = prop_oneof![
+        vec(any::<(u32, u32)>(), 0..3).prop_map(Instruction::Class),
+        Just(Instruction::Split(0, 0)),
+        Just(Instruction::Jump(0)),
+        Just(Instruction::Assert(Assertion::End)),
+        Just(Instruction::Match),
+    ];
+    let test = prop_oneof![
+        bytes().prop_map(KeyTest::Suffix),
+        bytes().prop_map(KeyTest::Contains),
+        "[a-z*?]{1,4}".prop_map(|text| KeyTest::Glob(Glob::new(text).unwrap())),
+        vec(step, 1..5).prop_map(|program| KeyTest::Pattern(Pattern::new(program).unwrap())),
+    ];
+    let predicate = prop::option::of(any::<u64>().prop_map(|n| Expression::new(Expr::integer(n)).unwrap()));
+    (range, vec(test, 0..4), predicate, prop::option::of(any::<u64>())).prop_map(
+        |(range, tests, predicate, limit)| Command::DeleteWhere {
+            filter: Filter::new(range, tests, predicate).unwrap(),
+            limit,
+        },
+    )
 }
 
 fn arb_index() -> impl Strategy<Value = Command> {
@@ -256,6 +287,11 @@ fn arb_reply() -> impl Strategy<Value = Reply> {
             }
         }),
         (revision(), any::<u64>()).prop_map(|(revision, keys)| Reply::LeaseRevoked { revision, keys }),
+        (revision(), any::<u64>(), any::<bool>()).prop_map(|(revision, count, more)| Reply::DeletedWhere {
+            revision,
+            count,
+            more
+        }),
         (revision(), arb_outcome(record.clone()))
             .prop_map(|(revision, outcome)| Reply::Txn { revision, outcome }),
         arb_rejection(record.clone()).prop_map(Reply::Rejected),

@@ -234,6 +234,7 @@ impl Model {
             Command::CreateIndex { .. } | Command::DropIndex { .. } | Command::Reindex { .. } => {
                 unreachable!("indexes have a property of their own")
             }
+            Command::DeleteWhere { .. } => unreachable!("filters have a property of their own"),
             Command::Idempotent { .. } => panic!("a key within a key"),
             Command::PutMany { items } => self.put_many(items, work),
             Command::DeleteMany { keys } => {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use concord_core::key::{Key, KeyRange};
 use concord_core::view::ChangeKind;
 
-use crate::glob::Glob;
+use concord_core::glob::Glob;
 
 /// Which keys are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]

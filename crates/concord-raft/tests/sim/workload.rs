@@ -304,6 +304,7 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         | Reply::Txn { .. }
         | Reply::LeaseGranted { .. }
         | Reply::LeaseKept { .. }
+        | Reply::DeletedWhere { .. }
         | Reply::LeaseRevoked { .. } => {
             panic!("an answer to another question: {reply:?}")
         }

@@ -255,6 +255,8 @@ impl BatchUnit {
             Self::Keys => 6,
             Self::Bytes => 7,
             Self::Evaluations => 8,
+            Self::MatchingKeys => 36,
+            Self::Steps => 37,
         }
     }
 
@@ -268,6 +270,8 @@ impl BatchUnit {
             6 => Some(Self::Keys),
             7 => Some(Self::Bytes),
             8 => Some(Self::Evaluations),
+            36 => Some(Self::MatchingKeys),
+            37 => Some(Self::Steps),
             _ => None,
         }
     }

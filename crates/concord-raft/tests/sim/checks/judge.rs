@@ -235,6 +235,7 @@ pub(crate) fn revision_of(reply: &Reply) -> u64 {
         | Reply::Txn { revision, .. }
         | Reply::LeaseGranted { revision, .. }
         | Reply::LeaseKept { revision, .. }
+        | Reply::DeletedWhere { revision, .. }
         | Reply::LeaseRevoked { revision, .. } => revision.get(),
         Reply::Rejected(_) => 0,
     }

@@ -1,10 +1,13 @@
 //! Patterns of keys: `*` is any run of bytes, `?` one character, `\` takes the next one as it is.
 //! Everything else stands for itself, so that no character of a key is special by accident (D-SEC-6).
 
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use concord_core::limits::KEY_BYTES_MAX;
+
+use crate::limits::KEY_BYTES_MAX;
 
 /// A pattern of keys. Matching takes no memory and at most the product of both lengths.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -162,6 +165,7 @@ impl fmt::Debug for Glob {
 
 #[cfg(test)]
 mod tests {
+    use alloc::borrow::ToOwned as _;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
