@@ -8,12 +8,16 @@ mod args;
 mod bulk;
 mod cluster;
 mod config;
+mod election;
 mod error;
+mod hold;
 mod index;
 mod key;
 mod keyspace;
 mod lease;
+mod lock;
 mod output;
+mod registry;
 mod start;
 mod status;
 mod watch;
@@ -122,6 +126,9 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Watch(_)
         | Command::Lease(_)
         | Command::Index(_)
+        | Command::Lock(_)
+        | Command::Election(_)
+        | Command::Registry(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -154,6 +161,9 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Watch(args) => watch::watch(s, &args).await,
         Command::Lease(command) => lease::run(s, &command).await,
         Command::Index(command) => index::run(s, &command).await,
+        Command::Lock(args) => lock::lock(s, &args).await,
+        Command::Election(command) => election::run(s, &command).await,
+        Command::Registry(command) => registry::run(s, &command).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
         Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
     }?;
@@ -201,6 +211,9 @@ impl Command {
             Self::Watch(args) => Some(&args.client),
             Self::Lease(command) => Some(command.client_args()),
             Self::Index(command) => Some(command.client_args()),
+            Self::Lock(args) => Some(&args.client),
+            Self::Election(command) => Some(command.client_args()),
+            Self::Registry(command) => Some(command.client_args()),
             Self::Cluster(command) => Some(command.client_args()),
         }
     }

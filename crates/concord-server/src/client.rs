@@ -99,6 +99,20 @@ impl Client {
         &self.endpoints
     }
 
+    /// How long each request may take with all its attempts.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The same nodes, asked with another patience.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..self.clone()
+        }
+    }
+
     /// Sends a request to the first node that takes it. One with a name whose outcome is open
     /// is sent again to all of them until the timeout.
     ///

@@ -5,6 +5,8 @@
 #[path = "process/mod.rs"]
 #[expect(dead_code, reason = "these tests start single nodes and kill none")]
 mod process;
+#[path = "cli/recipes.rs"]
+mod recipes;
 
 use std::net::SocketAddr;
 use std::process::{Output, Stdio};

@@ -92,6 +92,8 @@ pub(crate) enum CliError {
     },
     /// Whoever read our output has gone.
     ReaderGone,
+    /// A command that was run has ended so: it has said itself what was wrong.
+    Exited(u8),
 }
 
 impl CliError {
@@ -114,6 +116,7 @@ impl CliError {
             Self::Request { code, .. } => code,
             Self::Io { .. } => "io",
             Self::ReaderGone => "reader_gone",
+            Self::Exited(_) => "exited",
         }
     }
 
@@ -126,7 +129,8 @@ impl CliError {
             | Self::Usage(_)
             | Self::Request { .. }
             | Self::Io { .. }
-            | Self::ReaderGone => Value::Null,
+            | Self::ReaderGone
+            | Self::Exited(_) => Value::Null,
         }
     }
 
@@ -135,6 +139,9 @@ impl CliError {
         // `head` has seen enough: that is no error, and nobody reads on.
         if matches!(self, Self::ReaderGone) {
             return (String::new(), ExitCode::SUCCESS);
+        }
+        if let Self::Exited(code) = self {
+            return (String::new(), ExitCode::from(*code));
         }
         let text = if as_json {
             let error = json!({"code": self.code(), "message": self.to_string(), "details": self.details()});
@@ -159,6 +166,7 @@ impl fmt::Display for CliError {
             Self::Request { message, .. } => f.write_str(message),
             Self::Io { what, source } => write!(f, "{what}: {source}"),
             Self::ReaderGone => f.write_str("the reader of the output has gone"),
+            Self::Exited(code) => write!(f, "the command exited with {code}"),
         }
     }
 }

@@ -42,7 +42,6 @@ impl Concord {
     /// match limiter.try_acquire(1).await? {
     ///     Decision::Granted { .. } => println!("come in"),
     ///     Decision::Denied { retry_after } => println!("try again in {retry_after:?}"),
-    ///     _ => {}
     /// }
     /// # Ok(())
     /// # }
@@ -120,7 +119,6 @@ pub struct RateLimiter {
 
 /// Whether permits were granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Decision {
     /// They are.
     Granted {
