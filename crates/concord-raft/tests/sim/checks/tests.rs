@@ -283,6 +283,11 @@ fn store_with(keys: &[&str]) -> concord_core::ReadView {
 
 /// A store that was asked for this, at once.
 fn store_after(commands: &[Command]) -> (concord_core::ReadView, Vec<Reply>) {
+    store_at(commands, 1)
+}
+
+/// The same, some time later.
+fn store_at(commands: &[Command], now: u64) -> (concord_core::ReadView, Vec<Reply>) {
     use concord_core::machine::Machine as _;
     let session = concord_core::SessionId::new(1);
     let mut store = concord_core::Store::empty();
@@ -294,15 +299,18 @@ fn store_after(commands: &[Command]) -> (concord_core::ReadView, Vec<Reply>) {
         first_sequence: 1,
         requests,
     });
-    let batch = concord_core::Batch {
-        proposed_at: concord_core::Timestamp::new(1),
-        groups: groups.into(),
-    };
-    let meta = concord_core::Meta {
-        index: concord_core::LogIndex::new(1),
-        term: concord_core::Term::new(1),
-    };
-    let replies = store.apply(meta, &batch);
+    let mut replies = Vec::new();
+    for (number, at, groups) in [(1, 1, groups.to_vec()), (2, now, Vec::new())] {
+        let batch = concord_core::Batch {
+            proposed_at: concord_core::Timestamp::new(at),
+            groups,
+        };
+        let meta = concord_core::Meta {
+            index: concord_core::LogIndex::new(number),
+            term: concord_core::Term::new(1),
+        };
+        replies.extend(store.apply(meta, &batch));
+    }
     (store.view(), replies)
 }
 
@@ -500,6 +508,67 @@ fn a_lease_that_is_gone_serves_nobody() {
     });
     let error = leases::check(&requests, &ledger, &clock).unwrap_err();
     assert!(error.starts_with("I19"), "{error}");
+}
+
+/// Two keys on a lease of a second, and one that lives for a second, when their time is over.
+fn what_has_ended() -> Watches {
+    let put = |name: &str, lifetime| Command::Put {
+        key: Key::try_from(name).unwrap(),
+        value: Value::text("x").into(),
+        lifetime,
+        condition: None,
+        return_previous: false,
+    };
+    let (lease, ttl) = (LeaseId::new(7), Millis::new(1_000));
+    let commands = [
+        Command::LeaseGrant { lease, ttl },
+        put("a", Lifetime::Lease(lease)),
+        put("b", Lifetime::Lease(lease)),
+        put("c", Lifetime::Ttl(Millis::new(500))),
+    ];
+    let watches = Watches::default();
+    watches.look(0, &store_at(&commands, 5_000).0).unwrap();
+    watches
+}
+
+#[test]
+fn an_end_before_its_time_is_found() {
+    let watches = what_has_ended();
+    let ledger = watches.with(|book| Ledger::new(book)).unwrap();
+    let seen_at = |now| leases::check(&[], &ledger, &[(ledger.last(), now)].into());
+    assert_eq!(seen_at(5_000), Ok(1));
+    let error = seen_at(400).unwrap_err();
+    assert!(error.starts_with("I17"), "{error}");
+}
+
+#[test]
+fn a_lease_that_leaves_a_key_behind_is_found() {
+    let watches = what_has_ended();
+    watches.with(|book| {
+        let (place, event) = book.told.last_key_value().unwrap();
+        assert_eq!(event.key, b"b", "the lease goes after the key");
+        let place = *place;
+        book.told.remove(&place);
+    });
+    let ledger = watches.with(|book| Ledger::new(book)).unwrap();
+    let error = leases::check(&[], &ledger, &[(ledger.last(), 5_000)].into()).unwrap_err();
+    assert!(error.starts_with("I19"), "{error}");
+}
+
+/// A change log that does not hold together is no ledger.
+#[test]
+fn false_records_in_the_change_log_are_found() {
+    for spoil in [
+        |event: &mut super::watches::Event| event.previous = None,
+        |event: &mut super::watches::Event| event.record = event.previous.clone(),
+    ] {
+        let watches = Watches::default();
+        let (view, _) = store_after(&[put_of("a", "1"), put_of("a", "2")]);
+        watches.look(0, &view).unwrap();
+        watches.with(|book| spoil(book.told.get_mut(&(3, 0)).unwrap()));
+        let error = watches.with(|book| Ledger::new(book)).unwrap_err();
+        assert!(error.starts_with("I3"), "{error}");
+    }
 }
 
 /// D-REC-1, D-REC-3: tokens belong to one holder each and grow; nothing follows under an older one.
