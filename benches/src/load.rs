@@ -21,7 +21,7 @@ pub mod embedded;
 pub mod etcd;
 pub mod http;
 
-pub use engine::{Outcome, preload, run};
+pub use engine::{Outcome, cpu_seconds, preload, run};
 pub use keys::{KeySpace, Random};
 pub use options::{Consistency, DriverKind, Options, Workload};
 pub use report::{Report, Row};

@@ -68,7 +68,7 @@ fn histogram() -> Histogram<u64> {
 }
 
 /// Processor time of this process so far, on Linux.
-fn cpu_seconds() -> Option<f64> {
+pub fn cpu_seconds() -> Option<f64> {
     // proc(5): user and system time are the 14th and 15th field, in hundredths of a second;
     // the second, in brackets, may hold spaces.
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
