@@ -154,19 +154,21 @@ async fn a_place_in_the_line_belongs_to_its_lease(door: &Door) {
         .await
         .unwrap();
     let lease = number(&lease["id"]);
-    let body = json!({"lease": lease, "wait": "20ms"});
-    assert_eq!(
-        code(acquire(door, "mine", body.clone()).await),
-        "condition_failed"
-    );
-    let shown = door.fetch("locks/mine").await.unwrap();
+    let ask = async |wait: &str| acquire(door, "mine", json!({"lease": lease, "wait": wait})).await;
+    let mut shown = json!(null);
+    until("it stands in line", async || {
+        assert_eq!(code(ask("20ms").await), "condition_failed");
+        shown = door.fetch("locks/mine").await.unwrap();
+        shown["waiting"] != json!([])
+    })
+    .await;
     assert_eq!(
         shown["waiting"][0]["lease"], lease,
         "it stays when the wait is over"
     );
     let token = number(&shown["waiting"][0]["token"]);
     release(door, "mine", number(&first["lease"])).await.unwrap();
-    let held = acquire(door, "mine", body).await.unwrap();
+    let held = ask("60s").await.unwrap();
     assert_eq!(number(&held["token"]), token);
     // The end of the lease is the end of what is held by it.
     door.send(Method::DELETE, &format!("leases/{lease}"), None)
