@@ -69,6 +69,8 @@ pub enum ReadAction {
     Scan,
     /// Records by the values that an index knows them by.
     Lookup,
+    /// Records by what their keys and values are.
+    Query,
     /// Which indexes there are: shows the prefixes and fields that others use.
     ListIndexes,
     /// The versions of a key.
@@ -193,6 +195,7 @@ impl Request for ReadAction {
             Self::Get
             | Self::Scan
             | Self::Lookup
+            | Self::Query
             | Self::History
             | Self::Lease
             | Self::Watch

@@ -150,6 +150,7 @@ fn the_matrix_of_roles_and_actions_is_as_printed() {
         ReadAction::Get,
         ReadAction::Scan,
         ReadAction::Lookup,
+        ReadAction::Query,
         ReadAction::ListIndexes,
         ReadAction::History,
         ReadAction::Lease,
@@ -192,6 +193,7 @@ reindex                  yes    -      -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 lookup                   yes    yes    yes    -
+query                    yes    yes    yes    -
 listindexes              yes    -      -      -
 history                  yes    yes    yes    -
 lease                    yes    yes    yes    -

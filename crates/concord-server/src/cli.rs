@@ -17,6 +17,7 @@ mod keyspace;
 mod lease;
 mod lock;
 mod output;
+mod query;
 mod registry;
 mod start;
 mod status;
@@ -129,6 +130,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Lock(_)
         | Command::Election(_)
         | Command::Registry(_)
+        | Command::Query(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -160,6 +162,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::History(args) => keyspace::history(s, &args).await,
         Command::Watch(args) => watch::watch(s, &args).await,
         Command::Lease(command) => lease::run(s, &command).await,
+        Command::Query(args) => query::query(s, &args).await,
         Command::Index(command) => index::run(s, &command).await,
         Command::Lock(args) => lock::lock(s, &args).await,
         Command::Election(command) => election::run(s, &command).await,
@@ -210,6 +213,7 @@ impl Command {
             Self::History(args) => Some(&args.client),
             Self::Watch(args) => Some(&args.client),
             Self::Lease(command) => Some(command.client_args()),
+            Self::Query(args) => Some(&args.client),
             Self::Index(command) => Some(command.client_args()),
             Self::Lock(args) => Some(&args.client),
             Self::Election(command) => Some(command.client_args()),

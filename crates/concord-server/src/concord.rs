@@ -25,6 +25,7 @@ mod convert;
 mod index;
 mod lease;
 mod operation;
+mod query;
 mod read;
 mod scan;
 pub mod txn;
@@ -57,6 +58,7 @@ pub use self::lease::{
     GetLease, HeldLease, LeaseGrant, LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListLeases, Revoked,
 };
 pub use self::operation::Operation;
+pub use self::query::{CountQuery, DeleteWhere, DeletedWhere, ExplainQuery, Query, QueryPage, RunQuery};
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};
 pub use self::watch::Watch;

@@ -28,6 +28,7 @@ mod later;
 mod lease;
 mod listener;
 mod lock;
+mod queries;
 mod query;
 mod record;
 mod registry;

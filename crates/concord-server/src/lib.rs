@@ -46,11 +46,12 @@ pub use answer::{
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::txn;
 pub use concord::{
-    Compact, Concord, Conditional, Configure, CreateIndex, Delete, DeleteMany, DropIndex, Exists, Get,
-    GetDoc, GetIndex, GetLease, GetMany, GetSettings, GetTtl, HeldLease, History, HistoryEntries, Increment,
-    IndexValue, IntoValue, Item, LeaseGrant, LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListIndexes,
-    ListLeases, Lookup, LookupPage, Only, Operation, Page, Put, PutMany, Readiness, Reindex, Revoked, Scan,
-    Stores, Touch, TouchMany, Watch, Write, WriteKind,
+    Compact, Concord, Conditional, Configure, CountQuery, CreateIndex, Delete, DeleteMany, DeleteWhere,
+    DeletedWhere, DropIndex, Exists, ExplainQuery, Get, GetDoc, GetIndex, GetLease, GetMany, GetSettings,
+    GetTtl, HeldLease, History, HistoryEntries, Increment, IndexValue, IntoValue, Item, LeaseGrant,
+    LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListIndexes, ListLeases, Lookup, LookupPage, Only,
+    Operation, Page, Put, PutMany, Query, QueryPage, Readiness, Reindex, Revoked, RunQuery, Scan, Stores,
+    Touch, TouchMany, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};
@@ -60,6 +61,7 @@ pub use concord_core::record::Record;
 pub use concord_core::settings::{Compaction, Settings};
 pub use concord_core::value::{Value, ValueFormat};
 pub use concord_core::view::{ChangeKind, Direction, PackedUsage, Statistics, Usage, Version};
+pub use concord_query::query::{Explanation, QueryCursor, Reads, Stop};
 pub use concord_query::watch::{InvalidPosition, Position, WatchBatch, WatchEvent};
 pub use concord_query::{Cursor, IndexCursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};

@@ -9,8 +9,10 @@ use concord_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use reqwest::header::HeaderValue;
 
 mod index;
+mod query;
 
 pub(crate) use self::index::{CreateIndexArgs, IndexCommand, LookupArgs};
+pub(crate) use self::query::QueryArgs;
 
 use concord_query::duration;
 
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     /// Leases: what is kept alive, with keys that go when it ends.
     #[command(subcommand)]
     Lease(LeaseCommand),
+    /// Find, count or delete records by what their keys and values are.
+    Query(Box<QueryArgs>),
     /// Secondary indexes: values that records are found by.
     #[command(subcommand)]
     Index(IndexCommand),
@@ -816,6 +820,13 @@ mod tests {
             "concord watch --key k --events put,delete --output json",
             "concord watch --start a --end b",
             "concord watch --glob user:*:mail",
+            "concord query",
+            "concord query value.age>=30 --prefix user: --order-by $.age --reverse --limit 3 --offset 1 --all",
+            "concord query --range a b --keys-only --max-scanned 10",
+            "concord query --glob a* --select age=value.age --select version",
+            "concord query --pattern ^a --count",
+            "concord query --suffix x --contains y --delete --limit 5",
+            "concord query --start a --end b --explain",
             "concord index create mail $.email --prefix user: --unique --no-fill --wait",
             "concord index drop mail",
             "concord index list",
@@ -854,6 +865,8 @@ mod tests {
             ("concord scan --prefix a --start b", ErrorKind::ArgumentConflict),
             ("concord watch a --key b", ErrorKind::ArgumentConflict),
             ("concord watch --glob a --start b", ErrorKind::ArgumentConflict),
+            ("concord query --count --delete", ErrorKind::ArgumentConflict),
+            ("concord query --range a", ErrorKind::WrongNumberOfValues),
             ("concord index lookup i 1 --from 2", ErrorKind::ArgumentConflict),
             (
                 "concord index lookup i --from 1 --after 2",

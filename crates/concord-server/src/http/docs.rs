@@ -26,6 +26,7 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
     tags(
         (name = "kv", description = "Keys and values"),
         (name = "watch", description = "Changes as they happen"),
+        (name = "query", description = "Records by what they are"),
         (name = "indexes", description = "Values that records are found by"),
         (name = "leases", description = "What clients keep alive, with keys that go when it ends"),
         (name = "locks", description = "Locks with fencing tokens"),

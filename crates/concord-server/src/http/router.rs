@@ -11,7 +11,8 @@ use utoipa_axum::routes;
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
 use super::{
-    bulk, cluster, docs, election, health, index, kv, lease, lock, registry, scan, settings, ttl, txn, watch,
+    bulk, cluster, docs, election, health, index, kv, lease, lock, queries, registry, scan, settings, ttl,
+    txn, watch,
 };
 use crate::error::ErrorKind;
 
@@ -33,6 +34,7 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(ttl::history))
         .routes(routes!(scan::scan))
         .routes(routes!(txn::txn))
+        .routes(routes!(queries::query))
         .routes(routes!(index::create, index::list))
         .routes(routes!(index::show, index::drop_index))
         .routes(routes!(index::reindex))

@@ -31,6 +31,7 @@ pub(crate) async fn run_all(door: &Door) {
     crate::txns::run_all(door).await;
     crate::leases::run_all(door).await;
     crate::indexes::run_all(door).await;
+    crate::queries::run_all(door).await;
     crate::compression::run_all(door).await;
     compacted_revisions_are_refused(door).await;
     watches::a_compacted_beginning_is_refused(door).await;

@@ -53,6 +53,7 @@ const PROMISED: &[&str] = &[
     "get /api/v1/health",
     "get /api/v1/kv",
     "post /api/v1/txn",
+    "post /api/v1/query",
     "get /api/v1/indexes",
     "post /api/v1/indexes",
     "get /api/v1/indexes/{name}",

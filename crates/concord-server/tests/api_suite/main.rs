@@ -19,6 +19,7 @@ mod leases;
 mod lifecycle;
 mod membership;
 mod protocol;
+mod queries;
 mod recipes;
 mod txns;
 mod watches;
