@@ -558,6 +558,52 @@ async fn indexes_are_made_shown_and_asked() {
 }
 
 #[tokio::test]
+async fn queries_find_count_explain_and_delete() {
+    let cluster = Cluster::start(1).await;
+    let node = &cluster.nodes[0];
+    for (key, age) in [("u:1", "30"), ("u:2", "20"), ("u:3", "40")] {
+        ok(node, &["put", key, &format!(r#"{{"age":{age}}}"#), "--json"]);
+    }
+    let by_age = [
+        "query",
+        "--prefix",
+        "u:",
+        "--order-by",
+        "$.age",
+        "--reverse",
+        "--keys-only",
+    ];
+    assert_eq!(ok(node, &by_age), "u:3\nu:1\nu:2\n");
+    assert_eq!(ok(node, &["query", "value.age >= 30", "--count"]), "2\n");
+    let page = ok(node, &["query", "--limit", "1", "--keys-only"]);
+    assert!(page.starts_with("u:1\nmore: --cursor "), "{page}");
+    let all = ok(node, &["query", "--limit", "1", "--all", "--output", "json"]);
+    assert_eq!(all.lines().count(), 3, "{all}");
+    let shown = ok(
+        node,
+        &[
+            "query",
+            "--range",
+            "u:2",
+            "u:2",
+            "--select",
+            "twice=value.age * 2",
+        ],
+    );
+    assert!(shown.contains(r#"{"twice":40}"#), "{shown}");
+    let plan = ok(node, &["query", "value.age == 30", "--explain"]);
+    assert!(
+        plan.contains("all keys") && plan.contains("value.age == 30"),
+        "{plan}"
+    );
+    let gone = ok(node, &["query", "value.age < 35", "--delete"]);
+    assert!(gone.contains("2 keys deleted"), "{gone}");
+    assert_eq!(ok(node, &["query", "--keys-only"]), "u:3\n");
+    fails(node, &["query", "value."], 4, "invalid_request");
+    fails(node, &["query", "--pattern", "("], 4, "invalid_request");
+}
+
+#[tokio::test]
 async fn settings_are_shown_and_changed_one_by_one() {
     let cluster = Cluster::start(1).await;
     let node = &cluster.nodes[0];

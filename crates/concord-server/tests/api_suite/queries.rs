@@ -74,6 +74,10 @@ async fn ask(mut query: Query<'_>, body: &Json) -> Outcome<Found> {
             other => panic!("no such field: {other}"),
         };
     }
+    answered(query, verb).await
+}
+
+async fn answered(query: Query<'_>, verb: &str) -> Outcome<Found> {
     match verb {
         "count" => {
             let count = query.count().await?;
