@@ -14,6 +14,7 @@ use concord_core::{Command, Rejection, Reply};
 
 use super::ledger::Ledger;
 use super::model::{Run, is_refused};
+use super::watches::State;
 use crate::history::{Asked, Request, Said};
 
 /// What was judged.
@@ -30,6 +31,8 @@ pub(crate) struct Judged {
 /// Judges all requests.
 pub(crate) fn check(requests: &[Request], ledger: &Ledger) -> Result<Judged, String> {
     let mut bench = Bench {
+        requests,
+        asked_behind: vec![1; requests.len()],
         ledger,
         judged: Judged::default(),
         claimed: BTreeMap::new(),
@@ -44,20 +47,22 @@ pub(crate) fn check(requests: &[Request], ledger: &Ledger) -> Result<Judged, Str
     moments.sort_unstable();
     // The revision behind which nothing can stand that is asked now.
     let mut known_upto = 1;
-    let mut asked_behind = vec![1; requests.len()];
     for (_, number, is_told) in moments {
         if is_told {
-            let place = bench.place(number, &requests[number], asked_behind[number])?;
+            let place = bench.place(number, &requests[number], bench.asked_behind[number])?;
             known_upto = known_upto.max(place.unwrap_or(0));
         } else {
-            asked_behind[number] = known_upto;
+            bench.asked_behind[number] = known_upto;
         }
     }
-    bench.explain_the_rest(requests, &asked_behind)?;
+    bench.explain_the_rest()?;
     Ok(bench.judged)
 }
 
 struct Bench<'a> {
+    requests: &'a [Request],
+    /// Behind which revision each must stand.
+    asked_behind: Vec<u64>,
     ledger: &'a Ledger,
     judged: Judged,
     /// Who made which revision.
@@ -124,9 +129,18 @@ impl Bench<'_> {
             self.judged.unseen += 1;
             return Ok((revision >= behind).then_some(Some(revision)));
         };
-        let looked = Run::of(state, revision + 1, command, Some(reply)).is_some_and(|run| run.is_idle());
+        let looked = looked_only(state, revision, command, reply);
         if made.is_some() && !looked {
             let other = self.claimed[&revision];
+            // Some answers are true of both, such as that of a put with a delete behind it.
+            if self.asked_behind[other] <= revision
+                && let (Asked::Command(command), Said::Reply(reply)) =
+                    (&self.requests[other].asked, &self.requests[other].said)
+                && looked_only(state, revision, command, reply)
+            {
+                self.claimed.insert(revision, number);
+                return Ok(Some(Some(revision)));
+            }
             return Err(format!(
                 "I7: requests {other} and {number} both made revision {revision}: {command:?}"
             ));
@@ -154,7 +168,8 @@ impl Bench<'_> {
 
     /// Each revision that nobody claims is the end of something, or one of the requests whose
     /// outcome is unknown: another one for each.
-    fn explain_the_rest(&mut self, requests: &[Request], asked_behind: &[u64]) -> Result<(), String> {
+    fn explain_the_rest(&mut self) -> Result<(), String> {
+        let requests = self.requests;
         let unknown: Vec<usize> = (0..requests.len())
             .filter(|number| matches!(requests[*number].said, Said::Unknown))
             .collect();
@@ -173,7 +188,7 @@ impl Bench<'_> {
                     return false;
                 };
                 let run = Run::of(before, revision, command, None);
-                asked_behind[*number] < revision && run.is_some_and(|run| run.makes(changes))
+                self.asked_behind[*number] < revision && run.is_some_and(|run| run.makes(changes))
             };
             let candidates = unknown.iter().copied().filter(could_be).collect();
             if !matching.add(revision, candidates) {
@@ -185,6 +200,11 @@ impl Bench<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a request changes nothing directly behind a revision and answers so.
+fn looked_only(state: &State, revision: u64, command: &Command, reply: &Reply) -> bool {
+    Run::of(state, revision + 1, command, Some(reply)).is_some_and(|run| run.is_idle())
 }
 
 /// Revisions and who could have made them, each somebody else.

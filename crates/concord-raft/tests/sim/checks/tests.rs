@@ -473,6 +473,46 @@ fn false_answers_about_many_keys_are_found() {
     judged_wrong(&stale, &ledger, "I6");
 }
 
+/// A put with a delete behind it says the same whether it removed something or nothing.
+#[test]
+fn an_answer_that_is_true_of_two_places_does_not_take_anothers() {
+    let key = || Key::try_from("a").unwrap();
+    let put = Step::Put {
+        item: PutItem {
+            key: key(),
+            value: Value::text("2").into(),
+            lifetime: Lifetime::Forever,
+        },
+        return_previous: false,
+    };
+    let delete = Step::Delete {
+        keys: Keys::One(key()),
+        return_previous: false,
+    };
+    let commands = [
+        put_of("a", "1"),
+        Command::DeleteMany { keys: vec![key()] },
+        Command::Txn(Txn {
+            compares: Vec::new(),
+            success: vec![put, delete],
+            failure: Vec::new(),
+        }),
+    ];
+    let (view, replies) = store_after(&commands);
+    // All at once, and the last was told first.
+    let told = [7, 9, 8];
+    let requests = commands.into_iter().zip(replies).zip(told);
+    let requests: Vec<_> = requests
+        .map(|((command, reply), told_at)| Request {
+            asked: Asked::Command(command),
+            asked_at: told_at - 6,
+            told_at: Some(told_at),
+            said: Said::Reply(reply),
+        })
+        .collect();
+    assert_eq!(judge::check(&requests, &ledger_of(&view)).unwrap().explained, 3);
+}
+
 #[test]
 fn two_unknown_requests_are_not_one_change() {
     let (view, _) = store_after(&[put_of("a", "1"), put_of("a", "1")]);
