@@ -38,6 +38,14 @@ pub enum Action {
     DropIndex,
     /// Fill a secondary index anew.
     Reindex,
+    /// Remember a place in the change log.
+    CreateSubscription,
+    /// Forget one.
+    DeleteSubscription,
+    /// Move one on.
+    AckSubscription,
+    /// Have one begin anew.
+    ResetSubscription,
     /// Store many values.
     PutMany,
     /// Remove many keys.
@@ -80,6 +88,10 @@ pub enum ReadAction {
     /// Changes of keys as they happen, with the records before and after. Judged again
     /// whenever there is something to deliver.
     Watch,
+    /// A durable subscription by its name: what it is about, and how far its consumers are.
+    Subscriptions,
+    /// Which durable subscriptions there are: shows the keys that others are interested in.
+    ListSubscriptions,
     /// Who watches what on a node: shows the keys and prefixes that others watch.
     ListWatches,
     /// How the cluster is: roles, terms, lag, sizes. Shows no key.
@@ -127,6 +139,10 @@ impl Request for Command {
             Self::CreateIndex { .. } => Action::CreateIndex,
             Self::DropIndex { .. } => Action::DropIndex,
             Self::Reindex { .. } => Action::Reindex,
+            Self::CreateSubscription { .. } => Action::CreateSubscription,
+            Self::DeleteSubscription { .. } => Action::DeleteSubscription,
+            Self::AckSubscription { .. } => Action::AckSubscription,
+            Self::ResetSubscription { .. } => Action::ResetSubscription,
             Self::PutMany { .. } => Action::PutMany,
             Self::DeleteMany { .. } => Action::DeleteMany,
             Self::DeleteWhere { .. } => Action::DeleteWhere,
@@ -175,6 +191,11 @@ impl Request for Command {
             Self::LeaseKeepAlive { .. } => ask(Place::Cluster, WRITE),
             // The keys of a lease are deleted with it; its answer tells how many.
             Self::LeaseRevoke { .. } => ask(Place::Cluster, with_read(DELETE, true)),
+            // The name is the cluster's, and what others have read by it is lost to them, or comes again.
+            Self::CreateSubscription { .. }
+            | Self::DeleteSubscription { .. }
+            | Self::AckSubscription { .. }
+            | Self::ResetSubscription { .. } => ask(Place::Cluster, with_read(WRITE, true)),
             // An index is about the keys of everybody, and a unique one tells of their values.
             Self::Compact { .. }
             | Self::Configure(_)
@@ -199,8 +220,9 @@ impl Request for ReadAction {
             | Self::History
             | Self::Lease
             | Self::Watch
+            | Self::Subscriptions
             | Self::Status => READ,
-            Self::ListIndexes | Self::ListWatches | Self::Settings => ADMIN,
+            Self::ListIndexes | Self::ListSubscriptions | Self::ListWatches | Self::Settings => ADMIN,
         };
         // It does not say which keys, so only rights that no ACL narrows will do.
         ask(Place::Cluster, needed);

@@ -9,7 +9,7 @@ use concord_core::ids::Revision;
 use concord_core::index::{Extractor, IndexDefinition, IndexName};
 use concord_core::{
     Command, Compare, Condition, Filter, IdempotencyKey, Key, KeyRange, Keys, LeaseId, Lifetime, Millis,
-    Operation, PutItem, Settings, Test, TouchItem, Txn, Value,
+    Operation, PutItem, Settings, SubscriptionName, Test, TouchItem, Txn, Value,
 };
 
 fn commands() -> Vec<(&'static str, Command)> {
@@ -57,6 +57,7 @@ fn commands() -> Vec<(&'static str, Command)> {
     .into_iter()
     .chain(many())
     .chain(indexes())
+    .chain(subscriptions())
     .collect()
 }
 
@@ -129,6 +130,38 @@ fn indexes() -> Vec<(&'static str, Command)> {
     ]
 }
 
+fn subscriptions() -> Vec<(&'static str, Command)> {
+    let place = || SubscriptionName::new("s").expect("one byte is a name");
+    vec![
+        (
+            "create a subscription",
+            Command::CreateSubscription {
+                name: place(),
+                filter: Vec::new().into(),
+                after: None,
+            },
+        ),
+        (
+            "delete a subscription",
+            Command::DeleteSubscription { name: place() },
+        ),
+        (
+            "acknowledge",
+            Command::AckSubscription {
+                name: place(),
+                upto: Revision::new(1),
+            },
+        ),
+        (
+            "reset a subscription",
+            Command::ResetSubscription {
+                name: place(),
+                after: None,
+            },
+        ),
+    ]
+}
+
 fn row<T: Request + Clone>(name: &str, request: &T) -> String {
     let verdicts =
         BuiltinRole::ALL.map(
@@ -140,25 +173,29 @@ fn row<T: Request + Clone>(name: &str, request: &T) -> String {
     format!("{name:<24} {}", verdicts.join(" ")).trim_end().to_owned()
 }
 
+const READS: [ReadAction; 13] = [
+    ReadAction::Get,
+    ReadAction::Scan,
+    ReadAction::Lookup,
+    ReadAction::Query,
+    ReadAction::ListIndexes,
+    ReadAction::History,
+    ReadAction::Lease,
+    ReadAction::Watch,
+    ReadAction::Subscriptions,
+    ReadAction::ListSubscriptions,
+    ReadAction::ListWatches,
+    ReadAction::Status,
+    ReadAction::Settings,
+];
+
 #[test]
 fn the_matrix_of_roles_and_actions_is_as_printed() {
     let mut rows: Vec<String> = commands()
         .iter()
         .map(|(name, command)| row(name, command))
         .collect();
-    for read in [
-        ReadAction::Get,
-        ReadAction::Scan,
-        ReadAction::Lookup,
-        ReadAction::Query,
-        ReadAction::ListIndexes,
-        ReadAction::History,
-        ReadAction::Lease,
-        ReadAction::Watch,
-        ReadAction::ListWatches,
-        ReadAction::Status,
-        ReadAction::Settings,
-    ] {
+    for read in READS {
         rows.push(row(&format!("{read:?}").to_lowercase(), &read));
     }
     for admin in [
@@ -190,6 +227,10 @@ revoke                   yes    yes    -      -
 create index             yes    -      -      -
 drop index               yes    -      -      -
 reindex                  yes    -      -      -
+create a subscription    yes    yes    -      -
+delete a subscription    yes    yes    -      -
+acknowledge              yes    yes    -      -
+reset a subscription     yes    yes    -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 lookup                   yes    yes    yes    -
@@ -198,6 +239,8 @@ listindexes              yes    -      -      -
 history                  yes    yes    yes    -
 lease                    yes    yes    yes    -
 watch                    yes    yes    yes    -
+subscriptions            yes    yes    yes    -
+listsubscriptions        yes    -      -      -
 listwatches              yes    -      -      -
 status                   yes    yes    yes    -
 settings                 yes    -      -      -

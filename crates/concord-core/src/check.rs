@@ -55,7 +55,11 @@ impl Command {
             | Self::LeaseRevoke { .. }
             | Self::CreateIndex { .. }
             | Self::DropIndex { .. }
-            | Self::Reindex { .. } => Ok(()),
+            | Self::Reindex { .. }
+            | Self::CreateSubscription { .. }
+            | Self::DeleteSubscription { .. }
+            | Self::AckSubscription { .. }
+            | Self::ResetSubscription { .. } => Ok(()),
         }
     }
 }

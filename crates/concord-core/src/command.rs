@@ -4,6 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::expr::Expression;
 use crate::filter::Filter;
 use crate::idempotency::IdempotencyKey;
@@ -11,6 +13,7 @@ use crate::ids::{LeaseId, Millis, Revision};
 use crate::index::{IndexDefinition, IndexName};
 use crate::key::Key;
 use crate::settings::Settings;
+use crate::subscription::SubscriptionName;
 use crate::txn::Txn;
 use crate::value::{StoredValue, Value};
 
@@ -132,6 +135,35 @@ pub enum Command {
         /// At most so many, the first in the order of keys; `None`: all, and if they are more than
         /// [`crate::limits::DELETE_WHERE_KEYS_MAX`], none.
         limit: Option<u64>,
+    },
+    /// Remember a place in the change log under a name. Does not count as a revision.
+    CreateSubscription {
+        /// No other has it.
+        name: SubscriptionName,
+        /// What it is about: bytes of `concord-query`.
+        filter: Bytes,
+        /// It begins behind this revision; `None`: behind the current one.
+        after: Option<Revision>,
+    },
+    /// Forget a subscription. Does not count as a revision.
+    DeleteSubscription {
+        /// Which.
+        name: SubscriptionName,
+    },
+    /// Note that a subscription's consumers are done with all up to a revision. Never leads back.
+    /// Does not count as a revision.
+    AckSubscription {
+        /// Which.
+        name: SubscriptionName,
+        /// Up to here, included.
+        upto: Revision,
+    },
+    /// Have a subscription begin anew, before or behind where it stands. Does not count as a revision.
+    ResetSubscription {
+        /// Which.
+        name: SubscriptionName,
+        /// Behind this revision; `None`: behind the current one.
+        after: Option<Revision>,
     },
     /// End a lease. Its keys are deleted at one revision.
     LeaseRevoke {

@@ -56,6 +56,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         leases,
         lease_keys,
         idempotency,
+        subscriptions,
         usage,
         ..
     } = state;
@@ -71,6 +72,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         leases,
         lease_keys,
         idempotency,
+        subscriptions,
         usage,
     ] {
         tree.check().map_err(|detail| Violation {

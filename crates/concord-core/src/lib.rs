@@ -49,6 +49,7 @@ pub mod select;
 pub mod settings;
 mod state;
 pub mod store;
+pub mod subscription;
 pub mod tree;
 pub mod txn;
 pub mod value;
@@ -68,6 +69,7 @@ pub use record::{PinnedRecord, Record, RecordRef, StoredRecord};
 pub use reply::{Rejection, Reply};
 pub use settings::{Compaction, Settings};
 pub use store::Store;
+pub use subscription::{Subscription, SubscriptionName};
 pub use txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
 pub use value::{CorruptValue, InvalidValue, StoredRef, StoredValue, Value, ValueFormat};
 pub use view::{

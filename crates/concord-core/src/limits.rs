@@ -131,6 +131,15 @@ pub const INDEX_FILL_BYTES_PER_BATCH: usize = 4 << 20;
 /// Changes that a lookup at an older revision steps back over.
 pub const INDEX_PAST_CHANGES_MAX: usize = 100_000;
 
+/// Durable subscriptions of a store.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// The longest name of a subscription.
+pub const SUBSCRIPTION_NAME_BYTES_MAX: usize = 255;
+
+/// The longest encoded filter of a subscription: a pattern, and an expression of the longest kind.
+pub const SUBSCRIPTION_FILTER_BYTES_MAX: usize = 32 << 10;
+
 /// Records on one scan page.
 pub const SCAN_PAGE_RECORDS_MAX: usize = 10_000;
 

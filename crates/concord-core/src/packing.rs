@@ -26,6 +26,10 @@ impl Command {
             | Self::CreateIndex { .. }
             | Self::DropIndex { .. }
             | Self::Reindex { .. }
+            | Self::CreateSubscription { .. }
+            | Self::DeleteSubscription { .. }
+            | Self::AckSubscription { .. }
+            | Self::ResetSubscription { .. }
             | Self::DeleteMany { .. }
             | Self::TouchMany { .. }
             | Self::LeaseGrant { .. }
@@ -107,6 +111,7 @@ fn each_record(reply: &mut Reply, visit: &mut dyn FnMut(&mut StoredRecord)) {
         | Reply::Compacted { .. }
         | Reply::Configured { .. }
         | Reply::IndexChanged { .. }
+        | Reply::SubscriptionChanged { .. }
         | Reply::WrittenMany { .. }
         | Reply::DeletedMany { .. }
         | Reply::TouchedMany { .. }

@@ -60,6 +60,13 @@ pub enum Reply {
         /// The current revision.
         revision: Revision,
     },
+    /// The subscription is made, acknowledged, moved, or forgotten.
+    SubscriptionChanged {
+        /// The current revision.
+        revision: Revision,
+        /// Up to where it is acknowledged, or was.
+        acked: Revision,
+    },
     /// All items are stored.
     WrittenMany {
         /// The revision of the writes, or the current one if there were no items.
@@ -156,6 +163,7 @@ impl Reply {
             | Self::Compacted { .. }
             | Self::Configured { .. }
             | Self::IndexChanged { .. }
+            | Self::SubscriptionChanged { .. }
             | Self::WrittenMany { .. }
             | Self::DeletedMany { .. }
             | Self::TouchedMany { .. }
@@ -285,6 +293,12 @@ pub enum Rejection {
     /// There is no index of this name. Nothing was written.
     #[error("index not found")]
     IndexNotFound,
+    /// There is a subscription of this name. Nothing was written.
+    #[error("subscription already exists")]
+    SubscriptionExists,
+    /// There is no subscription of this name. Nothing was written.
+    #[error("subscription not found")]
+    SubscriptionNotFound,
     /// The idempotency key was used for another request. Nothing was written.
     #[error("idempotency key was used for another request")]
     IdempotencyConflict,
@@ -343,6 +357,8 @@ pub enum Quota {
     Leases,
     /// Keys on one lease.
     LeaseKeys,
+    /// Subscriptions.
+    Subscriptions,
 }
 
 impl fmt::Display for Quota {
@@ -350,6 +366,7 @@ impl fmt::Display for Quota {
         f.write_str(match self {
             Self::Leases => "leases",
             Self::LeaseKeys => "keys on one lease",
+            Self::Subscriptions => "subscriptions",
         })
     }
 }
@@ -421,6 +438,12 @@ pub enum InvalidRequestReason {
     /// It asks for a lease id beyond [`crate::limits::LEASE_ID_MAX`].
     #[error("lease id out of range")]
     LeaseIdOutOfRange,
+    /// The filter of its subscription is too long.
+    #[error(
+        "filter must be at most {} bytes",
+        crate::limits::SUBSCRIPTION_FILTER_BYTES_MAX
+    )]
+    SubscriptionFilter,
     /// It sets a limit beyond what the core allows, or to nothing.
     #[error("setting out of range")]
     SettingOutOfRange,
@@ -449,9 +472,9 @@ impl Rejection {
             Self::InvalidValue { .. } => "invalid_value",
             Self::ValueTooLarge { .. } => "value_too_large",
             Self::InvalidRequest { .. } => "invalid_request",
-            Self::NotFound | Self::IndexNotFound => "not_found",
+            Self::NotFound | Self::IndexNotFound | Self::SubscriptionNotFound => "not_found",
             Self::UniqueViolation { .. } => "unique_violation",
-            Self::IndexExists => "already_exists",
+            Self::IndexExists | Self::SubscriptionExists => "already_exists",
             Self::Compacted { .. } => "compacted",
             Self::FutureRevision { .. } => "future_revision",
             Self::Unsupported { .. } => "unsupported",

@@ -9,6 +9,7 @@
 //! | `sessions` | session; session, first sequence | header; remembered replies |
 //! | `leases` | lease | ttl, deadline |
 //! | `idempotency` | scope, idempotency key | when, fingerprint, reply |
+//! | `subscriptions` | name | revision acknowledged, when, filter |
 //! | `lease_keys` | lease; lease, user key | how many keys; nothing |
 //! | `usage` | namespace | keys, bytes |
 //! | `indexes`, of each its entries | value, user key | nothing |
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) sessions: Tree,
     pub(crate) leases: Tree,
     pub(crate) idempotency: Tree,
+    pub(crate) subscriptions: Tree,
     /// Derived from `live`, kept by `store::mutate`: see [`crate::lease::attached`].
     pub(crate) lease_keys: Tree,
     /// The last id that was chosen for a lease. None is chosen twice.
@@ -102,6 +104,7 @@ impl State {
             sessions: Tree::new(),
             leases: Tree::new(),
             idempotency: Tree::new(),
+            subscriptions: Tree::new(),
             lease_keys: Tree::new(),
             last_lease: LeaseId::new(0),
             usage: Tree::new(),

@@ -24,6 +24,7 @@ mod kv;
 mod leases;
 mod mutate;
 mod sessions;
+mod subscriptions;
 mod txn;
 mod usage;
 
@@ -135,6 +136,12 @@ impl Store {
             Command::CreateIndex { definition, fill } => self.create_index(definition, fill),
             Command::DropIndex { name } => self.drop_index(&name),
             Command::Reindex { name } => self.reindex(&name),
+            Command::CreateSubscription { name, filter, after } => {
+                self.create_subscription(&name, &filter, after)
+            }
+            Command::DeleteSubscription { name } => self.delete_subscription(&name),
+            Command::AckSubscription { name, upto } => self.ack_subscription(&name, upto),
+            Command::ResetSubscription { name, after } => self.reset_subscription(&name, after),
             Command::PutMany { items } => self.put_many(&items),
             Command::DeleteMany { keys } => self.delete_many(&keys),
             Command::TouchMany { items } => self.touch_many(&items),

@@ -10,6 +10,7 @@ mod index;
 mod leases;
 pub(crate) mod past;
 mod scan;
+mod subscriptions;
 
 use alloc::sync::Arc;
 use core::fmt;

@@ -18,3 +18,6 @@ mod indexes;
 #[cfg(test)]
 #[path = "codec/packed.rs"]
 mod packed;
+#[cfg(test)]
+#[path = "codec/subscriptions.rs"]
+mod subscriptions;

@@ -37,6 +37,9 @@ mod sessions;
 #[path = "store/snapshots.rs"]
 mod snapshots;
 #[cfg(test)]
+#[path = "store/subscriptions.rs"]
+mod subscriptions;
+#[cfg(test)]
 #[path = "store/support.rs"]
 mod support;
 #[cfg(test)]

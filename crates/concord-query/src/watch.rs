@@ -8,6 +8,7 @@
 //! Changes come from the history of a view, so a watcher needs no queue: it is a [`Position`], and
 //! reads on from there at its own pace (D-EVT-4). Not here: who wakes whom, which is the node's.
 
+mod codec;
 mod filter;
 mod page;
 mod position;
@@ -15,7 +16,8 @@ mod router;
 #[cfg(test)]
 mod tests;
 
-pub use filter::{Filter, Kinds, Selector};
+pub use codec::InvalidFilter;
+pub use filter::{Filter, Kinds, ReadsTime, Selector};
 pub use page::{Page, PageLimits, WatchBatch, WatchEvent, check, read};
 pub use position::{InvalidPosition, Position};
 pub use router::Router;

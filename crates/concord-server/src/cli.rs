@@ -21,6 +21,7 @@ mod query;
 mod registry;
 mod start;
 mod status;
+mod subscription;
 mod watch;
 
 use std::io::{IsTerminal, Write};
@@ -131,6 +132,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Election(_)
         | Command::Registry(_)
         | Command::Query(_)
+        | Command::Subscription(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -167,6 +169,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Lock(args) => lock::lock(s, &args).await,
         Command::Election(command) => election::run(s, &command).await,
         Command::Registry(command) => registry::run(s, &command).await,
+        Command::Subscription(command) => subscription::run(s, &command).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
         Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
     }?;
@@ -218,6 +221,7 @@ impl Command {
             Self::Lock(args) => Some(&args.client),
             Self::Election(command) => Some(command.client_args()),
             Self::Registry(command) => Some(command.client_args()),
+            Self::Subscription(command) => Some(command.client_args()),
             Self::Cluster(command) => Some(command.client_args()),
         }
     }

@@ -28,6 +28,7 @@ mod operation;
 mod query;
 mod read;
 mod scan;
+mod subscription;
 pub mod txn;
 mod watch;
 mod write;
@@ -61,6 +62,10 @@ pub use self::operation::Operation;
 pub use self::query::{CountQuery, DeleteWhere, DeletedWhere, ExplainQuery, Query, QueryPage, RunQuery};
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
 pub use self::scan::{Page, Scan};
+pub use self::subscription::{
+    AckSubscription, Acked, Consume, CreateSubscription, DeleteSubscription, GetSubscription,
+    ListSubscriptions, ResetSubscription, SubscriptionInfo,
+};
 pub use self::watch::Watch;
 pub use self::write::{Compact, Configure, Delete, Increment, Put, Stores, Touch, Write, WriteKind};
 

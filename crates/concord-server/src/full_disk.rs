@@ -10,6 +10,7 @@ pub(crate) fn gives_space_back(command: &Command) -> bool {
         | Command::DeleteWhere { .. }
         | Command::LeaseRevoke { .. }
         | Command::DropIndex { .. }
+        | Command::DeleteSubscription { .. }
         | Command::Compact { .. }
         | Command::Configure(_) => true,
         Command::Idempotent { command, .. } => gives_space_back(command),
@@ -22,6 +23,9 @@ pub(crate) fn gives_space_back(command: &Command) -> bool {
         | Command::LeaseGrant { .. }
         // Small, but for ever: it would use up the room that deletes need.
         | Command::LeaseKeepAlive { .. }
+        | Command::CreateSubscription { .. }
+        | Command::AckSubscription { .. }
+        | Command::ResetSubscription { .. }
         | Command::CreateIndex { .. }
         | Command::Reindex { .. } => false,
     }

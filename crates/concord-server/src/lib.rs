@@ -46,12 +46,13 @@ pub use answer::{
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::txn;
 pub use concord::{
-    Compact, Concord, Conditional, Configure, CountQuery, CreateIndex, Delete, DeleteMany, DeleteWhere,
-    DeletedWhere, DropIndex, Exists, ExplainQuery, Get, GetDoc, GetIndex, GetLease, GetMany, GetSettings,
-    GetTtl, HeldLease, History, HistoryEntries, Increment, IndexValue, IntoValue, Item, LeaseGrant,
-    LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListIndexes, ListLeases, Lookup, LookupPage, Only,
-    Operation, Page, Put, PutMany, Query, QueryPage, Readiness, Reindex, Revoked, RunQuery, Scan, Stores,
-    Touch, TouchMany, Watch, Write, WriteKind,
+    AckSubscription, Acked, Compact, Concord, Conditional, Configure, Consume, CountQuery, CreateIndex,
+    CreateSubscription, Delete, DeleteMany, DeleteSubscription, DeleteWhere, DeletedWhere, DropIndex, Exists,
+    ExplainQuery, Get, GetDoc, GetIndex, GetLease, GetMany, GetSettings, GetSubscription, GetTtl, HeldLease,
+    History, HistoryEntries, Increment, IndexValue, IntoValue, Item, LeaseGrant, LeaseInfo, LeaseKeepAlive,
+    LeaseRevoke, Leased, ListIndexes, ListLeases, ListSubscriptions, Lookup, LookupPage, Only, Operation,
+    Page, Put, PutMany, Query, QueryPage, Readiness, Reindex, ResetSubscription, Revoked, RunQuery, Scan,
+    Stores, SubscriptionInfo, Touch, TouchMany, Watch, Write, WriteKind,
 };
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};

@@ -202,8 +202,11 @@ impl From<Rejection> for Error {
             Rejection::UniqueViolation { index } => {
                 Self::new(ErrorKind::UniqueViolation, message).with("index", index.to_string())
             }
+            Rejection::SubscriptionExists => Self::new(ErrorKind::AlreadyExists, message),
             Rejection::IndexExists => Self::new(ErrorKind::AlreadyExists, message),
-            Rejection::NotFound | Rejection::IndexNotFound => Self::new(ErrorKind::NotFound, message),
+            Rejection::NotFound | Rejection::IndexNotFound | Rejection::SubscriptionNotFound => {
+                Self::new(ErrorKind::NotFound, message)
+            }
             Rejection::Compacted { compact_revision } => {
                 Self::new(ErrorKind::Compacted, message).with(COMPACT_REVISION, compact_revision.get())
             }

@@ -3,6 +3,7 @@
 mod bulk;
 mod condition;
 mod index;
+mod subscription;
 mod txn;
 
 use alloc::boxed::Box;
@@ -40,6 +41,10 @@ const CREATE_INDEX: u8 = 32;
 const DROP_INDEX: u8 = 33;
 const REINDEX: u8 = 34;
 const DELETE_WHERE: u8 = 36;
+const CREATE_SUBSCRIPTION: u8 = 48;
+const DELETE_SUBSCRIPTION: u8 = 49;
+const ACK_SUBSCRIPTION: u8 = 50;
+const RESET_SUBSCRIPTION: u8 = 51;
 const IDEMPOTENT: u8 = 14;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
@@ -162,10 +167,7 @@ impl Command {
                 head(INCREMENT, 0, key, (*ttl).into(), None, out);
                 writer::signed(*delta, out);
             }
-            Self::Compact { revision } => {
-                out.extend_from_slice(&[VERSION, COMPACT]);
-                writer::number(revision.get(), out);
-            }
+            Self::Compact { revision } => numbers(COMPACT, &[revision.get()], out),
             Self::Configure(settings) => {
                 out.extend_from_slice(&[VERSION, CONFIGURE]);
                 settings.encode(out);
@@ -173,6 +175,12 @@ impl Command {
             Self::CreateIndex { definition, fill } => index::encode_create(definition, *fill, out),
             Self::DropIndex { name } => index::encode_named(DROP_INDEX, name, out),
             Self::Reindex { name } => index::encode_named(REINDEX, name, out),
+            Self::CreateSubscription { name, filter, after } => {
+                subscription::encode_create(name, filter, *after, out);
+            }
+            Self::DeleteSubscription { name } => subscription::encode_delete(name, out),
+            Self::AckSubscription { name, upto } => subscription::encode_ack(name, *upto, out),
+            Self::ResetSubscription { name, after } => subscription::encode_reset(name, *after, out),
             Self::PutMany { items } => bulk::encode_puts(items, out),
             Self::DeleteMany { keys } => bulk::encode_deletes(keys, out),
             Self::TouchMany { items } => bulk::encode_touches(items, out),
@@ -186,19 +194,9 @@ impl Command {
                 command.encode(out);
             }
             Self::DeleteWhere { filter, limit } => delete_where(filter, *limit, out),
-            Self::LeaseGrant { lease, ttl } => {
-                out.extend_from_slice(&[VERSION, LEASE_GRANT]);
-                writer::number(lease.get(), out);
-                writer::number(ttl.get(), out);
-            }
-            Self::LeaseKeepAlive { lease } => {
-                out.extend_from_slice(&[VERSION, LEASE_KEEP_ALIVE]);
-                writer::number(lease.get(), out);
-            }
-            Self::LeaseRevoke { lease } => {
-                out.extend_from_slice(&[VERSION, LEASE_REVOKE]);
-                writer::number(lease.get(), out);
-            }
+            Self::LeaseGrant { lease, ttl } => numbers(LEASE_GRANT, &[lease.get(), ttl.get()], out),
+            Self::LeaseKeepAlive { lease } => numbers(LEASE_KEEP_ALIVE, &[lease.get()], out),
+            Self::LeaseRevoke { lease } => numbers(LEASE_REVOKE, &[lease.get()], out),
         }
     }
 
@@ -249,6 +247,9 @@ impl Command {
             },
             CONFIGURE => Self::Configure(Settings::decode(&mut reader)?),
             CREATE_INDEX | DROP_INDEX | REINDEX => index::decode(code, &mut reader)?,
+            CREATE_SUBSCRIPTION | DELETE_SUBSCRIPTION | ACK_SUBSCRIPTION | RESET_SUBSCRIPTION => {
+                subscription::decode(code, &mut reader, bytes)?
+            }
             PUT_MANY => bulk::decode_puts(&mut reader, bytes)?,
             DELETE_MANY => bulk::decode_deletes(&mut reader, bytes)?,
             TOUCH_MANY => bulk::decode_touches(&mut reader, bytes)?,
@@ -289,6 +290,14 @@ fn delete_where(filter: &Filter, limit: Option<u64>, out: &mut Vec<u8>) {
 
 const fn previous_flag(return_previous: bool) -> u8 {
     if return_previous { RETURN_PREVIOUS } else { 0 }
+}
+
+/// A command that is nothing but numbers.
+fn numbers(code: u8, numbers: &[u64], out: &mut Vec<u8>) {
+    out.extend_from_slice(&[VERSION, code]);
+    for number in numbers {
+        writer::number(*number, out);
+    }
 }
 
 fn head(

@@ -34,6 +34,7 @@ const LEASE_KEPT: u8 = 13;
 const LEASE_REVOKED: u8 = 14;
 const INDEX_CHANGED: u8 = 32;
 const DELETED_WHERE: u8 = 36;
+const SUBSCRIPTION_CHANGED: u8 = 48;
 
 /// Beside the format of a record's value: its bytes are packed.
 const PACKED: u8 = 0x40;
@@ -72,6 +73,10 @@ impl Reply {
                 rejection.encode(out);
             }
             Self::IndexChanged { revision } => of(INDEX_CHANGED, *revision, out),
+            Self::SubscriptionChanged { revision, acked } => {
+                of(SUBSCRIPTION_CHANGED, *revision, out);
+                writer::number(acked.get(), out);
+            }
             Self::WrittenMany { revision } => of(WRITTEN_MANY, *revision, out),
             Self::DeletedMany { revision, existed } => {
                 of(DELETED_MANY, *revision, out);
@@ -164,6 +169,10 @@ impl Reply {
             REJECTED => Self::Rejected(Rejection::decode(&mut reader, bytes)?),
             INDEX_CHANGED => Self::IndexChanged {
                 revision: Revision::new(reader.number()?),
+            },
+            SUBSCRIPTION_CHANGED => Self::SubscriptionChanged {
+                revision: Revision::new(reader.number()?),
+                acked: Revision::new(reader.number()?),
             },
             WRITTEN_MANY => Self::WrittenMany {
                 revision: Revision::new(reader.number()?),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  SUBSCRIPTION*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
@@ -38,6 +38,7 @@ const END: u8 = 7;
 const LEASE: u8 = 8;
 const INDEX: u8 = 32;
 const IDEMPOTENCY: u8 = 9;
+const SUBSCRIPTION: u8 = 48;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -68,11 +69,12 @@ enum Section {
     Leases,
     Indexes,
     Idempotency,
+    Subscriptions,
 }
 
 impl Section {
     /// In the order of the snapshot.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Live,
         Self::Graves,
         Self::Changes,
@@ -81,7 +83,10 @@ impl Section {
         Self::Leases,
         Self::Indexes,
         Self::Idempotency,
+        Self::Subscriptions,
     ];
+    /// How many of them are counted at the end also if there are none.
+    const COUNT_ALWAYS: usize = 8;
     /// How many of them version 1 has.
     const COUNT_1: usize = 5;
 
@@ -95,6 +100,7 @@ impl Section {
             Self::Leases => LEASE,
             Self::Indexes => INDEX,
             Self::Idempotency => IDEMPOTENCY,
+            Self::Subscriptions => SUBSCRIPTION,
         }
     }
 
@@ -108,6 +114,7 @@ impl Section {
             LEASE => Some(Self::Leases),
             INDEX => Some(Self::Indexes),
             IDEMPOTENCY => Some(Self::Idempotency),
+            SUBSCRIPTION => Some(Self::Subscriptions),
             _ => None,
         }
     }
@@ -121,7 +128,8 @@ impl Section {
             Self::Sessions => Stage::Section(Self::Leases),
             Self::Leases => Stage::Section(Self::Indexes),
             Self::Indexes => Stage::Section(Self::Idempotency),
-            Self::Idempotency => Stage::End,
+            Self::Idempotency => Stage::Section(Self::Subscriptions),
+            Self::Subscriptions => Stage::End,
         }
     }
 
@@ -136,6 +144,7 @@ impl Section {
             Self::Leases => state.leases.len(),
             Self::Indexes => state.indexes.len(),
             Self::Idempotency => state.idempotency.len(),
+            Self::Subscriptions => state.subscriptions.len(),
         }
     }
 }
@@ -184,6 +193,7 @@ impl SnapshotChunks {
                 )
             }
             Section::Idempotency => items(section, behind(&state.idempotency, last), out),
+            Section::Subscriptions => items(section, behind(&state.subscriptions, last), out),
         };
         if self.last.is_none() {
             self.stage = section.next();
@@ -270,8 +280,15 @@ fn head(state: &State, out: &mut Vec<u8>) {
 /// How many items each section had.
 fn end(state: &State, out: &mut Vec<u8>) {
     out.push(END);
-    writer::count(Section::ALL.len(), out);
-    for section in Section::ALL {
+    // What came later is counted from when there is some of it: until then a snapshot stays as it was.
+    let mut count = Section::COUNT_ALWAYS;
+    for (place, section) in Section::ALL.into_iter().enumerate() {
+        if section.len(state) > 0 {
+            count = count.max(place.saturating_add(1));
+        }
+    }
+    writer::count(count, out);
+    for section in Section::ALL.into_iter().take(count) {
         writer::count(section.len(state), out);
     }
 }

@@ -201,16 +201,7 @@ impl Model {
                 key,
                 condition,
                 return_previous,
-            } => {
-                work.check(key, condition.as_ref())?;
-                let previous = work.delete(key);
-                let revision = self.commit(work);
-                Ok(Reply::Deleted {
-                    revision,
-                    existed: previous.is_some(),
-                    previous: previous.filter(|_| *return_previous).map(Into::into),
-                })
-            }
+            } => self.delete(work, key, condition.as_ref(), *return_previous),
             Command::Touch { key, lifetime } => match work.touch(key, *lifetime)? {
                 TouchOutcome::NotFound => Err(Rejection::NotFound),
                 TouchOutcome::Touched { expires_at } => {
@@ -231,10 +222,14 @@ impl Model {
             Command::LeaseGrant { .. } | Command::LeaseKeepAlive { .. } | Command::LeaseRevoke { .. } => {
                 self.judge_lease(command)
             }
-            Command::CreateIndex { .. } | Command::DropIndex { .. } | Command::Reindex { .. } => {
-                unreachable!("indexes have a property of their own")
-            }
-            Command::DeleteWhere { .. } => unreachable!("filters have a property of their own"),
+            Command::CreateSubscription { .. }
+            | Command::DeleteSubscription { .. }
+            | Command::AckSubscription { .. }
+            | Command::ResetSubscription { .. }
+            | Command::CreateIndex { .. }
+            | Command::DropIndex { .. }
+            | Command::Reindex { .. }
+            | Command::DeleteWhere { .. } => unreachable!("{command:?} has a property of its own"),
             Command::Idempotent { .. } => panic!("a key within a key"),
             Command::PutMany { items } => self.put_many(items, work),
             Command::DeleteMany { keys } => {
@@ -251,6 +246,24 @@ impl Model {
                 Ok(Reply::Txn { revision, outcome })
             }
         }
+    }
+
+    fn delete(
+        &mut self,
+        mut work: Work,
+        key: &Key,
+        condition: Option<&Condition>,
+        return_previous: bool,
+    ) -> Result<Reply, Rejection> {
+        work.check(key, condition)?;
+        let removed = work.delete(key);
+        let (revision, existed) = (self.commit(work), removed.is_some());
+        let previous = removed.filter(|_| return_previous).map(Into::into);
+        Ok(Reply::Deleted {
+            revision,
+            existed,
+            previous,
+        })
     }
 
     fn judge_lease(&mut self, command: &Command) -> Result<Reply, Rejection> {

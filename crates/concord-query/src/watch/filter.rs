@@ -1,10 +1,12 @@
-//! Which keys, and which kinds of change.
+//! Which keys, which kinds of change, and what must be true of the record.
 
 use core::fmt;
 
 use bytes::Bytes;
+use concord_core::expr::{Expression, Scope, Variable};
+use concord_core::ids::Timestamp;
 use concord_core::key::{Key, KeyRange};
-use concord_core::view::ChangeKind;
+use concord_core::view::{Change, ChangeKind};
 
 use concord_core::glob::Glob;
 
@@ -89,6 +91,14 @@ impl Kinds {
         self.0 == 0
     }
 
+    pub(super) const fn bits(self) -> u8 {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: u8) -> Option<Self> {
+        (bits & !Self::ALL.0 == 0).then_some(Self(bits))
+    }
+
     const fn bit(kind: ChangeKind) -> u8 {
         match kind {
             ChangeKind::Put => 1,
@@ -114,12 +124,65 @@ pub struct Filter {
     pub selector: Selector,
     /// Which kinds of change.
     pub kinds: Kinds,
+    /// What must be true of the record that was written or, if the key was removed, of the one that
+    /// was there. By an error it is not.
+    pub predicate: Option<Expression>,
 }
 
+/// A predicate that reads the time a key has left: whether a change passes would depend on when
+/// somebody looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the predicate of a watch cannot read ttl or ttl_ms, which change without a write")]
+pub struct ReadsTime;
+
 impl Filter {
-    /// Whether a change concerns the watcher. A change always has a key (D-EVT-1).
+    /// Every change of these keys.
+    #[must_use]
+    pub const fn new(selector: Selector) -> Self {
+        Self {
+            selector,
+            kinds: Kinds::ALL,
+            predicate: None,
+        }
+    }
+
+    /// That the same change passes whenever it is looked at.
+    ///
+    /// # Errors
+    ///
+    /// If the predicate reads the time that a key has left.
+    pub fn check(&self) -> Result<(), ReadsTime> {
+        let reads = |variable| {
+            self.predicate
+                .as_ref()
+                .is_some_and(|predicate| predicate.reads(variable))
+        };
+        if reads(Variable::Ttl) || reads(Variable::TtlMs) {
+            return Err(ReadsTime);
+        }
+        Ok(())
+    }
+
+    /// Whether a change may concern the watcher, by its key and kind. A change always has a key (D-EVT-1).
     #[must_use]
     pub fn matches(&self, key: &[u8], kind: ChangeKind) -> bool {
         self.kinds.contains(kind) && self.selector.matches(key)
+    }
+
+    /// Whether a change concerns the watcher.
+    #[must_use]
+    pub fn admits(&self, change: &Change<'_>) -> bool {
+        if !self.matches(change.key(), change.kind()) {
+            return false;
+        }
+        let Some(predicate) = &self.predicate else {
+            return true;
+        };
+        let record = if change.kind().is_removal() {
+            change.previous()
+        } else {
+            change.record()
+        };
+        record.is_some_and(|record| predicate.holds(&Scope::of(&record, Timestamp::new(0))))
     }
 }

@@ -106,7 +106,7 @@ pub fn read(
         }
         visits = visits.saturating_add(1);
         page.position = Position::within(change.revision(), change.order());
-        if filter.matches(change.key(), change.kind()) {
+        if filter.admits(&change) {
             events = events.saturating_add(1);
             let event = event(&change, with_previous)?;
             page.bytes = page.bytes.saturating_add(size_bytes(&event));

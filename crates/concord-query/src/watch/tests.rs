@@ -91,10 +91,7 @@ fn key(text: &str) -> Key {
 }
 
 fn everything() -> Filter {
-    Filter {
-        selector: Selector::all(),
-        kinds: Kinds::ALL,
-    }
+    Filter::new(Selector::all())
 }
 
 /// Reads page after page until the view's end.
@@ -280,7 +277,11 @@ fn filters() -> impl Strategy<Value = Filter> {
         Kinds::of(&[ChangeKind::Put]),
         Kinds::of(&[ChangeKind::Delete, ChangeKind::Expire]),
     ]);
-    (selectors(), kinds).prop_map(|(selector, kinds)| Filter { selector, kinds })
+    (selectors(), kinds).prop_map(|(selector, kinds)| Filter {
+        selector,
+        kinds,
+        predicate: None,
+    })
 }
 
 fn kinds() -> impl Strategy<Value = ChangeKind> {

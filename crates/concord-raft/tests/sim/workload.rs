@@ -298,6 +298,7 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         | Reply::Compacted { .. }
         | Reply::Configured { .. }
         | Reply::IndexChanged { .. }
+        | Reply::SubscriptionChanged { .. }
         | Reply::WrittenMany { .. }
         | Reply::DeletedMany { .. }
         | Reply::TouchedMany { .. }

@@ -10,9 +10,11 @@ use reqwest::header::HeaderValue;
 
 mod index;
 mod query;
+mod subscription;
 
 pub(crate) use self::index::{CreateIndexArgs, IndexCommand, LookupArgs};
 pub(crate) use self::query::QueryArgs;
+pub(crate) use self::subscription::{ConsumeArgs, CreateSubscriptionArgs, SubscriptionCommand};
 
 use concord_query::duration;
 
@@ -90,6 +92,9 @@ pub(crate) enum Command {
     /// Services: register an instance for as long as this runs, or find others.
     #[command(subcommand)]
     Registry(RegistryCommand),
+    /// Durable subscriptions: places in the stream of changes that the cluster remembers.
+    #[command(subcommand)]
+    Subscription(SubscriptionCommand),
     /// Change the cluster: members, leadership, snapshots, compaction.
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -438,6 +443,9 @@ pub(crate) struct WatchArgs {
     /// Only these kinds of change, comma-separated: put, delete, expire.
     #[arg(long, value_name = "KINDS")]
     pub(crate) events: Option<String>,
+    /// Only changes of which this expression is true, such as 'value.price > 100'.
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    pub(crate) only_where: Option<String>,
     /// Show what was there before, too.
     #[arg(long)]
     pub(crate) previous: bool,
@@ -803,6 +811,12 @@ mod tests {
             "concord put k - --binary",
             "concord put k -5 --text",
             "concord put k v --compress false",
+            "concord watch a --where version>1",
+            "concord subscription create s --prefix a --events put --where version>1 --from-revision 7",
+            "concord subscription consume s --ack --limit 3 --previous",
+            "concord subscription ack s 7",
+            "concord subscription reset s --from-revision 7",
+            "concord subscription list",
             "concord put k --file f --json",
             "concord delete a b c",
             "concord touch k --ttl 1h30m",

@@ -42,12 +42,13 @@ fn request(args: &WatchArgs) -> Request {
         .query("end", args.end.as_deref())
         .query("glob", args.glob.as_deref())
         .query("events", args.events.as_deref())
+        .query("where", args.only_where.as_deref())
         .query("with_previous", args.previous.then_some(true))
         .query("from_revision", args.from_revision)
         .accept("text/event-stream")
 }
 
-fn print(session: &mut Session, change: &Value) -> Result<(), CliError> {
+pub(super) fn print(session: &mut Session, change: &Value) -> Result<(), CliError> {
     if session.out.is_json() {
         return session.out.json(change);
     }

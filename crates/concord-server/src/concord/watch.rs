@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use concord_auth::ReadAction;
+use concord_core::expr::Expression;
 use concord_core::ids::Revision;
 use concord_core::key::{Key, KeyRange};
 use concord_core::view::ChangeKind;
@@ -13,6 +14,7 @@ use concord_query::watch::{self, Filter, Kinds, Position, Selector};
 use concord_raft::ReadConsistency;
 
 use super::Concord;
+use super::condition::predicate;
 use super::operation::Operation;
 use super::read::{read_options, takes_plan};
 use crate::error::{Error, ErrorKind};
@@ -59,6 +61,7 @@ impl Concord {
             concord: self,
             selector: Ok(Selector::all()),
             kinds: Kinds::ALL,
+            predicate: Ok(None),
             with_previous: false,
             after: None,
             progress: None,
@@ -84,6 +87,7 @@ pub struct Watch<'a> {
     concord: &'a Concord,
     selector: Result<Selector, Error>,
     kinds: Kinds,
+    predicate: Result<Option<Expression>, Error>,
     with_previous: bool,
     after: Option<Position>,
     progress: Option<Duration>,
@@ -147,6 +151,13 @@ impl Watch<'_> {
         self
     }
 
+    /// Only changes of which this expression is true: of the record that was written, or of the one that
+    /// was removed. By an error it is not. It cannot read `ttl`, which changes without a write.
+    pub fn only_if(mut self, expression: &str) -> Self {
+        self.predicate = predicate(expression).map(Some);
+        self
+    }
+
     /// Each event brings the record that was there before.
     pub fn with_previous(mut self) -> Self {
         self.with_previous = true;
@@ -183,20 +194,47 @@ impl Watch<'_> {
         if self.kinds.is_empty() {
             return Err(Error::invalid_request("no kind of change is asked for"));
         }
-        if self
-            .progress
-            .is_some_and(|interval| interval < limits::WATCH_PROGRESS_MIN)
-        {
-            let least = limits::WATCH_PROGRESS_MIN.as_millis();
-            return Err(Error::invalid_request(format!(
-                "progress interval must be {least} ms or more"
-            )));
-        }
-        Ok(Filter {
+        check_progress(self.progress)?;
+        let filter = Filter {
             selector,
             kinds: self.kinds,
-        })
+            predicate: self.predicate.clone()?,
+        };
+        filter
+            .check()
+            .map_err(|error| Error::invalid_request(error.to_string()))?;
+        Ok(filter)
     }
+
+    /// What a subscription keeps of it: the filter, and behind which revision it begins.
+    pub(super) fn into_subscription(self) -> Result<(Bytes, Option<Revision>), Error> {
+        let filter = self.check()?;
+        if self.with_previous || self.progress.is_some() {
+            return Err(Error::invalid_request(
+                "how events are told is for who consumes them, not for the subscription",
+            ));
+        }
+        let after = match self.after {
+            Some(position) if position.order().is_some() => {
+                return Err(Error::invalid_request(
+                    "a subscription begins behind a whole revision",
+                ));
+            }
+            after => after.map(Position::revision),
+        };
+        Ok((filter.to_bytes(), after))
+    }
+}
+
+pub(super) fn check_progress(progress: Option<Duration>) -> Result<(), Error> {
+    let least = limits::WATCH_PROGRESS_MIN;
+    if progress.is_some_and(|interval| interval < least) {
+        return Err(Error::invalid_request(format!(
+            "progress interval must be {} ms or more",
+            least.as_millis()
+        )));
+    }
+    Ok(())
 }
 
 impl<'a> IntoFuture for Watch<'a> {

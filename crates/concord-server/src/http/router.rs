@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::app::{KEYS, Shared};
 use super::error::ApiError;
+use super::watch::subscriptions;
 use super::{
     bulk, cluster, docs, election, health, index, kv, lease, lock, queries, registry, scan, settings, ttl,
     txn, watch,
@@ -61,6 +62,11 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(registry::keep_alive))
         .routes(routes!(watch::watch))
         .routes(routes!(watch::watches))
+        .routes(routes!(subscriptions::create, subscriptions::list))
+        .routes(routes!(subscriptions::info, subscriptions::delete))
+        .routes(routes!(subscriptions::ack))
+        .routes(routes!(subscriptions::reset))
+        .routes(routes!(subscriptions::consume))
         .routes(routes!(cluster::status))
         .routes(routes!(cluster::members, cluster::add))
         .routes(routes!(cluster::promote))

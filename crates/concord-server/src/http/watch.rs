@@ -11,6 +11,7 @@
 
 mod body;
 mod events;
+pub(super) mod subscriptions;
 
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ pub(crate) struct WatchParams {
     glob: Option<String>,
     /// Only these kinds of change, comma-separated: `put`, `delete`, `expire`.
     events: Option<String>,
+    /// Only if this expression is true of the record that was written, or of the one that was removed.
+    #[serde(rename = "where")]
+    #[param(rename = "where")]
+    only_where: Option<String>,
     /// Each event brings the record that was there before.
     with_previous: bool,
     /// From this revision on, included; missing: from now on.
@@ -97,10 +102,7 @@ pub(crate) async fn watch(
     Query(params, common, _): Query<WatchParams, ReadParams>,
 ) -> ApiResult {
     let plan = common.plan(&app)?;
-    let mut watch = narrowed(app.concord.watch(), &params)?.plan(plan);
-    if let Some(kinds) = &params.events {
-        watch = watch.kinds(&kinds_of(kinds)?);
-    }
+    let mut watch = watching(app.concord.watch(), &params)?.plan(plan);
     if params.with_previous {
         watch = watch.with_previous();
     }
@@ -120,6 +122,18 @@ pub(crate) async fn watch(
             Ok(streamed(app, watcher, needs_cluster))
         }
     }
+}
+
+/// What is watched.
+fn watching<'a>(watch: Watch<'a>, params: &WatchParams) -> ApiResult<Watch<'a>> {
+    let mut watch = narrowed(watch, params)?;
+    if let Some(kinds) = &params.events {
+        watch = watch.kinds(&kinds_of(kinds)?);
+    }
+    if let Some(expression) = &params.only_where {
+        watch = watch.only_if(expression);
+    }
+    Ok(watch)
 }
 
 fn narrowed<'a>(watch: Watch<'a>, params: &WatchParams) -> ApiResult<Watch<'a>> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use concord_core::ids::Revision;
-use concord_query::watch::{Filter, Kinds, Selector};
+use concord_query::watch::{Filter, Selector};
 use futures::Stream as _;
 use tempfile::TempDir;
 
@@ -100,13 +100,7 @@ async fn routing_ends_with_the_last_watcher_and_begins_with_the_next() {
 #[test]
 fn no_mark_is_lost_between_routing_and_reading() {
     const LAST: u64 = 200_000;
-    let slot = Slot::new(
-        1,
-        Filter {
-            selector: Selector::all(),
-            kinds: Kinds::ALL,
-        },
-    );
+    let slot = Slot::new(1, Filter::new(Selector::all()));
     let routed = AtomicU64::new(1);
     let concerns = |revision: u64| revision % 7 < 2;
     std::thread::scope(|scope| {

@@ -33,8 +33,10 @@ pub(crate) async fn run_all(door: &Door) {
     crate::indexes::run_all(door).await;
     crate::queries::run_all(door).await;
     crate::compression::run_all(door).await;
+    crate::subscriptions::run_all(door).await;
     compacted_revisions_are_refused(door).await;
     watches::a_compacted_beginning_is_refused(door).await;
+    crate::subscriptions::who_is_behind_compaction_is_told_where_to_begin(door).await;
 }
 
 async fn values_read_back_with_their_metadata(door: &Door) {

@@ -21,6 +21,7 @@ mod membership;
 mod protocol;
 mod queries;
 mod recipes;
+mod subscriptions;
 mod txns;
 mod watches;
 mod wire;

@@ -43,8 +43,13 @@ pub(crate) struct Message {
 
 impl Sse {
     async fn open(base: &str, query: &str, last_id: Option<&str>) -> Outcome<Self> {
+        Self::open_at(base, &format!("watch?{query}"), last_id).await
+    }
+
+    /// Opens the stream of a path.
+    pub(crate) async fn open_at(base: &str, path: &str, last_id: Option<&str>) -> Outcome<Self> {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut request = client.get(format!("{base}/api/v1/watch?{query}"));
+        let mut request = client.get(format!("{base}/api/v1/{path}"));
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
@@ -116,6 +121,7 @@ impl Watching {
                         }
                         "end" => watch,
                         "glob" => watch.glob(value),
+                        "where" => watch.only_if(value),
                         "from_revision" => watch.from_revision(Revision::new(value.parse().unwrap())),
                         "after" => watch.after(value.parse().unwrap()),
                         "events" => {

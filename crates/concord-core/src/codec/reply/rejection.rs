@@ -33,6 +33,8 @@ const UNIQUE_VIOLATION: u8 = 32;
 const INDEX_EXISTS: u8 = 33;
 const INDEX_NOT_FOUND: u8 = 34;
 const IDEMPOTENCY_CONFLICT: u8 = 17;
+const SUBSCRIPTION_EXISTS: u8 = 48;
+const SUBSCRIPTION_NOT_FOUND: u8 = 49;
 
 /// How deep a refusal can lie in its request.
 const PART_DEPTH_MAX: usize = 8;
@@ -91,6 +93,8 @@ impl Rejection {
                 out.push(UNIQUE_VIOLATION);
                 index.encode(out);
             }
+            Self::SubscriptionExists => out.push(SUBSCRIPTION_EXISTS),
+            Self::SubscriptionNotFound => out.push(SUBSCRIPTION_NOT_FOUND),
             Self::IndexExists => out.push(INDEX_EXISTS),
             Self::IndexNotFound => out.push(INDEX_NOT_FOUND),
             Self::LeaseNotFound { lease } => {
@@ -127,11 +131,7 @@ impl Rejection {
     /// Reads a refusal that lies within `depth_left` parts at most.
     fn decode_within(reader: &mut Reader<'_>, whole: &Bytes, depth_left: usize) -> Result<Self, DecodeError> {
         Ok(match reader.u8()? {
-            INVALID_KEY => Self::InvalidKey(match usize::try_from(reader.number()?) {
-                Ok(0) => InvalidKey::Empty,
-                Ok(size_bytes) => InvalidKey::TooLong { size_bytes },
-                Err(_) => return Err(reader.error("key length beyond this machine")),
-            }),
+            INVALID_KEY => Self::InvalidKey(invalid_key(reader)?),
             INVALID_TTL => Self::InvalidTtl {
                 ttl_ms: reader.number()?,
             },
@@ -181,6 +181,8 @@ impl Rejection {
                     cause: Box::new(Self::decode_within(reader, whole, depth_left)?),
                 }
             }
+            SUBSCRIPTION_EXISTS => Self::SubscriptionExists,
+            SUBSCRIPTION_NOT_FOUND => Self::SubscriptionNotFound,
             IDEMPOTENCY_CONFLICT => Self::IdempotencyConflict,
             LEASE_EXISTS => Self::LeaseExists {
                 lease: LeaseId::new(reader.number()?),
@@ -195,6 +197,14 @@ impl Rejection {
             },
             _ => return Err(reader.error("unknown kind of refusal")),
         })
+    }
+}
+
+fn invalid_key(reader: &mut Reader<'_>) -> Result<InvalidKey, DecodeError> {
+    match usize::try_from(reader.number()?) {
+        Ok(0) => Ok(InvalidKey::Empty),
+        Ok(size_bytes) => Ok(InvalidKey::TooLong { size_bytes }),
+        Err(_) => Err(reader.error("key length beyond this machine")),
     }
 }
 
@@ -227,6 +237,7 @@ impl InvalidRequestReason {
             Self::DocumentOrder => 3,
             Self::LeaseIdOutOfRange => 4,
             Self::TooManyIndexes => 32,
+            Self::SubscriptionFilter => 48,
             Self::IdempotencyKey => 5,
         }
     }
@@ -238,6 +249,7 @@ impl InvalidRequestReason {
             3 => Some(Self::DocumentOrder),
             4 => Some(Self::LeaseIdOutOfRange),
             32 => Some(Self::TooManyIndexes),
+            48 => Some(Self::SubscriptionFilter),
             5 => Some(Self::IdempotencyKey),
             _ => None,
         }
@@ -282,6 +294,7 @@ impl Quota {
         match self {
             Self::Leases => 1,
             Self::LeaseKeys => 2,
+            Self::Subscriptions => 48,
         }
     }
 
@@ -289,6 +302,7 @@ impl Quota {
         match code {
             1 => Some(Self::Leases),
             2 => Some(Self::LeaseKeys),
+            48 => Some(Self::Subscriptions),
             _ => None,
         }
     }

@@ -14,7 +14,7 @@ use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
 use crate::index::Index;
 use crate::key::{check_key, namespace_of};
 use crate::lease::{LeaseCell, attached, decode_lease_key};
-use crate::limits::{COMPACTION_MARKS_MAX, INDEXES_MAX};
+use crate::limits::{COMPACTION_MARKS_MAX, INDEXES_MAX, SUBSCRIPTIONS_MAX};
 use crate::machine::Restorer;
 use crate::record::cell::{self, StoredCell};
 use crate::reply::Reply;
@@ -24,6 +24,7 @@ use crate::store::{
     ExpiryQueue, IdempotencyTable, SessionHeader, SessionTable, Store, add_usage, decode_replies,
     derive_entries, session_key_parts,
 };
+use crate::subscription::{SubscriptionCell, SubscriptionName};
 use crate::value::{StoredRef, check_packed, check_value};
 
 /// Rebuilds a store from the chunks of a snapshot.
@@ -123,6 +124,7 @@ impl StoreRestorer {
                     Section::Leases => self.lease(key, cell),
                     Section::Indexes => self.index(key, cell),
                     Section::Idempotency => self.remembered(key, cell),
+                    Section::Subscriptions => self.subscription(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
                     what: error.what,
@@ -317,6 +319,22 @@ impl StoreRestorer {
         Reply::decode(&Bytes::copy_from_slice(remembered.reply))?;
         self.idempotency.insert(remembered.at, name, cell);
         self.state.idempotency.set(name, cell);
+        Ok(())
+    }
+
+    fn subscription(&mut self, name: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        SubscriptionName::of_bytes(name).map_err(|_| malformed("malformed name of a subscription"))?;
+        let subscription = SubscriptionCell::decode(cell)?;
+        let is_sane = subscription.acked <= self.state.revision
+            && subscription.created_at <= subscription.acked_at
+            && subscription.acked_at <= self.state.now;
+        if !is_sane {
+            return Err(malformed("subscription from the future"));
+        }
+        if self.state.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            return Err(malformed("too many subscriptions"));
+        }
+        self.state.subscriptions.set(name, cell);
         Ok(())
     }
 

@@ -249,6 +249,7 @@ pub(crate) fn revision_of(reply: &Reply) -> u64 {
         | Reply::Compacted { revision }
         | Reply::Configured { revision }
         | Reply::IndexChanged { revision }
+        | Reply::SubscriptionChanged { revision, .. }
         | Reply::WrittenMany { revision }
         | Reply::DeletedMany { revision, .. }
         | Reply::TouchedMany { revision, .. }
