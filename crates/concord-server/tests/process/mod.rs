@@ -1,14 +1,15 @@
 //! Real nodes as child processes, for the tests that kill them.
 //!
 //! Each node keeps its data below one temporary directory and its output in a file there,
-//! which is printed when a test fails. HTTP ports are taken free by the node and read
-//! from what it prints; peer ports must be known before the nodes start, so they are
-//! drawn by binding port 0 first.
+//! which is printed when a test fails. Ports must be known before the nodes start, and stay
+//! theirs when they are restarted: see [`free_address`].
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use concord_server::client::{Client, ClientError, Request};
@@ -33,9 +34,30 @@ pub(crate) fn concord() -> Command {
     command
 }
 
-/// An address on this machine that was free a moment ago.
+/// An address of this machine that is the caller's until this process ends: nobody listens there, and no other
+/// test draws it.
+///
+/// It is below the ports that the system gives to whoever connects, so that no connection takes it while a node is
+/// down. It is claimed by a listener on the same port of another loopback address, which keeps it from other
+/// processes too: one test runs in each.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    const PORTS: std::ops::Range<u16> = 16_384..32_768;
+    static CLAIMED: Mutex<Vec<Option<TcpListener>>> = Mutex::new(Vec::new());
+    let claimed = &mut *CLAIMED.lock().unwrap();
+    let first = usize::try_from(std::process::id()).unwrap() * 101 + claimed.len();
+    for port in PORTS.cycle().skip(first % PORTS.len()).take(PORTS.len()) {
+        let claim = match TcpListener::bind(SocketAddr::from(([127, 77, 0, 1], port))) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => continue,
+            // Systems that have only one loopback address go without.
+            claim => claim.ok(),
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            claimed.push(claim);
+            return address;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Looks until `found` finds something; the one place that pauses.
