@@ -3,6 +3,7 @@
 //! machine meets both sides:
 //!
 //! - one caller, one node in this process, fsync on: a put, a transaction of 10 puts, a put of 500;
+//! - the same caller, reading: a key, a lookup of one value in an index, a scan of 10,000 keys by prefix;
 //! - the state machine alone, in processor time: an overwrite in a store of plain records, and in one that also
 //!   holds leases with keys, keys with a time to live, and an index of other keys.
 //!
@@ -25,6 +26,8 @@ const WRITES_A_ROUND: usize = 400;
 const TXN_WRITES: usize = 10;
 const BULK_ITEMS: usize = 500;
 const BULKS_A_ROUND: usize = 40;
+const READ_KEYS: usize = 10_000;
+const READS_A_ROUND: usize = 20_000;
 const KEYS: usize = 100_000;
 const ENTRIES_A_ROUND: usize = 200;
 /// Leases, each with a key, and as many keys with a time to live, and indexed keys.
@@ -41,6 +44,7 @@ async fn main() -> Result<(), Failure> {
     let directory = tempfile::Builder::new().prefix("concord-bench-").tempdir()?;
     let db = Concord::open(Config::at(directory.path())).await?;
     requests(&db).await?;
+    reads(&db).await?;
     db.shutdown().await?;
     overwrites()
 }
@@ -87,6 +91,55 @@ async fn requests(db: &Concord) -> Result<(), Failure> {
         items / bulk.as_secs_f64(),
         items * single.as_secs_f64() / bulk.as_secs_f64()
     );
+    Ok(())
+}
+
+/// A point read, a lookup and a scan, at the default level.
+async fn reads(db: &Concord) -> Result<(), Failure> {
+    db.create_index("by-mail", "$.mail")
+        .prefix("user:")
+        .unique()
+        .await?;
+    let mail = |number: usize| format!("user-{number}@example.org");
+    for numbers in (0..READ_KEYS).collect::<Vec<_>>().chunks(BULK_ITEMS) {
+        let user = |number: &usize| {
+            let fields = [("mail".to_owned(), Document::String(mail(*number)))];
+            let user = Document::Object(fields.into());
+            Ok((format!("user:{number:08}"), Value::document(&user)?))
+        };
+        let users: Result<Vec<_>, Failure> = numbers.iter().map(user).collect();
+        db.put_many(users?).await?;
+    }
+    let (mut get, mut lookup, mut scan) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        // Far apart, so that neither finds what the last one left in the caches.
+        let numbers = || (0..READS_A_ROUND).map(move |n| (n * 7_919 + round) % READ_KEYS);
+        let began = Instant::now();
+        for number in numbers() {
+            let found = db.get(format!("user:{number:08}")).await?;
+            assert!(found.is_some(), "it was stored");
+        }
+        get.push(began.elapsed());
+        let began = Instant::now();
+        for number in numbers() {
+            let found = db.lookup("by-mail").equal(mail(number)).await?;
+            assert_eq!(found.records.len(), 1, "every address is one user's");
+        }
+        lookup.push(began.elapsed());
+        let began = Instant::now();
+        let page = db.scan().prefix("user:").limit(READ_KEYS).await?;
+        scan.push(began.elapsed());
+        assert_eq!(page.records.len(), READ_KEYS);
+    }
+    let reads = f64::from(u32::try_from(READS_A_ROUND)?);
+    let (get, lookup, scan) = (median(get), median(lookup), median(scan));
+    println!("get: {:.0} ns", get.as_secs_f64() * 1e9 / reads);
+    println!(
+        "lookup of one value: {:.0} ns, {:.2} gets",
+        lookup.as_secs_f64() * 1e9 / reads,
+        lookup.as_secs_f64() / get.as_secs_f64()
+    );
+    println!("scan of {READ_KEYS} keys: {scan:.2?}");
     Ok(())
 }
 
