@@ -46,7 +46,7 @@ pub(crate) enum IndexCommand {
 pub(crate) struct CreateIndexArgs {
     /// Its name.
     pub(crate) name: String,
-    /// What finds the values: a path such as '$.email' or '$.tags[*]', or an expression.
+    /// What finds the values: a path such as `$.email` or `$.tags[*]`, or an expression.
     pub(crate) extractor: String,
     /// Only of keys that begin with this.
     #[arg(long)]
