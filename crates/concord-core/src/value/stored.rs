@@ -39,7 +39,7 @@ const WINDOW_LOG_MAX: u32 = 23;
 /// Bytes that a comparison looks at in one step.
 const COMPARE_STEP: usize = 16 << 10;
 
-/// Bytes with a format, as they are kept: see the [module](self).
+/// Bytes with a format, as they are kept, plain or packed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredValue {
     format: ValueFormat,

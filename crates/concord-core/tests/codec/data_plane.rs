@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use concord_core::expr::{Binary, Expr, Expression, Variable};
 use concord_core::reply::{BatchUnit, InvalidRequestReason, Quota, RequestPart, TouchOutcome};
 use concord_core::*;
@@ -330,7 +329,6 @@ fn replies() -> impl Iterator<Item = (&'static str, Reply)> {
 
 /// Some of what snapshots of version 2 hold besides what those of version 1 do.
 fn store() -> Store {
-    let mut store = Store::empty();
     let lease = LeaseId::new(1);
     let commands = [
         Command::LeaseGrant {
@@ -349,44 +347,13 @@ fn store() -> Store {
             return_previous: false,
         },
     ];
-    let commands = commands.into_iter().chain([idempotent()]);
-    let group = |opens, requests| Group {
-        session: SessionId::new(7),
-        opens,
-        acked_below: 1,
-        first_sequence: 1,
-        requests,
-    };
-    let requests = commands.map(|command| command.to_bytes()).collect();
-    for (index, group) in (1..).zip([group(true, vec![]), group(false, requests)]) {
-        let meta = Meta {
-            index: LogIndex::new(index),
-            term: Term::new(1),
-        };
-        let batch = Batch {
-            proposed_at: Timestamp::new(1_800_000_000_000 + index),
-            groups: vec![group],
-        };
-        store.apply(meta, &batch);
-    }
-    store
+    golden::store_after(commands.into_iter().chain([idempotent()]))
 }
 
 /// Everything by name, as it is written now.
 fn written() -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    let mut add = |name: String, bytes: Vec<u8>| assert!(all.insert(name, bytes).is_none());
-    for (name, command) in commands() {
-        add(format!("request {name}"), command.to_bytes().to_vec());
-    }
-    for (name, reply) in replies() {
-        let mut bytes = Vec::new();
-        reply.encode(&mut bytes);
-        add(format!("reply {name}"), bytes);
-    }
-    for (n, chunk) in Store::snapshot(&store().view()).enumerate() {
-        add(format!("snapshot of version 2, chunk {n}"), chunk.to_vec());
-    }
+    let mut all = golden::messages(commands(), replies());
+    golden::add_snapshot("snapshot of version 2, chunk", &store(), &mut all);
     all
 }
 
@@ -395,19 +362,8 @@ fn golden_bytes_of_the_data_plane_are_written_and_read_as_ever() {
     let title = "# Requests and replies of version 1 that came with the data plane.";
     let committed = golden::committed(FILE, title, written);
     assert_eq!(written(), committed);
-    let bytes = |name: String| Bytes::from(committed[&name].clone());
-    for (name, command) in commands() {
-        assert_eq!(Command::decode(&bytes(format!("request {name}"))), Ok(command));
-    }
-    for (name, reply) in replies() {
-        assert_eq!(Reply::decode(&bytes(format!("reply {name}"))), Ok(reply));
-    }
-    let mut restorer = Store::restorer();
-    restorer
-        .feed(&bytes("snapshot of version 2, chunk 0".into()))
-        .unwrap();
-    let restored = restorer.finish().unwrap();
-    assert_eq!(invariants::check(&restored), Ok(()));
+    golden::assert_read(&committed, commands(), replies());
+    let restored = golden::restored(&committed, "snapshot of version 2, chunk 0");
     let leases = |store: &Store| store.view().leases(None).collect::<Vec<_>>();
     assert_eq!(leases(&restored), leases(&store()));
 }

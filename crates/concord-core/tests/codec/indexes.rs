@@ -132,15 +132,7 @@ fn snapshot() -> Vec<Bytes> {
 }
 
 fn written() -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for (name, command) in commands() {
-        all.insert(format!("request {name}"), command.to_bytes().to_vec());
-    }
-    for (name, reply) in replies() {
-        let mut bytes = Vec::new();
-        reply.encode(&mut bytes);
-        all.insert(format!("reply {name}"), bytes);
-    }
+    let mut all = golden::messages(commands(), replies());
     all.insert("snapshot items".into(), index_items(snapshot().last().unwrap()));
     all
 }
@@ -150,13 +142,7 @@ fn golden_bytes_of_indexes_are_written_and_read_as_ever() {
     let title = "# Requests, replies and snapshot items of version 1 that came with indexes.";
     let committed = golden::committed(FILE, title, written);
     assert_eq!(written(), committed);
-    let bytes = |name: String| Bytes::from(committed[&name].clone());
-    for (name, command) in commands() {
-        assert_eq!(Command::decode(&bytes(format!("request {name}"))), Ok(command));
-    }
-    for (name, reply) in replies() {
-        assert_eq!(Reply::decode(&bytes(format!("reply {name}"))), Ok(reply));
-    }
+    golden::assert_read(&committed, commands(), replies());
 }
 
 #[test]

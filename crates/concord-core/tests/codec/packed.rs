@@ -71,40 +71,13 @@ fn reply() -> Reply {
 
 /// Holds the value, and replaced it before.
 fn store() -> Store {
-    let mut store = Store::empty();
-    let put = || commands().swap_remove(0).1.to_bytes();
-    let group = |opens, requests| Group {
-        session: SessionId::new(7),
-        opens,
-        acked_below: 1,
-        first_sequence: 1,
-        requests,
-    };
-    for (index, group) in (1..).zip([group(true, vec![]), group(false, vec![put(), put()])]) {
-        let meta = Meta {
-            index: LogIndex::new(index),
-            term: Term::new(1),
-        };
-        let batch = Batch {
-            proposed_at: Timestamp::new(1_800_000_000_000 + index),
-            groups: vec![group],
-        };
-        store.apply(meta, &batch);
-    }
-    store
+    let put = || commands().swap_remove(0).1;
+    golden::store_after([put(), put()])
 }
 
 fn written() -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for (name, command) in commands() {
-        all.insert(format!("request {name}"), command.to_bytes().to_vec());
-    }
-    let mut bytes = Vec::new();
-    reply().encode(&mut bytes);
-    all.insert("reply written".to_owned(), bytes);
-    for (n, chunk) in Store::snapshot(&store().view()).enumerate() {
-        all.insert(format!("snapshot chunk {n}"), chunk.to_vec());
-    }
+    let mut all = golden::messages(commands(), [("written", reply())]);
+    golden::add_snapshot("snapshot chunk", &store(), &mut all);
     all
 }
 
@@ -114,15 +87,8 @@ fn golden_bytes_of_packed_values_are_written_and_read_as_ever() {
     let committed = golden::committed(FILE, title, written);
     assert_eq!(written(), committed);
     assert_eq!(packed().unpack(), Ok(raw()));
-    let bytes = |name: &str| Bytes::from(committed[name].clone());
-    for (name, command) in commands() {
-        assert_eq!(Command::decode(&bytes(&format!("request {name}"))), Ok(command));
-    }
-    assert_eq!(Reply::decode(&bytes("reply written")), Ok(reply()));
-    let mut restorer = Store::restorer();
-    restorer.feed(&bytes("snapshot chunk 0")).unwrap();
-    let restored = restorer.finish().unwrap();
-    assert_eq!(invariants::check(&restored), Ok(()));
+    golden::assert_read(&committed, commands(), [("written", reply())]);
+    let restored = golden::restored(&committed, "snapshot chunk 0");
     let view = restored.view();
     assert_eq!(view.get(b"k").unwrap().to_value(), Ok(raw()));
     let before = view.get_at(b"k", Revision::new(2)).unwrap().unwrap();

@@ -75,42 +75,12 @@ fn replies() -> Vec<(&'static str, Reply)> {
 }
 
 fn store() -> Store {
-    let mut store = Store::empty();
-    let group = |opens, requests| Group {
-        session: SessionId::new(7),
-        opens,
-        acked_below: 1,
-        first_sequence: 1,
-        requests,
-    };
-    let create = commands().swap_remove(0).1.to_bytes();
-    for (index, group) in (1..).zip([group(true, vec![]), group(false, vec![create])]) {
-        let meta = Meta {
-            index: LogIndex::new(index),
-            term: Term::new(1),
-        };
-        let batch = Batch {
-            proposed_at: Timestamp::new(1_800_000_000_000 + index),
-            groups: vec![group],
-        };
-        store.apply(meta, &batch);
-    }
-    store
+    golden::store_after([commands().swap_remove(0).1])
 }
 
 fn written() -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
-    for (name, command) in commands() {
-        all.insert(format!("request {name}"), command.to_bytes().to_vec());
-    }
-    for (name, reply) in replies() {
-        let mut bytes = Vec::new();
-        reply.encode(&mut bytes);
-        all.insert(format!("reply {name}"), bytes);
-    }
-    for (n, chunk) in Store::snapshot(&store().view()).enumerate() {
-        all.insert(format!("snapshot chunk {n}"), chunk.to_vec());
-    }
+    let mut all = golden::messages(commands(), replies());
+    golden::add_snapshot("snapshot chunk", &store(), &mut all);
     all
 }
 
@@ -119,16 +89,8 @@ fn golden_bytes_of_subscriptions_are_written_and_read_as_ever() {
     let title = "# Requests, replies and a snapshot of version 2 with subscriptions.";
     let committed = golden::committed(FILE, title, written);
     assert_eq!(written(), committed);
-    let bytes = |name: String| Bytes::from(committed[&name].clone());
-    for (name, command) in commands() {
-        assert_eq!(Command::decode(&bytes(format!("request {name}"))), Ok(command));
-    }
-    for (name, reply) in replies() {
-        assert_eq!(Reply::decode(&bytes(format!("reply {name}"))), Ok(reply));
-    }
-    let mut restorer = Store::restorer();
-    restorer.feed(&bytes("snapshot chunk 0".into())).unwrap();
-    let restored = restorer.finish().unwrap();
+    golden::assert_read(&committed, commands(), replies());
+    let restored = golden::restored(&committed, "snapshot chunk 0");
     let found = |store: &Store| store.view().subscriptions().collect::<Vec<_>>();
     assert_eq!(found(&restored), found(&store()));
     assert_eq!(found(&restored).len(), 1);
