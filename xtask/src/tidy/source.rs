@@ -10,8 +10,6 @@ use crate::{Failure, shell};
 /// Every text file that git knows or would add.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    /// The directory that the clone lies in: no file may name it.
-    pub(crate) parent: String,
     files: Vec<Source>,
 }
 
@@ -62,11 +60,7 @@ impl Tree {
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         files.dedup_by(|a, b| a.path == b.path);
-        let parent = root
-            .parent()
-            .map(|parent| format!("{}/", parent.display()))
-            .unwrap_or_default();
-        Ok(Self { parent, files })
+        Ok(Self { files })
     }
 
     /// A tree of given files, for tests of rules.
@@ -79,10 +73,7 @@ impl Tree {
                 text: text.to_owned(),
             })
             .collect();
-        Self {
-            parent: "/clones/".to_owned(),
-            files,
-        }
+        Self { files }
     }
 
     /// Number of files.
