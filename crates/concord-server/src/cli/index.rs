@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Session;
-use super::args::{ClientArgs, CreateIndexArgs, IndexCommand, LookupArgs, ReadArgs};
+use super::args::{ClientArgs, CreateIndexArgs, IndexCommand, LookupArgs};
 use super::error::CliError;
-use super::key::with_read;
-use super::keyspace::{key_of, next_cursor};
+use super::key::with_page;
+use super::keyspace::{next_cursor, print_page};
 use super::output::{cell, plain};
 use crate::client::{Request, encode};
 
@@ -152,7 +152,7 @@ async fn lookup(session: &mut Session, args: &LookupArgs) -> Result<(), CliError
         if session.out.is_json() {
             session.out.json(&page)?;
         } else {
-            print_page(session, args, &page, is_first)?;
+            print_page(session, args.keys_only, &page, is_first)?;
         }
         is_first = false;
         match next_cursor(session, &page, cursor.as_deref())? {
@@ -175,19 +175,8 @@ fn page_request(args: &LookupArgs, cursor: Option<&str>) -> Request {
         .query("before", value(&args.before))
         .query("limit", args.limit)
         .query("order", args.reverse.then_some("desc"))
-        .query("keys_only", args.keys_only.then_some(true))
-        .query("cursor", cursor);
-    match cursor {
-        // The cursor has the revision of its first page, and takes no other.
-        Some(_) => with_read(
-            request,
-            &ReadArgs {
-                revision: None,
-                ..args.read.clone()
-            },
-        ),
-        None => with_read(request, &args.read),
-    }
+        .query("keys_only", args.keys_only.then_some(true));
+    with_page(request, cursor, &args.read)
 }
 
 /// A number or bool as JSON has it, unless it is said to be text; anything else is text.
@@ -198,32 +187,6 @@ fn scalar(text: &str, is_text: bool) -> String {
         return text.to_owned();
     }
     Value::String(text.to_owned()).to_string()
-}
-
-fn print_page(
-    session: &mut Session,
-    args: &LookupArgs,
-    page: &Value,
-    with_head: bool,
-) -> Result<(), CliError> {
-    let items = page.get("items").and_then(Value::as_array);
-    let mut items = items.into_iter().flatten();
-    if args.keys_only {
-        return items.try_for_each(|item| session.out.line(key_of(item)));
-    }
-    let rows = items.map(|item| {
-        vec![
-            cell(&key_of(item)),
-            plain(item.get("mod_revision")),
-            cell(&plain(item.get("value"))),
-        ]
-    });
-    let head: &[&str] = if with_head {
-        &["KEY", "REVISION", "VALUE"]
-    } else {
-        &[]
-    };
-    session.out.table(head, rows)
 }
 
 impl IndexCommand {

@@ -264,6 +264,22 @@ pub(super) fn with_read(request: Request, read: &ReadArgs) -> Request {
         .query("min_revision", read.min_revision)
 }
 
+/// Asks for a page of a read, the first or what `cursor` leads to.
+pub(super) fn with_page(request: Request, cursor: Option<&str>, read: &ReadArgs) -> Request {
+    let request = request.query("cursor", cursor);
+    match cursor {
+        // The cursor has the revision of its first page, and takes no other.
+        Some(_) => with_read(
+            request,
+            &ReadArgs {
+                revision: None,
+                ..read.clone()
+            },
+        ),
+        None => with_read(request, read),
+    }
+}
+
 /// The path of a key.
 pub(super) fn path(key: &str) -> Result<String, CliError> {
     let refused = |message: &str| {

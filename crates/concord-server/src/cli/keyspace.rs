@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::Session;
-use super::args::{HistoryArgs, ReadArgs, ScanArgs};
+use super::args::{HistoryArgs, ScanArgs};
 use super::error::CliError;
-use super::key::{ask_about, path, with_read};
+use super::key::{ask_about, path, with_page};
 use super::output::{cell, plain};
 use crate::client::{ClientError, Request};
 
@@ -23,7 +23,7 @@ pub(super) async fn scan(session: &mut Session, args: &ScanArgs) -> Result<(), C
         if session.out.is_json() {
             session.out.json(&page)?;
         } else {
-            print_page(session, args, &page, is_first)?;
+            print_page(session, args.keys_only, &page, is_first)?;
         }
         is_first = false;
         match next {
@@ -63,31 +63,23 @@ fn page_request(args: &ScanArgs, cursor: Option<&str>) -> Request {
         .query("end", args.end.as_deref())
         .query("limit", args.limit)
         .query("order", args.reverse.then_some("desc"))
-        .query("keys_only", args.keys_only.then_some(true))
-        .query("cursor", cursor);
-    match cursor {
-        // The cursor has the revision of its first page, and takes no other.
-        Some(_) => with_read(
-            request,
-            &ReadArgs {
-                revision: None,
-                ..args.read.clone()
-            },
-        ),
-        None => with_read(request, &args.read),
-    }
+        .query("keys_only", args.keys_only.then_some(true));
+    with_page(request, cursor, &args.read)
 }
 
-fn print_page(session: &mut Session, args: &ScanArgs, page: &Value, with_head: bool) -> Result<(), CliError> {
-    let items = page
-        .get("items")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    if args.keys_only {
-        return items.iter().try_for_each(|item| session.out.line(key_of(item)));
+/// A page of records, as a table or only their keys.
+pub(super) fn print_page(
+    session: &mut Session,
+    keys_only: bool,
+    page: &Value,
+    with_head: bool,
+) -> Result<(), CliError> {
+    let items = page.get("items").and_then(Value::as_array);
+    let mut items = items.into_iter().flatten();
+    if keys_only {
+        return items.try_for_each(|item| session.out.line(key_of(item)));
     }
-    let rows = items.iter().map(|item| {
+    let rows = items.map(|item| {
         vec![
             cell(&key_of(item)),
             plain(item.get("mod_revision")),

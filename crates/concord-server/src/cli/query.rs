@@ -8,7 +8,7 @@ use super::Session;
 use super::args::QueryArgs;
 use super::error::CliError;
 use super::key::with_read;
-use super::keyspace::{key_of, next_cursor};
+use super::keyspace::{next_cursor, print_page};
 use super::output::{cell, plain};
 use crate::client::Request;
 
@@ -31,7 +31,7 @@ pub(super) async fn query(session: &mut Session, args: &QueryArgs) -> Result<(),
         if session.out.is_json() {
             session.out.json(&page)?;
         } else {
-            print_page(session, args, &page, is_first)?;
+            print_page(session, args.keys_only, &page, is_first)?;
         }
         is_first = false;
         match next_cursor(session, &page, cursor.as_deref())? {
@@ -155,30 +155,4 @@ fn print(session: &mut Session, args: &QueryArgs, answer: &Value) -> Result<(), 
         }
     }
     Ok(())
-}
-
-fn print_page(
-    session: &mut Session,
-    args: &QueryArgs,
-    page: &Value,
-    with_head: bool,
-) -> Result<(), CliError> {
-    let items = page.get("items").and_then(Value::as_array);
-    let mut items = items.into_iter().flatten();
-    if args.keys_only {
-        return items.try_for_each(|item| session.out.line(key_of(item)));
-    }
-    let rows = items.map(|item| {
-        vec![
-            cell(&key_of(item)),
-            plain(item.get("mod_revision")),
-            cell(&plain(item.get("value"))),
-        ]
-    });
-    let head: &[&str] = if with_head {
-        &["KEY", "REVISION", "VALUE"]
-    } else {
-        &[]
-    };
-    session.out.table(head, rows)
 }

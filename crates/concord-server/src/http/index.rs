@@ -325,18 +325,10 @@ pub(crate) async fn lookup(
         lookup = lookup.revision(past);
     }
     let page = lookup.await?;
-    let items = page.records.iter().map(|record| {
-        let body = if params.keys_only {
-            RecordBody::without_value(record)
-        } else {
-            RecordBody::new(record)
-        };
-        if params.with_ttl {
-            body.with_ttl(record.expires_at, page.now)
-        } else {
-            body
-        }
-    });
+    let items = page
+        .records
+        .iter()
+        .map(|record| RecordBody::in_page(record, params.keys_only, params.with_ttl.then_some(page.now)));
     let answer = LookupAnswer {
         items: items.collect(),
         count: u64::try_from(page.records.len()).unwrap_or(u64::MAX),

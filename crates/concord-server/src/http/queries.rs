@@ -219,18 +219,12 @@ pub(crate) async fn query(
 }
 
 fn page(page: crate::concord::QueryPage, body: &QueryBody) -> ApiResult {
-    let items = page.records.iter().map(|record| {
-        let shown = if body.verb == Some(Verb::Keys) {
-            RecordBody::without_value(record)
-        } else {
-            RecordBody::new(record)
-        };
-        if body.with_ttl {
-            shown.with_ttl(record.expires_at, page.now)
-        } else {
-            shown
-        }
-    });
+    let keys_only = body.verb == Some(Verb::Keys);
+    let ttl_at = body.with_ttl.then_some(page.now);
+    let items = page
+        .records
+        .iter()
+        .map(|record| RecordBody::in_page(record, keys_only, ttl_at));
     let answer = QueryAnswer {
         count: Some(u64::try_from(page.records.len()).unwrap_or(u64::MAX)),
         items: Some(items.collect()),

@@ -132,6 +132,19 @@ impl<'a> RecordBody<'a> {
         }
     }
 
+    /// A record of a page: without its value if only keys are asked for, and with the time it has left at `ttl_at`.
+    pub(crate) fn in_page(record: &'a Record, keys_only: bool, ttl_at: Option<Timestamp>) -> Self {
+        let body = if keys_only {
+            Self::without_value(record)
+        } else {
+            Self::new(record)
+        };
+        match ttl_at {
+            Some(now) => body.with_ttl(record.expires_at, now),
+            None => body,
+        }
+    }
+
     /// Adds how long the key has left.
     pub(crate) fn with_ttl(mut self, expires_at: Option<Timestamp>, now: Timestamp) -> Self {
         self.remaining = Some(TtlBody::new(expires_at, now));

@@ -108,18 +108,10 @@ pub(crate) async fn scan(
         scan = scan.revision(past);
     }
     let page = scan.await?;
-    let items = page.records.iter().map(|record| {
-        let body = if params.keys_only {
-            RecordBody::without_value(record)
-        } else {
-            RecordBody::new(record)
-        };
-        if params.with_ttl {
-            body.with_ttl(record.expires_at, page.now)
-        } else {
-            body
-        }
-    });
+    let items = page
+        .records
+        .iter()
+        .map(|record| RecordBody::in_page(record, params.keys_only, params.with_ttl.then_some(page.now)));
     let answer = ScanAnswer {
         items: (!params.count_only).then(|| items.collect()),
         count: page.count,
