@@ -70,14 +70,14 @@ pub fn setting_names() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 pub(super) fn all() -> &'static [Setting] {
-    &SETTINGS
+    SETTINGS
 }
 
 pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-static SETTINGS: [Setting; 36] = [
+static SETTINGS: &[Setting] = &[
     Setting {
         key: "profile",
         about: "dev or prod: which defaults apply",
