@@ -18,6 +18,7 @@ use crate::link::Link;
 use crate::logging::LogLimiter;
 use crate::proof::ClusterSecret;
 use crate::stats::NetStats;
+use crate::tls::Tls;
 
 /// Talks to peers over TCP. Its calls must run within a tokio runtime.
 ///
@@ -33,9 +34,30 @@ impl TcpTransport {
     /// A transport without connections. `identity` is asked at each dial and each call;
     /// when it changes, connections are made anew.
     pub fn new(identity: IdentitySource, secret: ClusterSecret, config: NetConfig) -> Self {
+        Self::with(identity, secret, config, None)
+    }
+
+    /// The same with TLS: it shows its certificate, and talks only to peers that show that of the node
+    /// that they say they are.
+    pub fn secured(
+        identity: IdentitySource,
+        secret: ClusterSecret,
+        config: NetConfig,
+        tls: Arc<Tls>,
+    ) -> Self {
+        Self::with(identity, secret, config, Some(tls))
+    }
+
+    fn with(
+        identity: IdentitySource,
+        secret: ClusterSecret,
+        config: NetConfig,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
         let dialer = Dialer {
             identity,
             secret,
+            tls,
             config,
             counters: Arc::default(),
             cancel: CancellationToken::new(),

@@ -9,12 +9,13 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NetConfig;
-use crate::handshake::{self, HandshakeError};
+use crate::handshake::{self, HandshakeError, Refusal};
 use crate::hello::{DialerHello, Mode};
 use crate::logging::LogLimiter;
 use crate::pipe::{PipeEnd, Wire};
 use crate::proof::ClusterSecret;
-use crate::stats::{Counters, add};
+use crate::stats::{Counters, RefusalReason, add};
+use crate::tls::{PeerStream, ProvenNode, Tls, TlsFailure};
 
 /// Tells who this node is, at each dial.
 pub type IdentitySource = Arc<dyn Fn() -> PeerIdentity + Send + Sync>;
@@ -23,6 +24,7 @@ pub type IdentitySource = Arc<dyn Fn() -> PeerIdentity + Send + Sync>;
 pub(crate) struct Dialer {
     pub(crate) identity: IdentitySource,
     pub(crate) secret: ClusterSecret,
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) config: NetConfig,
     pub(crate) counters: Arc<Counters>,
     pub(crate) cancel: CancellationToken,
@@ -42,7 +44,7 @@ impl fmt::Debug for Dialer {
 pub(crate) struct Dialled {
     /// Who this node said it is.
     pub(crate) own: PeerIdentity,
-    pub(crate) wire: Wire<TcpStream>,
+    pub(crate) wire: Wire<PeerStream>,
 }
 
 impl Dialer {
@@ -75,9 +77,13 @@ impl Dialer {
             address: peer.address.clone(),
             reason,
         };
-        let mut stream = connect(&peer.address, self.config.connect_timeout)
+        let stream = connect(&peer.address, self.config.connect_timeout)
             .await
             .map_err(|error| unreachable(error.to_string()))?;
+        let (mut stream, proven) = self
+            .secure(stream)
+            .await
+            .map_err(|error| self.judge_failure(peer, &error.into()))?;
         let own = (self.identity)();
         let hello = DialerHello {
             mode,
@@ -86,6 +92,14 @@ impl Dialer {
             expected: peer.node_id,
         };
         let shaken = handshake::dial(&mut stream, &hello, &self.secret, self.config.handshake_timeout).await;
+        let shaken = shaken.and_then(|agreed| match proven.check(&agreed.peer) {
+            Ok(()) => Ok(agreed),
+            Err(detail) => Err(HandshakeError::Judged(Refusal {
+                reason: RefusalReason::Tls,
+                words: "the peer's certificate is not accepted".to_owned(),
+                detail: Some(detail),
+            })),
+        });
         match shaken {
             Ok(agreed) => {
                 add(&self.counters.established, 1);
@@ -103,16 +117,34 @@ impl Dialer {
         }
     }
 
+    /// The TLS around a connection, if this node uses it. Its own name and address prove nothing of a peer: see
+    /// `tls::verify`.
+    async fn secure(&self, stream: TcpStream) -> Result<(PeerStream, ProvenNode), TlsFailure> {
+        let Some(tls) = &self.tls else {
+            return Ok((PeerStream::Plain(stream), ProvenNode::default()));
+        };
+        let (stream, proven) = tls.connect(stream, self.config.handshake_timeout).await?;
+        Ok((PeerStream::Tls(Box::new(stream)), proven))
+    }
+
     /// A refusal is an answer that will not change by itself; all else is weather.
     fn judge_failure(&self, peer: &PeerAddress, error: &HandshakeError) -> TransportError {
         let (address, reason) = (peer.address.clone(), error.to_string());
         match error {
-            HandshakeError::Hello(_) | HandshakeError::Judged(..) => {
+            HandshakeError::Hello(_) | HandshakeError::Judged(_) => {
                 self.counters.refuse(error.reason());
                 if let Some(withheld) = self.log.admit(error.reason()) {
                     tracing::warn!(%address, %reason, withheld, "peer connection refused");
                 }
                 TransportError::Refused { address, reason }
+            }
+            // Certificates are renewed while nodes run.
+            HandshakeError::Tls(_) => {
+                self.counters.refuse(error.reason());
+                if let Some(withheld) = self.log.admit(error.reason()) {
+                    tracing::warn!(%address, %reason, withheld, "no TLS with peer");
+                }
+                TransportError::Unreachable { address, reason }
             }
             HandshakeError::Abandoned
             | HandshakeError::Io(_)

@@ -16,6 +16,7 @@ use crate::hello::{
 use crate::pipe::is_peers_end;
 use crate::proof::{ClusterSecret, PROOF_BYTES, Side};
 use crate::stats::RefusalReason;
+use crate::tls::{ALERT_RECORD, HANDSHAKE_RECORD, TlsFailure};
 
 /// Why a connection did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +33,41 @@ pub(crate) enum HandshakeError {
     #[error("no randomness for a nonce")]
     NoRandomness,
     /// The listener refused, for this reason.
-    #[error("{1}")]
-    Judged(RefusalReason, String),
+    #[error(transparent)]
+    Judged(Refusal),
+    /// The TLS around it failed.
+    #[error(transparent)]
+    Tls(#[from] TlsFailure),
+}
+
+/// Why a proven dialer is not let in.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}{}", detail.as_ref().map(|detail| format!(": {detail}")).unwrap_or_default())]
+pub(crate) struct Refusal {
+    pub(crate) reason: RefusalReason,
+    /// Told to the dialer.
+    pub(crate) words: String,
+    /// Not told to it.
+    pub(crate) detail: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: RefusalReason, words: impl Into<String>) -> Self {
+        Self {
+            reason,
+            words: words.into(),
+            detail: None,
+        }
+    }
 }
 
 impl From<io::Error> for HandshakeError {
     fn from(error: io::Error) -> Self {
         if is_peers_end(&error) {
             Self::Abandoned
+        } else if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            // A dialer's certificate is judged when its own handshake is through already.
+            Self::Tls(error.into())
         } else {
             Self::Io(error)
         }
@@ -51,13 +79,14 @@ impl HandshakeError {
     pub(crate) fn reason(&self) -> RefusalReason {
         match self {
             Self::Hello(HelloError::NotConcord | HelloError::Malformed(_)) => RefusalReason::Malformed,
+            Self::Hello(HelloError::SpeaksTls) | Self::Tls(_) => RefusalReason::Tls,
             Self::Hello(HelloError::Version { .. }) => RefusalReason::Version,
             Self::Hello(HelloError::ProofRefused | HelloError::ProofWrong) => RefusalReason::Proof,
             Self::Hello(HelloError::Refused(_)) => RefusalReason::NotAdmitted,
             Self::Hello(HelloError::WrongNode { .. }) => RefusalReason::WrongNode,
             Self::Abandoned | Self::Io(_) | Self::NoRandomness => RefusalReason::Abandoned,
             Self::Timeout(_) => RefusalReason::HandshakeTimeout,
-            Self::Judged(reason, _) => *reason,
+            Self::Judged(refusal) => refusal.reason,
         }
     }
 }
@@ -70,7 +99,13 @@ fn nonce() -> Result<[u8; NONCE_BYTES], HandshakeError> {
 
 async fn read_hello(stream: &mut (impl AsyncRead + Unpin), sender: Side) -> Result<Vec<u8>, HandshakeError> {
     let mut head = [0; HELLO_HEAD_BYTES];
-    stream.read_exact(&mut head).await?;
+    let (first, others) = head.split_at_mut(1);
+    stream.read_exact(first).await?;
+    // An alert is shorter than a hello's head: it must not be waited for.
+    if matches!(*first, [HANDSHAKE_RECORD | ALERT_RECORD]) {
+        return Err(HelloError::SpeaksTls.into());
+    }
+    stream.read_exact(others).await?;
     let mut bytes = head.to_vec();
     bytes.resize(HELLO_HEAD_BYTES + hello_body_bytes(&head, sender)?, 0);
     let (_, body) = bytes.split_at_mut(HELLO_HEAD_BYTES);
@@ -110,7 +145,7 @@ pub(crate) async fn dial<S: AsyncRead + AsyncWrite + Unpin>(
 /// What a listener makes of a proven dialer: a place for it and its own identity, or why not.
 pub(crate) struct Judgement<P> {
     pub(crate) own: PeerIdentity,
-    pub(crate) place: Result<P, (RefusalReason, String)>,
+    pub(crate) place: Result<P, Refusal>,
 }
 
 /// A dialer that is through.
@@ -150,7 +185,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin, P>(
         let Judgement { own, place } = judge(&judging);
         let outcome = match &place {
             Ok(_) => Ok(()),
-            Err((_, words)) => Err(words.clone()),
+            Err(refusal) => Err(refusal.words.clone()),
         };
         stream.write_all(&judging.verdict(&own, &outcome, secret)).await?;
         stream.flush().await?;
@@ -161,7 +196,7 @@ pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin, P>(
                 own,
                 place,
             }),
-            Err((reason, words)) => Err(HandshakeError::Judged(reason, words)),
+            Err(refusal) => Err(HandshakeError::Judged(refusal)),
         }
     };
     tokio::time::timeout(limit, talk)

@@ -15,9 +15,8 @@
 //! next, so nothing can be read early. A hello's body may only ever grow at its end:
 //! unknown trailing bytes are ignored but are part of the transcript.
 //!
-//! Not encrypted, and the frames that follow are not authenticated: somebody who can
-//! change packets between two nodes can take a proven connection over. TLS closes that;
-//! until then peers belong on a network that is trusted that far.
+//! Not encrypted by itself, and the frames that follow are not authenticated: without TLS around it somebody
+//! who can change packets between two nodes can take a proven connection over.
 
 use bytes::{Buf, BufMut};
 use concord_core::ids::NodeId;
@@ -83,6 +82,8 @@ pub(crate) enum Mode {
 pub(crate) enum HelloError {
     #[error("what answers there does not speak the peer protocol")]
     NotConcord,
+    #[error("the other side uses TLS and this node does not")]
+    SpeaksTls,
     #[error("hello is malformed: {0}")]
     Malformed(&'static str),
     #[error("no common protocol version: this node speaks {ours}, the peer {theirs}")]

@@ -14,9 +14,11 @@
 //! (`frame`). A call says honestly whether its request may have arrived. Everything is
 //! bounded by `limits`; bytes on the wire are described in `docs/log-format.md`.
 //!
-//! Without TLS, traffic after the handshake is neither encrypted nor authenticated.
+//! Around it all goes TLS, if it is configured ([`tls`]): both sides show certificates, and each is the node that its
+//! certificate names. Without, traffic after the handshake is neither encrypted nor authenticated.
 
 pub mod limits;
+pub mod tls;
 
 mod config;
 mod frame;

@@ -75,3 +75,12 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 pub const LOG_LINES_MAX: u32 = 5;
 /// See [`LOG_LINES_MAX`].
 pub const LOG_WINDOW: Duration = Duration::from_secs(1);
+
+/// Largest file of certificates or a key.
+pub const PEM_BYTES_MAX: u64 = 1 << 20;
+/// Days before the end of a certificate from which on it is warned of.
+pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
+/// How long whoever was refused by TLS may take to read why, and how much is read of it meanwhile.
+pub const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
+/// See [`PARTING_TIMEOUT`].
+pub const PARTING_BYTES_MAX: usize = 64 << 10;

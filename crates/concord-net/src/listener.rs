@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::NetConfig;
-use crate::handshake::{self, Admitted, Judgement};
+use crate::handshake::{self, Admitted, HandshakeError, Judgement, Refusal};
 use crate::hello::{Judging, Mode};
 use crate::limits::ACCEPT_RETRY;
 use crate::logging::LogLimiter;
@@ -23,6 +23,7 @@ use crate::pipe::{PipeEnd, Wire};
 use crate::proof::ClusterSecret;
 use crate::registry::{Proven, Registry, Standing, Unproven};
 use crate::stats::{Counters, NetStats, OpenGuard, RefusalReason, add};
+use crate::tls::{ProvenNode, Tls};
 use crate::{serving, stream};
 
 /// Why a listener cannot start. Nothing is listening then.
@@ -43,6 +44,7 @@ pub struct Listener {
     local_addr: SocketAddr,
     secret: ClusterSecret,
     config: NetConfig,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Listener {
@@ -63,7 +65,15 @@ impl Listener {
             local_addr,
             secret,
             config,
+            tls: None,
         })
+    }
+
+    /// Takes only peers that show the certificate of the node that they say they are.
+    #[must_use]
+    pub fn secured(mut self, tls: Arc<Tls>) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Where it listens.
@@ -76,6 +86,7 @@ impl Listener {
         let reception = Arc::new(Reception {
             inbound,
             secret: self.secret,
+            tls: self.tls,
             registry: Registry::new(&self.config),
             config: self.config,
             counters: Arc::default(),
@@ -126,10 +137,33 @@ impl Drop for Serving {
     }
 }
 
+/// A connection on its way in.
+struct Connection<S> {
+    stream: S,
+    /// Who its certificate says it is.
+    proven: ProvenNode,
+    remote: SocketAddr,
+    place: Unproven,
+    open: OpenGuard,
+}
+
+impl<S> Connection<S> {
+    fn new(stream: S, remote: SocketAddr, place: Unproven, counters: &Arc<Counters>) -> Self {
+        Self {
+            stream,
+            proven: ProvenNode::default(),
+            remote,
+            place,
+            open: OpenGuard::new(counters),
+        }
+    }
+}
+
 /// What all connections of a listener share.
 pub(crate) struct Reception {
     inbound: Arc<dyn Inbound>,
     secret: ClusterSecret,
+    tls: Option<Arc<Tls>>,
     config: NetConfig,
     registry: Arc<Registry>,
     counters: Arc<Counters>,
@@ -188,15 +222,62 @@ impl Reception {
             self.note_refusal(RefusalReason::Abandoned, remote, &error);
             return;
         }
-        self.tasks.spawn(Arc::clone(self).attend(stream, remote, place));
+        match self.tls.clone() {
+            Some(tls) => self
+                .tasks
+                .spawn(Arc::clone(self).attend_secured(tls, stream, remote, place)),
+            None => {
+                let connection = Connection::new(stream, remote, place, &self.counters);
+                self.tasks.spawn(Arc::clone(self).attend(connection))
+            }
+        };
     }
 
-    /// Serves one connection from its first byte to its last.
-    pub(crate) async fn attend<S>(self: Arc<Self>, mut stream: S, remote: SocketAddr, place: Unproven)
+    /// The TLS around a connection, then the connection. Its place is taken all along.
+    async fn attend_secured(
+        self: Arc<Self>,
+        tls: Arc<Tls>,
+        stream: TcpStream,
+        remote: SocketAddr,
+        place: Unproven,
+    ) {
+        let bare = Connection::new(stream, remote, place, &self.counters);
+        let accepted = tokio::select! {
+            biased; // an order to stop, or to make room, goes before progress
+            () = self.cancel.cancelled() => return,
+            () = bare.place.evicted.cancelled() => return,
+            accepted = tls.accept(bare.stream, self.config.handshake_timeout) => accepted,
+        };
+        match accepted {
+            Ok((stream, facts)) => {
+                let connection = Connection {
+                    stream,
+                    proven: ProvenNode(facts),
+                    remote,
+                    place: bare.place,
+                    open: bare.open,
+                };
+                self.attend(connection).await;
+            }
+            Err(error) => {
+                let error = HandshakeError::from(error);
+                self.note_refusal(error.reason(), remote, &error);
+            }
+        }
+    }
+
+    /// Serves one connection from its hello to its last byte.
+    async fn attend<S>(self: Arc<Self>, connection: Connection<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let open = OpenGuard::new(&self.counters);
+        let Connection {
+            mut stream,
+            proven,
+            remote,
+            place,
+            open,
+        } = connection;
         let shaken = tokio::select! {
             biased; // an order to stop, or to make room, goes before progress
             () = self.cancel.cancelled() => return,
@@ -205,7 +286,7 @@ impl Reception {
                 &mut stream,
                 &self.secret,
                 self.config.handshake_timeout,
-                |judging| self.judge(judging),
+                |judging| self.judge(judging, &proven),
             ) => shaken,
         };
         drop(place);
@@ -239,28 +320,33 @@ impl Reception {
         drop(admitted.place);
     }
 
-    fn judge(&self, judging: &Judging) -> Judgement<Proven> {
+    fn judge(&self, judging: &Judging, proven: &ProvenNode) -> Judgement<Proven> {
         let own = self.inbound.identity();
         Judgement {
             own,
-            place: self.place_for(judging, &own),
+            place: self.place_for(judging, proven, &own),
         }
     }
 
-    fn place_for(&self, judging: &Judging, own: &PeerIdentity) -> Result<Proven, (RefusalReason, String)> {
+    fn place_for(
+        &self,
+        judging: &Judging,
+        proven: &ProvenNode,
+        own: &PeerIdentity,
+    ) -> Result<Proven, Refusal> {
         let hello = &judging.hello;
+        proven.check(&hello.identity).map_err(|detail| Refusal {
+            reason: RefusalReason::Tls,
+            words: "the certificate is not accepted".to_owned(),
+            detail: Some(detail),
+        })?;
         judging
             .check_expected(own)
-            .map_err(|words| (RefusalReason::WrongNode, words))?;
+            .map_err(|words| Refusal::new(RefusalReason::WrongNode, words))?;
         self.inbound
             .admit(&hello.identity, hello.lane)
-            .map_err(|words| (RefusalReason::NotAdmitted, words))?;
-        let too_many = || {
-            (
-                RefusalReason::TooMany,
-                "this peer has too many connections".to_owned(),
-            )
-        };
+            .map_err(|words| Refusal::new(RefusalReason::NotAdmitted, words))?;
+        let too_many = || Refusal::new(RefusalReason::TooMany, "this peer has too many connections");
         self.registry.prove(hello.identity.node_id).ok_or_else(too_many)
     }
 

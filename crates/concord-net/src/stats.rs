@@ -26,11 +26,13 @@ pub enum RefusalReason {
     Protocol,
     /// Nothing came from it, or it took nothing, for too long.
     Silent,
+    /// Only one side uses TLS, or a certificate was not accepted.
+    Tls,
 }
 
 impl RefusalReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Version,
         Self::Proof,
@@ -41,6 +43,7 @@ impl RefusalReason {
         Self::TooMany,
         Self::Protocol,
         Self::Silent,
+        Self::Tls,
     ];
 
     /// A stable name for metrics.
@@ -56,6 +59,7 @@ impl RefusalReason {
             Self::TooMany => "too_many",
             Self::Protocol => "protocol",
             Self::Silent => "silent",
+            Self::Tls => "tls",
         }
     }
 
@@ -71,6 +75,7 @@ impl RefusalReason {
             Self::TooMany => 7,
             Self::Protocol => 8,
             Self::Silent => 9,
+            Self::Tls => 10,
         }
     }
 }

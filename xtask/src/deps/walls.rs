@@ -80,7 +80,7 @@ pub(super) const NOT_EMBEDDED: [&str; 10] = [
 ];
 
 /// Outside crates that enter only through some of ours.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 22] = [
     ("openraft", &["concord-raft"]),
     ("openraft-macros", &["concord-raft"]),
     ("openraft-rt", &["concord-raft"]),
@@ -96,6 +96,11 @@ const DOORS: [(&str, &[&str]); 17] = [
         &["concord-raft", "concord-net", "concord-server", "concord-benches"],
     ),
     ("hmac", &["concord-net"]),
+    ("rcgen", &["concord-server"]),
+    ("rustls", &["concord-net"]),
+    ("rustls-native-certs", &["concord-server"]),
+    ("rustls-webpki", &["concord-net"]),
+    ("tokio-rustls", &["concord-net"]),
     ("axum", &["concord-server"]),
     ("hyper", &["concord-server", "concord-benches"]),
     ("utoipa", &["concord-server"]),
@@ -114,8 +119,9 @@ const NEVER: [&str; 3] = ["aws-lc-rs", "aws-lc-sys", "openssl-sys"];
 const PINNED: [&str; 4] = ["openraft", "openraft-macros", "openraft-rt", "openraft-rt-tokio"];
 
 /// Crates of which two versions are in the lock file, and through whom.
-const TWICE: [(&str, &str); 12] = [
+const TWICE: [(&str, &str); 15] = [
     ("base64", "reqwest and hyper-util"),
+    ("bit-vec", "proptest and rcgen"),
     ("block-buffer", "openraft's sha2"),
     ("cpufeatures", "openraft's sha2"),
     ("crypto-common", "openraft's sha2"),
@@ -124,6 +130,8 @@ const TWICE: [(&str, &str); 12] = [
     ("rand", "openraft and proptest"),
     ("rand_core", "openraft and proptest"),
     ("sha2", "openraft's quorum-set"),
+    ("synstructure", "a part of rcgen that is not built"),
+    ("windows-sys", "ring, where it is not built"),
     ("syn", "derive macros of two generations"),
     ("tower-http", "reqwest"),
     ("getrandom", "openraft and proptest"),

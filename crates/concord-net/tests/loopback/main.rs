@@ -8,6 +8,8 @@
 )]
 
 mod calls;
+mod certificates;
 mod hostile;
 mod streams;
 mod support;
+mod tls;

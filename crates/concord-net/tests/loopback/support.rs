@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use concord_core::ids::NodeId;
+use concord_net::tls::Tls;
 use concord_net::{ClusterSecret, IdentitySource, Listener, NetConfig, Serving, TcpTransport};
 use concord_raft::ports::{Duplex, Inbound, Lane, PeerAddress, PeerIdentity};
 use futures::future::BoxFuture;
@@ -167,6 +168,7 @@ impl Inbound for Engine {
 pub(crate) struct Node {
     pub(crate) engine: Arc<Engine>,
     pub(crate) serving: Serving,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Node {
@@ -184,7 +186,28 @@ impl Node {
             .await
             .unwrap();
         let serving = listener.serve(Arc::clone(&engine) as Arc<dyn Inbound>);
-        Self { engine, serving }
+        Self {
+            engine,
+            serving,
+            tls: None,
+        }
+    }
+
+    pub(crate) async fn start_secured(id: u64, tls: Arc<Tls>) -> Self {
+        Self::start_secured_with(id, tls, config()).await
+    }
+
+    pub(crate) async fn start_secured_with(id: u64, tls: Arc<Tls>, config: NetConfig) -> Self {
+        let engine = Engine::new(id);
+        let listener = Listener::bind("127.0.0.1:0", secret(1), config).await.unwrap();
+        let serving = listener
+            .secured(Arc::clone(&tls))
+            .serve(Arc::clone(&engine) as Arc<dyn Inbound>);
+        Self {
+            engine,
+            serving,
+            tls: Some(tls),
+        }
     }
 
     pub(crate) fn peer(&self) -> PeerAddress {
