@@ -25,6 +25,7 @@ mod error;
 mod file;
 mod load;
 mod raw;
+mod reference;
 mod secret;
 mod settings;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub(crate) use self::check::is_loopback;
 pub(crate) use self::check::peer_secret;
 pub use self::error::{ConfigError, ConfigErrorKind, Place};
 pub use self::load::{Loaded, Loader, Overrides};
+pub use self::reference::reference;
 pub use self::secret::Secret;
 pub use self::settings::setting_names;
 use crate::limits;

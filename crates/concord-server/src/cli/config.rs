@@ -17,6 +17,7 @@ pub(super) fn run(command: &ConfigCommand) -> Result<(), CliError> {
             out.line("the configuration is valid")?;
         }
         ConfigCommand::Show(args) => out.bytes(load(args)?.show().as_bytes())?,
+        ConfigCommand::Reference => out.bytes(crate::config::reference().as_bytes())?,
     }
     out.flush()
 }

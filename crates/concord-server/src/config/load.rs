@@ -12,7 +12,7 @@ use super::settings::{self, Draft, Setting};
 use super::{AuthMode, Config, DEV_DATA_DIR, HttpConfig, LogFormat, PeerConfig, Profile, Secret, Start};
 
 /// Where the server profile listens for HTTP.
-const HTTP_LISTEN: &str = "127.0.0.1:4000";
+pub(super) const HTTP_LISTEN: &str = "127.0.0.1:4000";
 
 /// Settings made by flags: the last word.
 #[derive(Clone, Debug, Default)]

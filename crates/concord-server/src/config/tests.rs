@@ -287,3 +287,15 @@ fn every_setting_has_its_own_variable() {
     names.dedup();
     assert_eq!(names.len(), count);
 }
+
+#[test]
+fn the_reference_has_every_setting_as_it_is() {
+    let page = include_str!("../../../../docs/config.md");
+    assert!(
+        page == reference(),
+        "run: concord config reference > docs/config.md"
+    );
+    for (key, _) in setting_names() {
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
+}

@@ -10,6 +10,8 @@ pub(crate) enum ConfigCommand {
     Check(Box<StartArgs>),
     /// Print every setting as it would be used. Secrets are not shown.
     Show(Box<StartArgs>),
+    /// Print what every setting is, as Markdown.
+    Reference,
 }
 
 /// Settings of a node on the command line; each goes before the environment and the file.

@@ -74,6 +74,7 @@ fn every_command_reads_its_documented_form() {
         "concord cluster compact 100",
         "concord config check --config c.toml",
         "concord config show --node-id 1",
+        "concord config reference",
         "concord completions bash",
     ] {
         assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
