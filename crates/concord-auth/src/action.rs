@@ -62,6 +62,8 @@ pub enum Action {
     LeaseKeepAlive,
     /// End a lease and remove its keys.
     LeaseRevoke,
+    /// Change tokens, roles, ACLs or tenants.
+    EditPolicy,
     /// Any read.
     Read(ReadAction),
     /// Any change of the cluster itself.
@@ -151,7 +153,8 @@ impl Request for Command {
             Self::LeaseGrant { .. } => Action::LeaseGrant,
             Self::LeaseKeepAlive { .. } => Action::LeaseKeepAlive,
             Self::LeaseRevoke { .. } => Action::LeaseRevoke,
-            Self::Idempotent { command, .. } => command.action(),
+            Self::EditPolicy(_) => Action::EditPolicy,
+            Self::Idempotent { command, .. } | Self::Guarded { command, .. } => command.action(),
         }
     }
 
@@ -183,14 +186,15 @@ impl Request for Command {
             // The answer to one without any part still tells the revision.
             Self::Txn(txn) if is_empty(txn) => ask(Place::Anywhere, READ),
             Self::Txn(txn) => demands_of(txn, ask),
-            // Its answer may be that of an earlier request, but only of the same.
-            Self::Idempotent { command, .. } => command.demands(ask),
+            // Its answer may be that of an earlier request, but only of the same. A guard gives nobody any right.
+            Self::Idempotent { command, .. } | Self::Guarded { command, .. } => command.demands(ask),
             // A lease has no keys yet. Whoever may write some may make one.
             Self::LeaseGrant { .. } => ask(Place::Anywhere, WRITE),
-            // Its keys can be anybody's.
-            Self::LeaseKeepAlive { .. } => ask(Place::Cluster, WRITE),
+            // Its keys can be anybody's. Those whose rights are narrowed have their own leases alone, which
+            // apply sees to: see `Principal::guard`.
+            Self::LeaseKeepAlive { .. } => ask(Place::Anywhere, WRITE),
             // The keys of a lease are deleted with it; its answer tells how many.
-            Self::LeaseRevoke { .. } => ask(Place::Cluster, with_read(DELETE, true)),
+            Self::LeaseRevoke { .. } => ask(Place::Anywhere, with_read(DELETE, true)),
             // The name is the cluster's, and what others have read by it is lost to them, or comes again.
             Self::CreateSubscription { .. }
             | Self::DeleteSubscription { .. }
@@ -201,7 +205,8 @@ impl Request for Command {
             | Self::Configure(_)
             | Self::CreateIndex { .. }
             | Self::DropIndex { .. }
-            | Self::Reindex { .. } => ask(Place::Cluster, ADMIN),
+            | Self::Reindex { .. }
+            | Self::EditPolicy(_) => ask(Place::Cluster, ADMIN),
         }
     }
 }

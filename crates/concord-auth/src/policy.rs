@@ -16,6 +16,7 @@ mod tests;
 
 use bytes::Bytes;
 use concord_core::ids::Timestamp;
+use concord_core::{PolicyEdit, PrincipalId, ReadView};
 
 pub use access::{Because, Explanation};
 pub use change::{Lifetime, NewToken};
@@ -52,19 +53,16 @@ pub trait Records {
 }
 
 /// A record to write, or to remove.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Edit {
-    /// Its key.
-    pub key: Bytes,
-    /// What is to be under it; `None`: nothing.
-    pub record: Option<Bytes>,
-}
+pub type Edit = PolicyEdit;
 
-/// Without the record: it may hold the hash of a secret.
-impl std::fmt::Debug for Edit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let what = if self.record.is_some() { "write" } else { "remove" };
-        write!(f, "Edit({what} {})", self.key.escape_ascii())
+/// The policy that a view of the store shows.
+impl Records for &ReadView {
+    fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.policy_get(key)
+    }
+
+    fn list(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<(Bytes, Bytes)> {
+        self.policy_list(prefix, after, limit)
     }
 }
 
@@ -80,6 +78,9 @@ pub struct Policy<R> {
 pub struct TokenInfo {
     /// Its public name.
     pub id: TokenId,
+    /// What it is known by in the store. The same for all secrets that it has had, so that what it made stays its
+    /// own when it is rotated.
+    pub principal: PrincipalId,
     /// The name that it was given.
     pub name: Option<Name>,
     /// When it was made, by the replicated clock.
@@ -103,6 +104,14 @@ pub struct RoleInfo {
     pub acls: Vec<(Pattern, Permissions)>,
     /// Whether it is one of those that always exist, and cannot be changed.
     pub is_builtin: bool,
+}
+
+impl<'a> Policy<&'a ReadView> {
+    /// The policy that a view of the store shows.
+    #[must_use]
+    pub fn of(view: &'a ReadView) -> Self {
+        Self::new(view, view.policy_revision())
+    }
 }
 
 impl<R: Records> Policy<R> {
@@ -209,6 +218,7 @@ impl<R: Records> Policy<R> {
         }
         Ok(TokenInfo {
             id,
+            principal: stored::principal_id(token.principal),
             name: token.name,
             created_at: token.created_at,
             expires_at: token.expires_at,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use concord_core::ids::Timestamp;
+use concord_core::{Guard, PrincipalId};
 
 use crate::name::Name;
 use crate::permission::{Permission, Permissions};
@@ -65,11 +66,15 @@ pub struct Principal {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Who {
+pub(crate) enum Who {
     Embedder,
     Anonymous,
     Role(BuiltinRole),
-    Token { id: TokenId, name: Option<Name> },
+    Token {
+        id: TokenId,
+        principal: PrincipalId,
+        name: Option<Name>,
+    },
 }
 
 impl Principal {
@@ -92,14 +97,9 @@ impl Principal {
         Self::unscoped(Who::Role(role), role.permissions())
     }
 
-    pub(crate) fn token(
-        id: TokenId,
-        name: Option<Name>,
-        expires_at: Option<Timestamp>,
-        rights: Rights,
-    ) -> Self {
+    pub(crate) fn token(token: Who, expires_at: Option<Timestamp>, rights: Rights) -> Self {
         Self {
-            who: Who::Token { id, name },
+            who: token,
             expires_at,
             rights: Arc::new(rights),
         }
@@ -109,7 +109,12 @@ impl Principal {
     #[cfg(test)]
     pub(crate) fn holding(rights: Rights) -> Self {
         let id = TokenId::from_bytes([7; TokenId::BYTES]);
-        Self::token(id, None, None, rights)
+        let token = Who::Token {
+            id,
+            principal: PrincipalId::new(id.as_bytes()).unwrap(),
+            name: None,
+        };
+        Self::token(token, None, rights)
     }
 
     fn unscoped(who: Who, permissions: Permissions) -> Self {
@@ -135,6 +140,37 @@ impl Principal {
         }
     }
 
+    /// What this is known by in the store; nobody in particular unless it is a token.
+    #[must_use]
+    pub const fn id(&self) -> PrincipalId {
+        match &self.who {
+            Who::Token { principal, .. } => *principal,
+            Who::Embedder | Who::Anonymous | Who::Role(_) => PrincipalId::NOBODY,
+        }
+    }
+
+    /// Whether its rights over keys are narrowed to some of them.
+    #[must_use]
+    pub fn is_confined(&self) -> bool {
+        !self.rights.covers_everywhere(BuiltinRole::Editor.permissions())
+    }
+
+    /// What the requests of a token are to be wrapped in, once they are allowed by the policy of this revision.
+    /// `None`: the rights of this one come from no policy.
+    #[must_use]
+    pub fn guard(&self, policy_revision: u64) -> Option<Guard> {
+        match &self.who {
+            Who::Token { principal, .. } => Some(Guard {
+                policy_revision,
+                expires_at: self.expires_at,
+                principal: *principal,
+                is_confined: self.is_confined(),
+                tenant: None,
+            }),
+            Who::Embedder | Who::Anonymous | Who::Role(_) => None,
+        }
+    }
+
     /// From when on this is nobody any more: expired when now >= this, by the replicated clock.
     #[must_use]
     pub const fn expires_at(&self) -> Option<Timestamp> {
@@ -149,7 +185,7 @@ impl fmt::Display for Principal {
             Who::Anonymous => f.write_str("anonymous"),
             Who::Role(role) => f.write_str(role.name()),
             Who::Token { name: Some(name), .. } => write!(f, "token {name}"),
-            Who::Token { id, name: None } => write!(f, "token {id}"),
+            Who::Token { id, name: None, .. } => write!(f, "token {id}"),
         }
     }
 }

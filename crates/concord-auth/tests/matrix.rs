@@ -8,8 +8,9 @@ use concord_auth::{
 use concord_core::ids::Revision;
 use concord_core::index::{Extractor, IndexDefinition, IndexName};
 use concord_core::{
-    Command, Compare, Condition, Filter, IdempotencyKey, Key, KeyRange, Keys, LeaseId, Lifetime, Millis,
-    Operation, PutItem, Settings, SubscriptionName, Test, TouchItem, Txn, Value,
+    Command, Compare, Condition, Filter, Guard, IdempotencyKey, Key, KeyRange, Keys, LeaseId, Lifetime,
+    Millis, Operation, PolicyChange, PrincipalId, PutItem, Settings, SubscriptionName, Test, TouchItem, Txn,
+    Value,
 };
 
 fn commands() -> Vec<(&'static str, Command)> {
@@ -159,6 +160,10 @@ fn subscriptions() -> Vec<(&'static str, Command)> {
                 after: None,
             },
         ),
+        (
+            "edit the policy",
+            Command::EditPolicy(PolicyChange::new(0, Vec::new())),
+        ),
     ]
 }
 
@@ -231,6 +236,7 @@ create a subscription    yes    yes    -      -
 delete a subscription    yes    yes    -      -
 acknowledge              yes    yes    -      -
 reset a subscription     yes    yes    -      -
+edit the policy          yes    -      -      -
 get                      yes    yes    yes    -
 scan                     yes    yes    yes    -
 lookup                   yes    yes    yes    -
@@ -341,6 +347,24 @@ fn a_transaction_needs_the_rights_of_all_its_parts() {
             ..Txn::default()
         };
         assert_eq!(Command::Txn(outer).needs(), needs, "{operation:?}");
+    }
+}
+
+/// A guard says by what a request was allowed, and allows nothing itself.
+#[test]
+fn a_guard_changes_no_rights() {
+    let guard = Guard {
+        policy_revision: 0,
+        expires_at: None,
+        principal: PrincipalId::NOBODY,
+        is_confined: false,
+        tenant: None,
+    };
+    for (name, command) in commands() {
+        let (action, needs) = (command.action(), command.needs());
+        let (guard, command) = (guard.clone(), Box::new(command));
+        let guarded = Command::Guarded { guard, command };
+        assert_eq!((guarded.action(), guarded.needs()), (action, needs), "{name}");
     }
 }
 

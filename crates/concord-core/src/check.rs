@@ -1,11 +1,14 @@
 //! What can be said against a request without looking at the state: judged where requests
 //! come in, before they cost the log its space, and again at apply.
 
+use bytes::Bytes;
+
 use crate::command::{Command, Lifetime, PutItem};
 use crate::limits::{
-    BATCH_ITEMS_MAX, DELETE_WHERE_KEYS_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX,
-    TXN_PARTS_MAX,
+    BATCH_ITEMS_MAX, DELETE_WHERE_KEYS_MAX, POLICY_EDIT_BYTES_MAX, POLICY_EDITS_MAX, POLICY_KEY_BYTES_MAX,
+    POLICY_RECORD_BYTES_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TXN_PARTS_MAX,
 };
+use crate::policy::PolicyChange;
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
 use crate::txn::{Operation, Txn};
 use crate::value::StoredValue;
@@ -39,12 +42,21 @@ impl Command {
                 check_operations(txn, value_bytes_max)
             }
             Self::Idempotent { command, .. } => {
-                if let Self::Idempotent { .. } = command.as_ref() {
+                if let Self::Idempotent { .. } | Self::Guarded { .. } | Self::EditPolicy(_) = command.as_ref()
+                {
                     let reason = InvalidRequestReason::Malformed;
                     return Err(Rejection::InvalidRequest { reason });
                 }
                 command.check(value_bytes_max)
             }
+            Self::Guarded { command, .. } => {
+                if let Self::Guarded { .. } = command.as_ref() {
+                    let reason = InvalidRequestReason::Malformed;
+                    return Err(Rejection::InvalidRequest { reason });
+                }
+                command.check(value_bytes_max)
+            }
+            Self::EditPolicy(change) => check_policy_change(change),
             // Decoding has judged the filter, and a limit of none at all deletes nothing.
             Self::DeleteWhere { limit, .. } => check_matching(*limit),
             Self::LeaseGrant { ttl, .. } => check_lifetime(Lifetime::Ttl(*ttl)),
@@ -62,6 +74,23 @@ impl Command {
             | Self::ResetSubscription { .. } => Ok(()),
         }
     }
+}
+
+/// Judges the sizes of a change of the policy.
+pub(crate) fn check_policy_change(change: &PolicyChange) -> Result<(), Rejection> {
+    check_count(BatchUnit::PolicyEdits, change.edits.len(), POLICY_EDITS_MAX)?;
+    let mut bytes = 0_usize;
+    for edit in &change.edits {
+        let record_bytes = edit.record.as_ref().map_or(0, Bytes::len);
+        let is_sane =
+            (1..=POLICY_KEY_BYTES_MAX).contains(&edit.key.len()) && record_bytes <= POLICY_RECORD_BYTES_MAX;
+        if !is_sane {
+            let reason = InvalidRequestReason::PolicyRecord;
+            return Err(Rejection::InvalidRequest { reason });
+        }
+        bytes = bytes.saturating_add(edit.key.len()).saturating_add(record_bytes);
+    }
+    check_count(BatchUnit::PolicyBytes, bytes, POLICY_EDIT_BYTES_MAX)
 }
 
 /// That a delete by filter asks for no more than it may delete.

@@ -12,6 +12,7 @@ use crate::idempotency::IdempotencyKey;
 use crate::ids::{LeaseId, Millis, Revision};
 use crate::index::{IndexDefinition, IndexName};
 use crate::key::Key;
+use crate::policy::{Guard, PolicyChange};
 use crate::settings::Settings;
 use crate::subscription::SubscriptionName;
 use crate::txn::Txn;
@@ -169,6 +170,17 @@ pub enum Command {
     LeaseRevoke {
         /// Which.
         lease: LeaseId,
+    },
+    /// Change the policy. Does not count as a revision of the keys.
+    EditPolicy(PolicyChange),
+    /// Do what `command` says on somebody's behalf, if the policy by which it was allowed still holds. Otherwise
+    /// nothing happens, and no idempotency key is used. No interface takes one: the service makes it of a request
+    /// that it judged.
+    Guarded {
+        /// By what it was judged, and whose request it is.
+        guard: Guard,
+        /// Any but such a request.
+        command: Box<Command>,
     },
 }
 

@@ -10,6 +10,7 @@ use crate::codec::reader::Reader;
 use crate::codec::{DecodeError, writer};
 use crate::ids::Timestamp;
 use crate::limits::IDEMPOTENCY_KEY_BYTES_MAX;
+use crate::policy::PrincipalId;
 
 /// A name for a request: 1 to [`IDEMPOTENCY_KEY_BYTES_MAX`] bytes of any kind.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,10 +44,11 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// Its name in the table: behind a scope, of which there is only the empty one so far.
-    pub(crate) fn name(&self) -> Vec<u8> {
-        let mut name = Vec::with_capacity(self.0.len().saturating_add(1));
-        writer::bytes(&[], &mut name);
+    /// Its name in the table: behind its scope, who uses it. So nobody gets the answer to somebody else's request.
+    pub(crate) fn name(&self, scope: PrincipalId) -> Vec<u8> {
+        let scope = scope.as_bytes();
+        let mut name = Vec::with_capacity(self.0.len().saturating_add(scope.len()).saturating_add(1));
+        writer::bytes(scope, &mut name);
         name.extend_from_slice(&self.0);
         name
     }
@@ -63,7 +65,7 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), DecodeError> {
     let mut reader = Reader::new(name);
     let scope = reader.bytes()?;
     let key = reader.rest();
-    if scope.is_empty() && (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
+    if PrincipalId::new(scope).is_ok() && (1..=IDEMPOTENCY_KEY_BYTES_MAX).contains(&key.len()) {
         Ok(())
     } else {
         Err(reader.error("malformed idempotency key"))
@@ -146,9 +148,15 @@ mod tests {
     #[test]
     fn names_are_checked() {
         let key = IdempotencyKey::new(&b"k"[..]).unwrap();
-        assert_eq!(check_name(&key.name()), Ok(()));
+        assert_eq!(check_name(&key.name(PrincipalId::NOBODY)), Ok(()));
+        let scoped = key.name(PrincipalId::new(b"s").unwrap());
+        assert_eq!(scoped, [1, b's', b'k']);
+        assert_eq!(check_name(&scoped), Ok(()));
         assert!(check_name(&[0]).is_err());
-        assert!(check_name(&[1, b's', b'k']).is_err(), "a scope is for later");
+        assert!(
+            check_name(&[&[17][..], &[7; 18]].concat()).is_err(),
+            "no principal has such an id"
+        );
         assert!(check_name(&[0; 257]).is_err());
         let (none, many) = (
             IdempotencyKey::new(&b""[..]),

@@ -6,6 +6,7 @@
 //! | usage recounted from the live records | I10 |
 //! | expiry queue is exactly the live deadlines, none of them past | I17 |
 //! | keys of leases are those whose records say so, no lease has ended | I19 |
+//! | the bytes of the policy recounted, nobody asks between requests | I22 |
 //! | what idempotency keys remember is bounded and in the order of age | I21 |
 //! | changes follow each other without gaps, and every revision since compaction has some | I11 |
 //! | the chains of versions lead through every change since compaction, in order | I11 |
@@ -22,7 +23,7 @@ use crate::ids::{LeaseId, Revision, SessionId, Timestamp};
 use crate::index::scope;
 use crate::key::namespace_of;
 use crate::lease::{LeaseCell, attached, decode_lease_key};
-use crate::limits::{IDEMPOTENCY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX};
+use crate::limits::{IDEMPOTENCY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, POLICY_BYTES_MAX, POLICY_RECORDS_MAX};
 use crate::record::RecordRef;
 use crate::record::cell::{self, Place, StoredCell};
 use crate::state::{State, VersionCell, change};
@@ -57,6 +58,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         lease_keys,
         idempotency,
         subscriptions,
+        policy,
         usage,
         ..
     } = state;
@@ -73,6 +75,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         lease_keys,
         idempotency,
         subscriptions,
+        policy,
         usage,
     ] {
         tree.check().map_err(|detail| Violation {
@@ -84,6 +87,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
     check_expiry(store)?;
     check_leases(store)?;
     check_idempotency(store)?;
+    check_policy(store)?;
     check_records(state)?;
     check_changes(state)?;
     check_indexes(state)?;
@@ -237,6 +241,19 @@ fn check_idempotency(store: &Store) -> Result<(), Violation> {
     hold("I21", by_age.eq(ages.iter().map(Vec::as_slice)), || {
         "idempotency keys are not in the order of age".into()
     })
+}
+
+/// I22: the policy keeps its bounds, and nobody's rights outlast their request.
+fn check_policy(store: &Store) -> Result<(), Violation> {
+    let state = store.state();
+    let bytes = state
+        .policy
+        .iter()
+        .map(|(key, record)| length(key.len().saturating_add(record.len())));
+    equal("I22", "bytes of the policy", state.policy_bytes, bytes.sum())?;
+    let is_bounded = state.policy.len() <= POLICY_RECORDS_MAX && state.policy_bytes <= POLICY_BYTES_MAX;
+    hold("I22", is_bounded, || "too many records of the policy".into())?;
+    hold("I22", store.is_nobodys(), || "a caller is left over".into())
 }
 
 /// The live tree holds records only, and their numbers make sense.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::codec::reader::Reader;
 use crate::codec::{DecodeError, writer};
 use crate::ids::{LeaseId, Millis, Timestamp};
+use crate::policy::PrincipalId;
 
 /// A lease as a view shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Lease {
     pub expires_at: Timestamp,
     /// How many keys hang on it.
     pub keys: u64,
+    /// Who made it.
+    pub owner: PrincipalId,
 }
 
 impl Lease {
@@ -35,6 +38,7 @@ impl Lease {
 pub(crate) struct LeaseCell {
     pub(crate) ttl: Millis,
     pub(crate) expires_at: Timestamp,
+    pub(crate) owner: PrincipalId,
 }
 
 impl LeaseCell {
@@ -42,17 +46,18 @@ impl LeaseCell {
         let mut out = Vec::with_capacity(12);
         writer::number(self.ttl.get(), &mut out);
         writer::number(self.expires_at.get(), &mut out);
+        // Nothing of nobody, as it was before leases had owners.
+        out.extend_from_slice(self.owner.as_bytes());
         out
     }
 
     pub(crate) fn decode(cell: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(cell);
-        let cell = Self {
+        Ok(Self {
             ttl: Millis::new(reader.number()?),
             expires_at: Timestamp::new(reader.number()?),
-        };
-        reader.end()?;
-        Ok(cell)
+            owner: PrincipalId::decode(reader.rest(), &reader)?,
+        })
     }
 
     /// Reads a cell of the store.

@@ -14,7 +14,7 @@
 //!
 //! Keeps I1 (log order), I2 (time never runs back), I3 (a refusal changes nothing), I4 (equal
 //! logs give equal bytes), I7 (once per session and sequence), I10 (exact usage), I11 (reads of
-//! the past), I15 (views never change), I17 (expiry), I19 (leases) and I20 (indexes). See `docs/invariants.md`.
+//! the past), I15 (views never change), I17 (expiry), I19 (leases), I20 (indexes) and I22 (nothing is done by a right that is gone). See `docs/invariants.md`.
 
 #![no_std]
 
@@ -43,6 +43,7 @@ pub mod limits;
 pub mod machine;
 mod packing;
 pub mod pattern;
+pub mod policy;
 pub mod record;
 pub mod reply;
 pub mod select;
@@ -65,6 +66,7 @@ pub use ids::{LeaseId, LogIndex, Millis, NodeId, Revision, SessionId, Term, Time
 pub use key::{InvalidKey, Key, KeyRange};
 pub use lease::Lease;
 pub use machine::{Machine, Meta, Restorer};
+pub use policy::{Guard, PolicyChange, PolicyEdit, PrincipalId};
 pub use record::{PinnedRecord, Record, RecordRef, StoredRecord};
 pub use reply::{Rejection, Reply};
 pub use settings::{Compaction, Settings};

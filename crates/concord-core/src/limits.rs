@@ -140,6 +140,27 @@ pub const SUBSCRIPTION_NAME_BYTES_MAX: usize = 255;
 /// The longest encoded filter of a subscription: a pattern, and an expression of the longest kind.
 pub const SUBSCRIPTION_FILTER_BYTES_MAX: usize = 32 << 10;
 
+/// The longest key of a record of the policy.
+pub const POLICY_KEY_BYTES_MAX: usize = 256;
+
+/// The largest record of the policy: a role with as many ACLs as it may have, of the longest patterns.
+pub const POLICY_RECORD_BYTES_MAX: usize = 2 << 20;
+
+/// Edits of one change of the policy.
+pub const POLICY_EDITS_MAX: usize = 1_000;
+
+/// Bytes of keys and records of one change of the policy.
+pub const POLICY_EDIT_BYTES_MAX: usize = 8 << 20;
+
+/// Records of the policy.
+pub const POLICY_RECORDS_MAX: usize = 1_000_000;
+
+/// Bytes of keys and records of the policy.
+pub const POLICY_BYTES_MAX: u64 = 256 << 20;
+
+/// The longest id of a principal.
+pub const PRINCIPAL_ID_BYTES_MAX: usize = 16;
+
 /// Records on one scan page.
 pub const SCAN_PAGE_RECORDS_MAX: usize = 10_000;
 

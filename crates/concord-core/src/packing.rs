@@ -17,7 +17,7 @@ impl Command {
             Self::Put { value, .. } => visit(value),
             Self::PutMany { items } => items.iter_mut().for_each(|item| visit(&mut item.value)),
             Self::Txn(txn) => each_value_of(txn, visit),
-            Self::Idempotent { command, .. } => command.each_value(visit),
+            Self::Idempotent { command, .. } | Self::Guarded { command, .. } => command.each_value(visit),
             Self::Delete { .. }
             | Self::Touch { .. }
             | Self::Increment { .. }
@@ -35,7 +35,8 @@ impl Command {
             | Self::LeaseGrant { .. }
             | Self::LeaseKeepAlive { .. }
             | Self::DeleteWhere { .. }
-            | Self::LeaseRevoke { .. } => {}
+            | Self::LeaseRevoke { .. }
+            | Self::EditPolicy(_) => {}
         }
     }
 
@@ -118,7 +119,8 @@ fn each_record(reply: &mut Reply, visit: &mut dyn FnMut(&mut StoredRecord)) {
         | Reply::LeaseGranted { .. }
         | Reply::LeaseKept { .. }
         | Reply::DeletedWhere { .. }
-        | Reply::LeaseRevoked { .. } => {}
+        | Reply::LeaseRevoked { .. }
+        | Reply::PolicyEdited { .. } => {}
     }
 }
 

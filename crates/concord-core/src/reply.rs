@@ -131,6 +131,13 @@ pub enum Reply {
         /// How many keys it had.
         keys: u64,
     },
+    /// The policy is changed.
+    PolicyEdited {
+        /// The current revision of the keys.
+        revision: Revision,
+        /// The revision of the policy, which a change from an expected one has moved on.
+        policy_revision: u64,
+    },
     /// Refused: the request changed nothing (I3).
     Rejected(Rejection),
 }
@@ -171,7 +178,8 @@ impl Reply {
             | Self::LeaseGranted { .. }
             | Self::LeaseKept { .. }
             | Self::DeletedWhere { .. }
-            | Self::LeaseRevoked { .. } => Ok(self),
+            | Self::LeaseRevoked { .. }
+            | Self::PolicyEdited { .. } => Ok(self),
         }
     }
 }
@@ -302,6 +310,13 @@ pub enum Rejection {
     /// The idempotency key was used for another request. Nothing was written.
     #[error("idempotency key was used for another request")]
     IdempotencyConflict,
+    /// The policy is not the one by which the request was judged or made, or who asked is nobody any more. It is
+    /// to be judged anew. Nothing was written.
+    #[error("policy has changed, it is at revision {policy_revision}")]
+    PolicyChanged {
+        /// The revision of the policy.
+        policy_revision: u64,
+    },
     /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
     /// attempt may have. The caller must look before it tries again under a new session.
     #[error("session is unknown or its reply is forgotten, outcome unknown")]
@@ -331,6 +346,10 @@ pub enum BatchUnit {
     MatchingKeys,
     /// Steps of work that a delete by filter takes.
     Steps,
+    /// Edits of the policy.
+    PolicyEdits,
+    /// Bytes of edits of the policy.
+    PolicyBytes,
 }
 
 impl fmt::Display for BatchUnit {
@@ -346,6 +365,8 @@ impl fmt::Display for BatchUnit {
             Self::Evaluations => "expressions to evaluate",
             Self::MatchingKeys => "matching keys",
             Self::Steps => "steps of work to find them",
+            Self::PolicyEdits => "edits of the policy",
+            Self::PolicyBytes => "bytes of edits of the policy",
         })
     }
 }
@@ -359,6 +380,10 @@ pub enum Quota {
     LeaseKeys,
     /// Subscriptions.
     Subscriptions,
+    /// Records of the policy.
+    PolicyRecords,
+    /// Bytes of the records of the policy.
+    PolicyBytes,
 }
 
 impl fmt::Display for Quota {
@@ -367,6 +392,8 @@ impl fmt::Display for Quota {
             Self::Leases => "leases",
             Self::LeaseKeys => "keys on one lease",
             Self::Subscriptions => "subscriptions",
+            Self::PolicyRecords => "records of the policy",
+            Self::PolicyBytes => "bytes of the policy",
         })
     }
 }
@@ -444,6 +471,13 @@ pub enum InvalidRequestReason {
         crate::limits::SUBSCRIPTION_FILTER_BYTES_MAX
     )]
     SubscriptionFilter,
+    /// A key or a record of the policy is empty or too long.
+    #[error(
+        "key of a record of the policy must be 1 to {} bytes, the record at most {}",
+        crate::limits::POLICY_KEY_BYTES_MAX,
+        crate::limits::POLICY_RECORD_BYTES_MAX
+    )]
+    PolicyRecord,
     /// It sets a limit beyond what the core allows, or to nothing.
     #[error("setting out of range")]
     SettingOutOfRange,
@@ -485,6 +519,8 @@ impl Rejection {
             Self::LeaseExists { .. } => "already_exists",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::QuotaExceeded { .. } => "quota_exceeded",
+            // Whoever judges requests judges again until time runs out.
+            Self::PolicyChanged { .. } => "timeout",
             Self::InPart { cause, .. } => cause.name(),
         }
     }

@@ -11,6 +11,7 @@
 //! | `idempotency` | scope, idempotency key | when, fingerprint, reply |
 //! | `subscriptions` | name | revision acknowledged, when, filter |
 //! | `lease_keys` | lease; lease, user key | how many keys; nothing |
+//! | `policy` | key of a record | the record |
 //! | `usage` | namespace | keys, bytes |
 //! | `indexes`, of each its entries | value, user key | nothing |
 //!
@@ -44,6 +45,12 @@ pub(crate) struct State {
     pub(crate) leases: Tree,
     pub(crate) idempotency: Tree,
     pub(crate) subscriptions: Tree,
+    /// What `concord-auth` keeps here.
+    pub(crate) policy: Tree,
+    /// Grows with every change of the policy that a judgement can depend on.
+    pub(crate) policy_revision: u64,
+    /// Derived: bytes of keys and records in `policy`.
+    pub(crate) policy_bytes: u64,
     /// Derived from `live`, kept by `store::mutate`: see [`crate::lease::attached`].
     pub(crate) lease_keys: Tree,
     /// The last id that was chosen for a lease. None is chosen twice.
@@ -105,6 +112,9 @@ impl State {
             leases: Tree::new(),
             idempotency: Tree::new(),
             subscriptions: Tree::new(),
+            policy: Tree::new(),
+            policy_revision: 0,
+            policy_bytes: 0,
             lease_keys: Tree::new(),
             last_lease: LeaseId::new(0),
             usage: Tree::new(),

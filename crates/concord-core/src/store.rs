@@ -23,6 +23,7 @@ mod index;
 mod kv;
 mod leases;
 mod mutate;
+mod policy;
 mod sessions;
 mod subscriptions;
 mod txn;
@@ -39,6 +40,7 @@ use crate::codec::{DecodeError, SnapshotChunks, StoreRestorer};
 use crate::command::Command;
 use crate::ids::{Revision, Timestamp};
 use crate::machine::{Machine, Meta};
+use crate::policy::{Caller, Guard};
 use crate::reply::{InvalidRequestReason, Rejection, Reply};
 use crate::state::State;
 use crate::view::{ChangeKind, ReadView};
@@ -67,6 +69,8 @@ pub struct Store {
     /// Changes made by the batch that is being applied.
     batch_changes: usize,
     scratch: Scratch,
+    /// Whose request is being applied; nobody's between requests.
+    caller: Caller,
 }
 
 impl Store {
@@ -85,6 +89,7 @@ impl Store {
             next_order: 0,
             batch_changes: 0,
             scratch: Scratch::default(),
+            caller: Caller::NOBODY,
         }
     }
 
@@ -104,8 +109,16 @@ impl Store {
         &self.sessions
     }
 
-    /// Judges and performs one encoded request.
+    /// Judges and performs one encoded request, on somebody's behalf if it says so.
     fn request(&mut self, request: &Bytes) -> Reply {
+        match Guard::take_off(request) {
+            Ok(None) => self.plain_request(request),
+            Ok(Some((guard, request))) => self.guarded(&guard, &request),
+            Err(error) => Reply::Rejected(error.into()),
+        }
+    }
+
+    fn plain_request(&mut self, request: &Bytes) -> Reply {
         // Decoding checks keys and values again, whatever the edge has let through (D-DATA-3).
         let outcome = match Command::decode(request) {
             Ok(Command::Idempotent { key, command }) => return self.once(&key, request, *command),
@@ -150,8 +163,9 @@ impl Store {
             Command::LeaseGrant { lease, ttl } => self.lease_grant(lease, ttl),
             Command::LeaseKeepAlive { lease } => self.lease_keep_alive(lease),
             Command::LeaseRevoke { lease } => self.lease_revoke(lease),
-            // Decoding lets no request under a key hold another one.
-            Command::Idempotent { .. } => Err(Rejection::InvalidRequest {
+            Command::EditPolicy(change) => self.edit_policy(&change),
+            // Decoding lets no request hold another one of these.
+            Command::Idempotent { .. } | Command::Guarded { .. } => Err(Rejection::InvalidRequest {
                 reason: InvalidRequestReason::Malformed,
             }),
         }

@@ -9,6 +9,7 @@ mod history;
 mod index;
 mod leases;
 pub(crate) mod past;
+mod policy;
 mod scan;
 mod subscriptions;
 

@@ -19,5 +19,8 @@ mod indexes;
 #[path = "codec/packed.rs"]
 mod packed;
 #[cfg(test)]
+#[path = "codec/policy.rs"]
+mod policy;
+#[cfg(test)]
 #[path = "codec/subscriptions.rs"]
 mod subscriptions;

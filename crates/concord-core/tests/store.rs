@@ -28,6 +28,9 @@ mod model_txn;
 #[path = "store/operations.rs"]
 mod operations;
 #[cfg(test)]
+#[path = "store/policy.rs"]
+mod policy;
+#[cfg(test)]
 #[path = "store/properties.rs"]
 mod properties;
 #[cfg(test)]

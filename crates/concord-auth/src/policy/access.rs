@@ -2,12 +2,12 @@
 
 use concord_core::ids::Timestamp;
 
-use super::stored::StoredToken;
+use super::stored::{self, StoredToken};
 use super::{Policy, PolicyError, Records, Subject};
 use crate::name::Name;
 use crate::pattern::Pattern;
 use crate::permission::Permissions;
-use crate::principal::{BuiltinRole, Principal};
+use crate::principal::{BuiltinRole, Principal, Who};
 use crate::rights::Rights;
 use crate::token::{Secret, TokenId, Unauthorized};
 
@@ -69,8 +69,15 @@ impl<R: Records> Policy<R> {
         if token.hash != hash || has_ended(&token, now) {
             return Err(Unauthorized);
         }
+        let token_end = token.expires_at;
         let rights = self.rights(&token).map_err(|_| Unauthorized)?;
-        Ok(Principal::token(id, token.name, token.expires_at, rights))
+        let principal = stored::principal_id(token.principal);
+        let token = Who::Token {
+            id,
+            principal,
+            name: token.name,
+        };
+        Ok(Principal::token(token, token_end, rights))
     }
 
     /// Why a token may do what it may do at a key.

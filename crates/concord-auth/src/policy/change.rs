@@ -85,6 +85,7 @@ impl<R: Records> Policy<R> {
         }
         let mut token = StoredToken {
             hash: new.hash,
+            principal: id,
             name: new.name.clone(),
             created_at: now,
             expires_at,
@@ -112,7 +113,8 @@ impl<R: Records> Policy<R> {
         Ok(edits)
     }
 
-    /// Gives a token another secret: the new one has its name, its end, its roles and permissions. The old
+    /// Gives a token another secret: the new one has its name, its end, its roles and permissions, and is the same
+    /// principal. The old
     /// secret is good until `grace_until`, or not any more if that is not in the future.
     ///
     /// # Errors

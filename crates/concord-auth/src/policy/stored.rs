@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! key                 record
-//! t <token id>        version, hash, name, created_at, expires_at, permissions, roles [(name, born)]
+//! t <token id>        version, hash, principal, name, created_at, expires_at, permissions, roles [(name, born)]
 //! n <name of a token> its id
 //! r <name of a role>  version, born, permissions, ACLs [(pattern, permissions)]
 //! c                   version, how many tokens, roles and ACLs there are
@@ -14,6 +14,7 @@
 //! the old one (D-SEC-7), and to remove a role it is enough to remove one record.
 
 use bytes::Bytes;
+use concord_core::PrincipalId;
 use concord_core::ids::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct Unreadable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredToken {
     pub(super) hash: TokenHash,
+    /// The id of the first token of those that this one was rotated from: whatever the store keeps for it
+    /// (leases, idempotency keys) is kept under that.
+    pub(super) principal: TokenId,
     pub(super) name: Option<Name>,
     pub(super) created_at: Timestamp,
     pub(super) expires_at: Option<Timestamp>,
@@ -88,6 +92,7 @@ fn keyed(kind: u8, name: &[u8]) -> Bytes {
 struct TokenRecord {
     version: u8,
     hash: [u8; 32],
+    principal: [u8; TokenId::BYTES],
     name: Option<String>,
     created_at: u64,
     expires_at: Option<u64>,
@@ -108,6 +113,7 @@ impl StoredToken {
         encode(&TokenRecord {
             version: VERSION,
             hash: *self.hash.as_bytes(),
+            principal: *self.principal.as_bytes(),
             name: self.name.as_ref().map(|name| name.as_str().to_owned()),
             created_at: self.created_at.get(),
             expires_at: self.expires_at.map(Timestamp::get),
@@ -127,6 +133,7 @@ impl StoredToken {
         let name = |text: String| Name::new(text).map_err(|error| unreadable(error.to_string()));
         Ok(Self {
             hash: TokenHash::from_bytes(record.hash),
+            principal: TokenId::from_bytes(record.principal),
             name: record.name.map(name).transpose()?,
             created_at: Timestamp::new(record.created_at),
             expires_at: record.expires_at.map(Timestamp::new),
@@ -179,6 +186,11 @@ impl Totals {
         check_version(TOTALS, version)?;
         Ok(totals)
     }
+}
+
+/// What the store knows a token by.
+pub(super) fn principal_id(first: TokenId) -> PrincipalId {
+    PrincipalId::new(first.as_bytes()).expect("ids of tokens are shorter than those of principals may be")
 }
 
 pub(super) fn encode_id(id: TokenId) -> Bytes {

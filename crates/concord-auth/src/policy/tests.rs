@@ -424,7 +424,10 @@ fn edits_show_no_records() {
     let stored = Stored::default();
     let edits = stored.policy().create_token(&new_token(1)).unwrap();
     let shown = format!("{edits:?}");
-    assert!(shown.starts_with("[Edit(write c), Edit(write t"), "{shown}");
+    assert!(
+        shown.starts_with("[PolicyEdit(write c), PolicyEdit(write t"),
+        "{shown}"
+    );
 }
 
 /// The rule of section 7 of the contract, word for word, over a handful of roles and keys.
@@ -504,4 +507,100 @@ fn hashes_are_equal_only_as_a_whole() {
         other[place] ^= 1;
         assert_ne!(TokenHash::from_bytes(hash), TokenHash::from_bytes(other));
     }
+}
+
+/// What a token made stays its own when its secret is rotated, however often, and a new token is somebody else.
+#[test]
+fn a_rotated_token_is_the_same_principal() {
+    let mut stored = Stored::default();
+    let first = stored.token(1, WRITE, &[]);
+    let id = |stored: &Stored, byte| stored.authenticate(byte, NOW.get()).unwrap().id();
+    let principal = id(&stored, 1);
+    assert_eq!(principal.as_bytes(), first.as_bytes());
+    let (mut current, later) = (first, Timestamp::new(NOW.get() + 10));
+    for byte in 2..5 {
+        let hash = secret(byte).hash();
+        stored
+            .change(|policy| policy.rotate_token(current, hash, NOW, later))
+            .unwrap();
+        current = hash.id();
+        assert_eq!(id(&stored, byte), principal);
+        assert_eq!(id(&stored, byte - 1), principal, "during its grace, too");
+        assert_eq!(stored.policy().token(current).unwrap().principal, principal);
+    }
+    stored.token(9, WRITE, &[]);
+    assert_ne!(id(&stored, 9), principal);
+}
+
+/// Requests of tokens are guarded by what they were judged by; whoever embeds the store needs no policy.
+#[test]
+fn a_guard_says_whose_request_it_is_and_until_when() {
+    let mut stored = Stored::default();
+    let new = NewToken {
+        permissions: NONE,
+        lifetime: Lifetime {
+            now: NOW,
+            expires_at: Some(Timestamp::new(2_000)),
+        },
+        roles: vec![name("editor")],
+        ..new_token(1)
+    };
+    stored.change(|policy| policy.create_token(&new)).unwrap();
+    stored.role("narrow", WRITE, &[("a:*", WRITE)]);
+    stored.token(2, READ, &["narrow"]);
+    let guard = |byte| stored.authenticate(byte, NOW.get()).unwrap().guard(7).unwrap();
+    assert_eq!(guard(1).policy_revision, 7);
+    assert_eq!(guard(1).expires_at, Some(Timestamp::new(2_000)));
+    assert_eq!(guard(1).principal.as_bytes(), new.hash.id().as_bytes());
+    assert!(!guard(1).is_confined, "an editor is one at every key");
+    assert!(guard(2).is_confined);
+    assert_eq!(guard(2).expires_at, None);
+    assert_eq!(Principal::embedder().guard(7), None);
+    assert_eq!(Principal::anonymous().guard(7), None);
+}
+
+/// The policy in a real store, through its commands and its view.
+#[test]
+fn the_store_keeps_the_policy() {
+    use concord_core::{
+        Batch, Command, Group, LogIndex, Machine, Meta, PolicyChange, Reply, SessionId, Store, Term,
+    };
+    let mut store = Store::empty();
+    let mut index = 0;
+    let mut apply = |store: &mut Store, opens, requests: Vec<Bytes>| {
+        index += 1;
+        let group = Group {
+            session: SessionId::new(1),
+            opens,
+            acked_below: 1,
+            first_sequence: index,
+            requests,
+        };
+        let meta = Meta {
+            index: LogIndex::new(index),
+            term: Term::new(1),
+        };
+        let batch = Batch {
+            proposed_at: NOW,
+            groups: vec![group],
+        };
+        store.apply(meta, &batch)
+    };
+    apply(&mut store, true, Vec::new());
+    let edits = Policy::of(&store.view()).create_token(&new_token(1)).unwrap();
+    let edit = Command::EditPolicy(PolicyChange::new(0, edits)).to_bytes();
+    let reply = apply(&mut store, false, vec![edit]);
+    assert!(matches!(
+        reply.as_slice(),
+        [Reply::PolicyEdited {
+            policy_revision: 1,
+            ..
+        }]
+    ));
+    let view = store.view();
+    let policy = Policy::of(&view);
+    assert_eq!(policy.revision(), 1);
+    assert!(policy.authenticate(&secret(1), NOW).is_ok());
+    assert!(policy.authenticate(&secret(2), NOW).is_err());
+    assert_eq!(policy.tokens(None, 10).unwrap().len(), 1);
 }

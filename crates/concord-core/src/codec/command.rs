@@ -3,6 +3,7 @@
 mod bulk;
 mod condition;
 mod index;
+pub(crate) mod policy;
 mod subscription;
 mod txn;
 
@@ -46,6 +47,8 @@ const DELETE_SUBSCRIPTION: u8 = 49;
 const ACK_SUBSCRIPTION: u8 = 50;
 const RESET_SUBSCRIPTION: u8 = 51;
 const IDEMPOTENT: u8 = 14;
+const EDIT_POLICY: u8 = 56;
+const GUARDED: u8 = 57;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
 const FORMAT_MASK: u8 = 0b11;
@@ -197,6 +200,8 @@ impl Command {
             Self::LeaseGrant { lease, ttl } => numbers(LEASE_GRANT, &[lease.get(), ttl.get()], out),
             Self::LeaseKeepAlive { lease } => numbers(LEASE_KEEP_ALIVE, &[lease.get()], out),
             Self::LeaseRevoke { lease } => numbers(LEASE_REVOKE, &[lease.get()], out),
+            Self::EditPolicy(change) => policy::encode_edit(change, out),
+            Self::Guarded { guard, command } => policy::encode_guarded(guard, command, out),
         }
     }
 
@@ -269,6 +274,8 @@ impl Command {
                 filter: Filter::decode(&mut reader, bytes)?,
             },
             IDEMPOTENT => idempotent(&mut reader, bytes)?,
+            EDIT_POLICY => policy::decode_edit(&mut reader, bytes)?,
+            GUARDED => policy::decode_guarded(bytes, &mut reader)?,
             // D-RAFT-5: what is not known is refused, never taken for a success.
             code => return Err(CommandError::Unsupported { version, code }),
         };
@@ -387,13 +394,15 @@ fn decode_stored(flags: u8, bytes: Bytes, reader: &Reader<'_>) -> Result<StoredV
     StoredValue::packed(format, bytes).map_err(|error| reader.error(error.what).into())
 }
 
-/// A request under a key: the rest is a request as any other but this.
+/// A request under a key: the rest is a request.
 fn idempotent(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, CommandError> {
     decode_flags(reader, 0)?;
     let key = IdempotencyKey::new(reader.shared(whole)?)?;
     let request = whole.slice_ref(reader.rest());
-    if request.get(1) == Some(&IDEMPOTENT) {
-        return Err(reader.error("idempotency key within another").into());
+    // A guard stands outside. A change of the policy says itself what it is made from, and a refusal of that is
+    // not to be remembered.
+    if let Some(&(IDEMPOTENT | GUARDED | EDIT_POLICY)) = request.get(1) {
+        return Err(reader.error("request that has no idempotency key").into());
     }
     let command = Box::new(Command::decode(&request)?);
     Ok(Command::Idempotent { key, command })

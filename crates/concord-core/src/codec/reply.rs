@@ -35,6 +35,7 @@ const LEASE_REVOKED: u8 = 14;
 const INDEX_CHANGED: u8 = 32;
 const DELETED_WHERE: u8 = 36;
 const SUBSCRIPTION_CHANGED: u8 = 48;
+const POLICY_EDITED: u8 = 56;
 
 /// Beside the format of a record's value: its bytes are packed.
 const PACKED: u8 = 0x40;
@@ -125,6 +126,13 @@ impl Reply {
                 of(LEASE_REVOKED, *revision, out);
                 writer::number(*keys, out);
             }
+            Self::PolicyEdited {
+                revision,
+                policy_revision,
+            } => {
+                of(POLICY_EDITED, *revision, out);
+                writer::number(*policy_revision, out);
+            }
         }
     }
 
@@ -188,6 +196,10 @@ impl Reply {
             TXN => Self::Txn {
                 revision: Revision::new(reader.number()?),
                 outcome: TxnOutcome::decode(&mut reader, bytes, 1)?,
+            },
+            POLICY_EDITED => Self::PolicyEdited {
+                revision: Revision::new(reader.number()?),
+                policy_revision: reader.number()?,
             },
             LEASE_GRANTED => Self::LeaseGranted {
                 revision: Revision::new(reader.number()?),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  SUBSCRIPTION*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  SUBSCRIPTION*  POLICY*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
@@ -11,6 +11,7 @@
 
 mod restore;
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -39,6 +40,7 @@ const LEASE: u8 = 8;
 const INDEX: u8 = 32;
 const IDEMPOTENCY: u8 = 9;
 const SUBSCRIPTION: u8 = 48;
+const POLICY: u8 = 56;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -70,11 +72,12 @@ enum Section {
     Indexes,
     Idempotency,
     Subscriptions,
+    Policy,
 }
 
 impl Section {
     /// In the order of the snapshot.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Live,
         Self::Graves,
         Self::Changes,
@@ -84,6 +87,7 @@ impl Section {
         Self::Indexes,
         Self::Idempotency,
         Self::Subscriptions,
+        Self::Policy,
     ];
     /// How many of them are counted at the end also if there are none.
     const COUNT_ALWAYS: usize = 8;
@@ -101,6 +105,7 @@ impl Section {
             Self::Indexes => INDEX,
             Self::Idempotency => IDEMPOTENCY,
             Self::Subscriptions => SUBSCRIPTION,
+            Self::Policy => POLICY,
         }
     }
 
@@ -115,6 +120,7 @@ impl Section {
             INDEX => Some(Self::Indexes),
             IDEMPOTENCY => Some(Self::Idempotency),
             SUBSCRIPTION => Some(Self::Subscriptions),
+            POLICY => Some(Self::Policy),
             _ => None,
         }
     }
@@ -129,7 +135,8 @@ impl Section {
             Self::Leases => Stage::Section(Self::Indexes),
             Self::Indexes => Stage::Section(Self::Idempotency),
             Self::Idempotency => Stage::Section(Self::Subscriptions),
-            Self::Subscriptions => Stage::End,
+            Self::Subscriptions => Stage::Section(Self::Policy),
+            Self::Policy => Stage::End,
         }
     }
 
@@ -145,6 +152,8 @@ impl Section {
             Self::Indexes => state.indexes.len(),
             Self::Idempotency => state.idempotency.len(),
             Self::Subscriptions => state.subscriptions.len(),
+            // Its revision is an item of its own, once it has one.
+            Self::Policy => (state.policy.len()).saturating_add(usize::from(state.policy_revision > 0)),
         }
     }
 }
@@ -194,6 +203,7 @@ impl SnapshotChunks {
             }
             Section::Idempotency => items(section, behind(&state.idempotency, last), out),
             Section::Subscriptions => items(section, behind(&state.subscriptions, last), out),
+            Section::Policy => items(section, policy(state, last), out),
         };
         if self.last.is_none() {
             self.stage = section.next();
@@ -235,6 +245,18 @@ impl Iterator for SnapshotChunks {
         }
         Some(Bytes::from(out))
     }
+}
+
+/// The revision of the policy under no key at all, and its records.
+fn policy<'a>(state: &'a State, last: Option<&[u8]>) -> impl Iterator<Item = (&'a [u8], Cow<'a, [u8]>)> {
+    let has_revision = last.is_none() && state.policy_revision > 0;
+    let revision = has_revision.then(|| {
+        let mut revision = Vec::with_capacity(2);
+        writer::number(state.policy_revision, &mut revision);
+        ([].as_slice(), Cow::Owned(revision))
+    });
+    let records = behind(&state.policy, last).map(|(key, record)| (key, Cow::Borrowed(record)));
+    revision.into_iter().chain(records)
 }
 
 /// What a tree holds behind `last`.

@@ -66,7 +66,7 @@ fn size(name: &[u8], cell: &[u8]) -> u64 {
 impl Store {
     /// Applies a request under a name, or answers it as the first of that name.
     pub(super) fn once(&mut self, key: &IdempotencyKey, request: &[u8], mut command: Command) -> Reply {
-        let name = key.name();
+        let name = key.name(self.caller.principal);
         let fingerprint = match command.unpacked() {
             // A retry may have been packed by another node, in another way or not at all.
             Some(plain) => {

@@ -254,10 +254,7 @@ impl Store {
                 check_lifetime(lifetime)?;
                 Ok((Some(self.state.now.plus(ttl)), None))
             }
-            Lifetime::Lease(lease) => match self.lease(lease) {
-                Some(_) => Ok((None, Some(lease))),
-                None => Err(Rejection::LeaseNotFound { lease }),
-            },
+            Lifetime::Lease(lease) => self.usable_lease(lease).map(|_| (None, Some(lease))),
         }
     }
 

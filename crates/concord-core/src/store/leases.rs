@@ -39,9 +39,12 @@ impl Store {
         };
         let expires_at = self.expiry.place(self.state.now.plus(ttl));
         self.expiry.insert_lease(expires_at, lease, 0);
-        self.state
-            .leases
-            .set(&lease_key(lease), &LeaseCell { ttl, expires_at }.encode());
+        let cell = LeaseCell {
+            ttl,
+            expires_at,
+            owner: self.caller.principal,
+        };
+        self.state.leases.set(&lease_key(lease), &cell.encode());
         Ok(Reply::LeaseGranted {
             revision: self.state.revision,
             lease,
@@ -52,7 +55,7 @@ impl Store {
 
     pub(super) fn lease_keep_alive(&mut self, lease: LeaseId) -> Result<Reply, Rejection> {
         // D-V3-2: a lease whose time has come was ended when the clock moved, and stays so.
-        let current = self.lease(lease).ok_or(Rejection::LeaseNotFound { lease })?;
+        let current = self.usable_lease(lease)?;
         let keys = attached::count(&self.state.lease_keys, lease);
         self.expiry.remove_lease(current.expires_at, lease, keys);
         let expires_at = self.expiry.place(self.state.now.plus(current.ttl));
@@ -73,9 +76,7 @@ impl Store {
     }
 
     pub(super) fn lease_revoke(&mut self, lease: LeaseId) -> Result<Reply, Rejection> {
-        if self.lease(lease).is_none() {
-            return Err(Rejection::LeaseNotFound { lease });
-        }
+        self.usable_lease(lease)?;
         let keys = self.keys_on(lease);
         if !keys.is_empty() {
             self.open_revision();
@@ -97,6 +98,13 @@ impl Store {
         }
         let cell = self.state.leases.get(&lease_key(lease))?;
         Some(LeaseCell::stored(&cell))
+    }
+
+    /// The lease, if there is one that the caller may use. To those who may not, there is none.
+    pub(super) fn usable_lease(&self, lease: LeaseId) -> Result<LeaseCell, Rejection> {
+        self.lease(lease)
+            .filter(|cell| self.caller.may_use(cell.owner))
+            .ok_or(Rejection::LeaseNotFound { lease })
     }
 
     /// The keys that hang on a lease, in order.

@@ -43,6 +43,7 @@ impl ReadView {
             id,
             ttl: cell.ttl,
             expires_at: cell.expires_at,
+            owner: cell.owner,
             keys: attached::count(&self.state.lease_keys, id),
         }
     }

@@ -13,6 +13,7 @@ use concord_core::*;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
+use crate::arbitrary_policy::arb_policy;
 use crate::arbitrary_txn::{arb_outcome, arb_txn};
 
 pub(crate) fn arb_key() -> impl Strategy<Value = Key> {
@@ -166,7 +167,8 @@ fn arb_command() -> impl Strategy<Value = Command> {
         2 => arb_lease(),
         1 => arb_index(),
         1 => arb_filter(),
-        1 => arb_idempotent(),
+        1 => arb_idempotent().boxed(),
+        2 => arb_policy(prop_oneof![arb_write(), arb_lease()].boxed()),
         1 => any::<u64>().prop_map(|revision| Command::Compact {
             revision: Revision::new(revision)
         }),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use concord_core::index::{Extractor, IndexDefinition, IndexName, PathStep};
 use concord_core::*;
 
+use crate::policy;
 use crate::support::{Log, put_command};
 
 const SAMPLES: u64 = 200;
@@ -49,7 +50,7 @@ fn a_write_costs_about_the_same_among_fifty_times_as_many_keys() {
     );
 }
 
-/// A plain write asks for the same memory whether others use indexes, leases and deadlines or not.
+/// A plain write asks for the same memory whether others use indexes, leases, deadlines and a policy or not.
 #[test]
 fn what_a_write_does_not_use_costs_it_nothing() {
     const KEYS: u64 = 1_000;
@@ -68,10 +69,12 @@ fn what_a_write_does_not_use_costs_it_nothing() {
     };
     assert!(matches!(log.run(lease), Reply::LeaseGranted { .. }));
     log.put_ttl("session:1", "x", 60_000);
+    let policy = vec![policy::edit("t", Some("token"))];
+    log.run(Command::EditPolicy(PolicyChange::new(0, policy)));
     log.put("user:1", "no document, so not in the index");
     let beside = bytes_per_overwrite(&mut log, KEYS);
     assert!(
         beside * 100 <= plain * 102,
-        "{plain} bytes alone, {beside} beside an index, a lease and a deadline"
+        "{plain} bytes alone, {beside} beside an index, a lease, a deadline and a policy"
     );
 }

@@ -229,6 +229,8 @@ impl Model {
             | Command::CreateIndex { .. }
             | Command::DropIndex { .. }
             | Command::Reindex { .. }
+            | Command::EditPolicy(_)
+            | Command::Guarded { .. }
             | Command::DeleteWhere { .. } => unreachable!("{command:?} has a property of its own"),
             Command::Idempotent { .. } => panic!("a key within a key"),
             Command::PutMany { items } => self.put_many(items, work),

@@ -299,6 +299,7 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         | Reply::Configured { .. }
         | Reply::IndexChanged { .. }
         | Reply::SubscriptionChanged { .. }
+        | Reply::PolicyEdited { .. }
         | Reply::WrittenMany { .. }
         | Reply::DeletedMany { .. }
         | Reply::TouchedMany { .. }

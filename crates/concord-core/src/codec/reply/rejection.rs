@@ -35,6 +35,7 @@ const INDEX_NOT_FOUND: u8 = 34;
 const IDEMPOTENCY_CONFLICT: u8 = 17;
 const SUBSCRIPTION_EXISTS: u8 = 48;
 const SUBSCRIPTION_NOT_FOUND: u8 = 49;
+const POLICY_CHANGED: u8 = 56;
 
 /// How deep a refusal can lie in its request.
 const PART_DEPTH_MAX: usize = 8;
@@ -102,6 +103,10 @@ impl Rejection {
                 writer::number(lease.get(), out);
             }
             Self::IdempotencyConflict => out.push(IDEMPOTENCY_CONFLICT),
+            Self::PolicyChanged { policy_revision } => {
+                out.push(POLICY_CHANGED);
+                writer::number(*policy_revision, out);
+            }
             Self::LeaseExists { lease } => {
                 out.push(LEASE_EXISTS);
                 writer::number(lease.get(), out);
@@ -184,6 +189,9 @@ impl Rejection {
             SUBSCRIPTION_EXISTS => Self::SubscriptionExists,
             SUBSCRIPTION_NOT_FOUND => Self::SubscriptionNotFound,
             IDEMPOTENCY_CONFLICT => Self::IdempotencyConflict,
+            POLICY_CHANGED => Self::PolicyChanged {
+                policy_revision: reader.number()?,
+            },
             LEASE_EXISTS => Self::LeaseExists {
                 lease: LeaseId::new(reader.number()?),
             },
@@ -238,6 +246,7 @@ impl InvalidRequestReason {
             Self::LeaseIdOutOfRange => 4,
             Self::TooManyIndexes => 32,
             Self::SubscriptionFilter => 48,
+            Self::PolicyRecord => 56,
             Self::IdempotencyKey => 5,
         }
     }
@@ -250,6 +259,7 @@ impl InvalidRequestReason {
             4 => Some(Self::LeaseIdOutOfRange),
             32 => Some(Self::TooManyIndexes),
             48 => Some(Self::SubscriptionFilter),
+            56 => Some(Self::PolicyRecord),
             5 => Some(Self::IdempotencyKey),
             _ => None,
         }
@@ -269,6 +279,8 @@ impl BatchUnit {
             Self::Evaluations => 8,
             Self::MatchingKeys => 36,
             Self::Steps => 37,
+            Self::PolicyEdits => 56,
+            Self::PolicyBytes => 57,
         }
     }
 
@@ -284,6 +296,8 @@ impl BatchUnit {
             8 => Some(Self::Evaluations),
             36 => Some(Self::MatchingKeys),
             37 => Some(Self::Steps),
+            56 => Some(Self::PolicyEdits),
+            57 => Some(Self::PolicyBytes),
             _ => None,
         }
     }
@@ -295,6 +309,8 @@ impl Quota {
             Self::Leases => 1,
             Self::LeaseKeys => 2,
             Self::Subscriptions => 48,
+            Self::PolicyRecords => 56,
+            Self::PolicyBytes => 57,
         }
     }
 
@@ -303,6 +319,8 @@ impl Quota {
             1 => Some(Self::Leases),
             2 => Some(Self::LeaseKeys),
             48 => Some(Self::Subscriptions),
+            56 => Some(Self::PolicyRecords),
+            57 => Some(Self::PolicyBytes),
             _ => None,
         }
     }

@@ -14,7 +14,10 @@ use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
 use crate::index::Index;
 use crate::key::{check_key, namespace_of};
 use crate::lease::{LeaseCell, attached, decode_lease_key};
-use crate::limits::{COMPACTION_MARKS_MAX, INDEXES_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{
+    COMPACTION_MARKS_MAX, INDEXES_MAX, POLICY_BYTES_MAX, POLICY_KEY_BYTES_MAX, POLICY_RECORD_BYTES_MAX,
+    POLICY_RECORDS_MAX, SUBSCRIPTIONS_MAX,
+};
 use crate::machine::Restorer;
 use crate::record::cell::{self, StoredCell};
 use crate::reply::Reply;
@@ -125,6 +128,7 @@ impl StoreRestorer {
                     Section::Indexes => self.index(key, cell),
                     Section::Idempotency => self.remembered(key, cell),
                     Section::Subscriptions => self.subscription(key, cell),
+                    Section::Policy => self.policy(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
                     what: error.what,
@@ -335,6 +339,30 @@ impl StoreRestorer {
             return Err(malformed("too many subscriptions"));
         }
         self.state.subscriptions.set(name, cell);
+        Ok(())
+    }
+
+    /// A record of the policy, or its revision, under no key.
+    fn policy(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        if key.is_empty() {
+            let mut reader = Reader::new(cell);
+            self.state.policy_revision = reader.number()?;
+            reader.end()?;
+            return if self.state.policy_revision == 0 || !self.state.policy.is_empty() {
+                Err(malformed("malformed revision of the policy"))
+            } else {
+                Ok(())
+            };
+        }
+        if key.len() > POLICY_KEY_BYTES_MAX || cell.len() > POLICY_RECORD_BYTES_MAX {
+            return Err(malformed("record of the policy is too large"));
+        }
+        let size = length(key.len().saturating_add(cell.len()));
+        self.state.policy_bytes = self.state.policy_bytes.saturating_add(size);
+        self.state.policy.set(key, cell);
+        if self.state.policy.len() > POLICY_RECORDS_MAX || self.state.policy_bytes > POLICY_BYTES_MAX {
+            return Err(malformed("too many records of the policy"));
+        }
         Ok(())
     }
 

@@ -250,6 +250,7 @@ pub(crate) fn revision_of(reply: &Reply) -> u64 {
         | Reply::Configured { revision }
         | Reply::IndexChanged { revision }
         | Reply::SubscriptionChanged { revision, .. }
+        | Reply::PolicyEdited { revision, .. }
         | Reply::WrittenMany { revision }
         | Reply::DeletedMany { revision, .. }
         | Reply::TouchedMany { revision, .. }

@@ -1,0 +1,35 @@
+//! Arbitrary changes of the policy, and arbitrary guards.
+
+use bytes::Bytes;
+use concord_core::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// A change of the policy, or this command behind a guard.
+pub(crate) fn arb_policy(command: BoxedStrategy<Command>) -> BoxedStrategy<Command> {
+    let bytes = |count| vec(any::<u8>(), count).prop_map(Bytes::from);
+    let edit =
+        (bytes(0..5), prop::option::of(bytes(0..9))).prop_map(|(key, record)| PolicyEdit { key, record });
+    let change = (prop::option::of(any::<u64>()), vec(edit, 0..4))
+        .prop_map(|(expected, edits)| Command::EditPolicy(PolicyChange { expected, edits }))
+        .boxed();
+    let guard = (
+        any::<u64>(),
+        prop::option::of(any::<u64>()),
+        vec(any::<u8>(), 0..17),
+        any::<bool>(),
+        prop::option::of(bytes(1..5)),
+    )
+        .prop_map(|(policy_revision, end, principal, is_confined, tenant)| Guard {
+            policy_revision,
+            expires_at: end.map(Timestamp::new),
+            principal: PrincipalId::new(&principal).unwrap(),
+            is_confined,
+            tenant,
+        });
+    let guarded = (guard, prop_oneof![command, change.clone()]).prop_map(|(guard, command)| {
+        let command = Box::new(command);
+        Command::Guarded { guard, command }
+    });
+    prop_oneof![change, guarded].boxed()
+}
