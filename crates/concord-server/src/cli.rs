@@ -114,6 +114,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         Command::Config(command) => config::run(&command),
         Command::Completions { shell } => completions(shell),
         Command::Status(_)
+        | Command::Ready(_)
         | Command::Members(_)
         | Command::Get(_)
         | Command::Put(_)
@@ -151,6 +152,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
     let s = &mut session;
     match command {
         Command::Status(_) => status::status(s).await,
+        Command::Ready(args) => status::ready(s, args.wait).await,
         Command::Members(_) => status::members(s).await,
         Command::Get(args) => key::get(s, &args).await,
         Command::Put(args) => key::put(s, &args).await,
@@ -204,6 +206,7 @@ impl Command {
         match self {
             Self::Start(_) | Self::Config(_) | Self::Completions { .. } => None,
             Self::Status(client) | Self::Members(client) => Some(client),
+            Self::Ready(args) => Some(&args.client),
             Self::Get(args) => Some(&args.client),
             Self::Put(args) => Some(&args.client),
             Self::PutMany(args) => Some(&args.client),

@@ -354,6 +354,8 @@ async fn an_answer_that_is_lost_does_not_make_a_write_happen_twice() {
 async fn status_and_members_show_the_node_to_people_and_programs() {
     let cluster = Cluster::start(1).await;
     let node = &cluster.nodes[0];
+    assert_eq!(ok(node, &["ready"]), "ready\n");
+    assert_eq!(ok(node, &["ready", "-o", "json"]), "{\"ready\":true}\n");
     let table = ok(node, &["status"]);
     assert!(table.contains("leader") && table.contains("revision"), "{table}");
     let status: Value = serde_json::from_str(&ok(node, &["status", "--output", "json"])).unwrap();
@@ -684,6 +686,11 @@ fn wrong_usage_exits_with_2_and_nobody_there_with_7() {
         assert_eq!(stdout(&output), "");
     }
     let nobody = process::free_address().to_string();
+    let output = concord()
+        .args(["ready", "--wait", "150ms", "--endpoints", &nobody])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     let output = concord()
         .args(["put", "k", "v", "--endpoints", &nobody])
         .output()

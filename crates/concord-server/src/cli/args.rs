@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Start(Box<StartArgs>),
     /// What a node knows of itself and its cluster.
     Status(ClientArgs),
+    /// Whether a node can serve: it has a leader and has caught up. Exits with 7 if not.
+    Ready(ReadyArgs),
     /// The members of the cluster.
     Members(ClientArgs),
     /// Read keys.
@@ -215,6 +217,15 @@ pub(crate) struct ReadArgs {
     /// Wait until the node has this revision.
     #[arg(long)]
     pub(crate) min_revision: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReadyArgs {
+    /// Ask again for so long while it cannot, for example 30s.
+    #[arg(long, value_parser = any_duration)]
+    pub(crate) wait: Option<std::time::Duration>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 fn any_duration(text: &str) -> Result<std::time::Duration, String> {

@@ -1,11 +1,36 @@
 //! What a node says of itself and its cluster.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use super::Session;
-use super::error::CliError;
+use super::error::{CliError, Exit};
 use super::output::plain;
 use crate::client::Request;
+
+/// How long until a node that is not ready is asked again.
+const READY_PAUSE: Duration = Duration::from_millis(100);
+
+/// `concord ready`
+pub(super) async fn ready(session: &mut Session, wait: Option<Duration>) -> Result<(), CliError> {
+    let end = Instant::now() + wait.unwrap_or_default();
+    let answer = loop {
+        match session.client.send(&Request::get("/ready")).await {
+            Ok(answer) => break answer,
+            // tidy-allow: a node says nothing when it becomes ready, so it is asked again.
+            Err(error) if Exit::of(error.code()) == Exit::Unavailable && Instant::now() < end => {
+                sleep(READY_PAUSE).await
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if session.out.is_json() {
+        return session.out.json(&answer.data::<Value>()?);
+    }
+    session.out.line("ready")
+}
 
 /// `concord status`
 pub(super) async fn status(session: &mut Session) -> Result<(), CliError> {

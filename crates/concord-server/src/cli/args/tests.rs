@@ -21,6 +21,7 @@ fn every_command_reads_its_documented_form() {
         "concord start --data-dir d --node-id 1 --http 127.0.0.1:0 --peer 127.0.0.1:0 --seeds a:1,b:2,c:3",
         "concord start --join a:1 --profile prod --log-format json --cluster-secret-file s --config c.toml",
         "concord status --endpoints http://a,http://b --timeout 500ms --output json",
+        "concord ready --wait 30s",
         "concord members",
         "concord get k --raw --consistency strong --revision 7",
         "concord put k v --ttl 30s",
