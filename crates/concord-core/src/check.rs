@@ -78,7 +78,8 @@ impl Command {
 
 /// Judges the sizes of a change of the policy.
 pub(crate) fn check_policy_change(change: &PolicyChange) -> Result<(), Rejection> {
-    check_count(BatchUnit::PolicyEdits, change.edits.len(), POLICY_EDITS_MAX)?;
+    let edits = change.edits.len().saturating_add(change.namespaces.len());
+    check_count(BatchUnit::PolicyEdits, edits, POLICY_EDITS_MAX)?;
     let mut bytes = 0_usize;
     for edit in &change.edits {
         let record_bytes = edit.record.as_ref().map_or(0, Bytes::len);

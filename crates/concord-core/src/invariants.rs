@@ -24,6 +24,7 @@ use crate::index::scope;
 use crate::key::namespace_of;
 use crate::lease::{LeaseCell, attached, decode_lease_key};
 use crate::limits::{IDEMPOTENCY_BYTES_MAX, IDEMPOTENCY_KEYS_MAX, POLICY_BYTES_MAX, POLICY_RECORDS_MAX};
+use crate::namespace::NamespaceCell;
 use crate::record::RecordRef;
 use crate::record::cell::{self, Place, StoredCell};
 use crate::state::{State, VersionCell, change};
@@ -59,6 +60,8 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         idempotency,
         subscriptions,
         policy,
+        namespaces,
+        emptying,
         usage,
         ..
     } = state;
@@ -76,6 +79,8 @@ pub fn check(store: &Store) -> Result<(), Violation> {
         idempotency,
         subscriptions,
         policy,
+        namespaces,
+        emptying,
         usage,
     ] {
         tree.check().map_err(|detail| Violation {
@@ -88,6 +93,7 @@ pub fn check(store: &Store) -> Result<(), Violation> {
     check_leases(store)?;
     check_idempotency(store)?;
     check_policy(store)?;
+    check_namespaces(state)?;
     check_records(state)?;
     check_changes(state)?;
     check_indexes(state)?;
@@ -254,6 +260,22 @@ fn check_policy(store: &Store) -> Result<(), Violation> {
     let is_bounded = state.policy.len() <= POLICY_RECORDS_MAX && state.policy_bytes <= POLICY_BYTES_MAX;
     hold("I22", is_bounded, || "too many records of the policy".into())?;
     hold("I22", store.is_nobodys(), || "a caller is left over".into())
+}
+
+/// I10: of a namespace only what can be is known, and those that are being emptied are known as such.
+fn check_namespaces(state: &State) -> Result<(), Violation> {
+    let mut emptying = BTreeSet::new();
+    for (namespace, cell) in state.namespaces.iter() {
+        let cell = NamespaceCell::stored(&cell);
+        hold("I10", cell.is_sane(state.now), || {
+            format!("namespace {} is {cell:?}", namespace.escape_ascii())
+        })?;
+        if cell.is_emptying {
+            emptying.insert(namespace.to_vec());
+        }
+    }
+    let kept = state.emptying.iter().map(|(namespace, _)| namespace.to_vec());
+    equal("I10", "namespaces being emptied", kept.collect(), emptying)
 }
 
 /// The live tree holds records only, and their numbers make sense.

@@ -41,6 +41,7 @@ pub mod key;
 pub mod lease;
 pub mod limits;
 pub mod machine;
+pub mod namespace;
 mod packing;
 pub mod pattern;
 pub mod policy;
@@ -66,6 +67,7 @@ pub use ids::{LeaseId, LogIndex, Millis, NodeId, Revision, SessionId, Term, Time
 pub use key::{InvalidKey, Key, KeyRange};
 pub use lease::Lease;
 pub use machine::{Machine, Meta, Restorer};
+pub use namespace::{NamespaceEdit, NamespaceQuota, NamespaceStatus};
 pub use policy::{Guard, PolicyChange, PolicyEdit, PrincipalId};
 pub use record::{PinnedRecord, Record, RecordRef, StoredRecord};
 pub use reply::{Rejection, Reply};

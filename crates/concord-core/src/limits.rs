@@ -158,6 +158,12 @@ pub const POLICY_RECORDS_MAX: usize = 1_000_000;
 /// Bytes of keys and records of the policy.
 pub const POLICY_BYTES_MAX: u64 = 256 << 20;
 
+/// Namespaces with a quota, or being emptied.
+pub const NAMESPACES_MAX: usize = 200_000;
+
+/// Keys of a namespace that are deleted in one batch while it is being emptied.
+pub const NAMESPACE_KEYS_EMPTIED_PER_BATCH: usize = 1_000;
+
 /// The longest id of a principal.
 pub const PRINCIPAL_ID_BYTES_MAX: usize = 16;
 

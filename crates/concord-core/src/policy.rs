@@ -14,6 +14,7 @@ use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
 use crate::ids::Timestamp;
 use crate::limits::PRINCIPAL_ID_BYTES_MAX;
+use crate::namespace::NamespaceEdit;
 
 /// A record of the policy to write, or to remove.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct PolicyChange {
     pub expected: Option<u64>,
     /// What is written and removed. Of edits with one key the last wins.
     pub edits: Vec<PolicyEdit>,
+    /// What comes of namespaces with it, in order.
+    pub namespaces: Vec<NamespaceEdit>,
 }
 
 impl PolicyChange {
@@ -49,7 +52,14 @@ impl PolicyChange {
         Self {
             expected: Some(expected),
             edits,
+            namespaces: Vec::new(),
         }
+    }
+
+    /// The same change, and these of namespaces with it.
+    #[must_use]
+    pub fn with_namespaces(self, namespaces: Vec<NamespaceEdit>) -> Self {
+        Self { namespaces, ..self }
     }
 
     /// A change of records that no judgement depends on, whatever the revision is.
@@ -58,6 +68,7 @@ impl PolicyChange {
         Self {
             expected: None,
             edits,
+            namespaces: Vec::new(),
         }
     }
 }

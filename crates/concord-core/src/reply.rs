@@ -317,6 +317,15 @@ pub enum Rejection {
         /// The revision of the policy.
         policy_revision: u64,
     },
+    /// The tenant has asked as often as it may for now. Nothing was written.
+    #[error("too many requests of this tenant, the next is taken in {retry_after_ms} ms")]
+    RateLimited {
+        /// When it may ask again.
+        retry_after_ms: u64,
+    },
+    /// The keys of the namespace are being deleted: until they are gone it takes no writes. Nothing was written.
+    #[error("keys of the namespace are being deleted")]
+    NamespaceEmptying,
     /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
     /// attempt may have. The caller must look before it tries again under a new session.
     #[error("session is unknown or its reply is forgotten, outcome unknown")]
@@ -384,6 +393,12 @@ pub enum Quota {
     PolicyRecords,
     /// Bytes of the records of the policy.
     PolicyBytes,
+    /// Keys of one namespace.
+    NamespaceKeys,
+    /// Bytes of keys and values of one namespace.
+    NamespaceBytes,
+    /// Namespaces with a quota.
+    Namespaces,
 }
 
 impl fmt::Display for Quota {
@@ -394,6 +409,9 @@ impl fmt::Display for Quota {
             Self::Subscriptions => "subscriptions",
             Self::PolicyRecords => "records of the policy",
             Self::PolicyBytes => "bytes of the policy",
+            Self::NamespaceKeys => "keys of this namespace",
+            Self::NamespaceBytes => "bytes of keys and values of this namespace",
+            Self::Namespaces => "namespaces with a quota",
         })
     }
 }
@@ -478,6 +496,9 @@ pub enum InvalidRequestReason {
         crate::limits::POLICY_RECORD_BYTES_MAX
     )]
     PolicyRecord,
+    /// A namespace to give a quota to is empty or too long, or has a `:`.
+    #[error("namespace must be 1 to {} bytes without a `:`", crate::limits::KEY_BYTES_MAX - 1)]
+    Namespace,
     /// It sets a limit beyond what the core allows, or to nothing.
     #[error("setting out of range")]
     SettingOutOfRange,
@@ -521,6 +542,8 @@ impl Rejection {
             Self::QuotaExceeded { .. } => "quota_exceeded",
             // Whoever judges requests judges again until time runs out.
             Self::PolicyChanged { .. } => "timeout",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::NamespaceEmptying => "not_ready",
             Self::InPart { cause, .. } => cause.name(),
         }
     }

@@ -12,6 +12,7 @@
 //! | `subscriptions` | name | revision acknowledged, when, filter |
 //! | `lease_keys` | lease; lease, user key | how many keys; nothing |
 //! | `policy` | key of a record | the record |
+//! | `namespaces` | namespace | quota, whether it is being emptied, bucket of operations |
 //! | `usage` | namespace | keys, bytes |
 //! | `indexes`, of each its entries | value, user key | nothing |
 //!
@@ -51,6 +52,10 @@ pub(crate) struct State {
     pub(crate) policy_revision: u64,
     /// Derived: bytes of keys and records in `policy`.
     pub(crate) policy_bytes: u64,
+    /// Only those that something is to be known of: see [`crate::namespace`].
+    pub(crate) namespaces: Tree,
+    /// Derived from `namespaces`: those that are being emptied.
+    pub(crate) emptying: Tree,
     /// Derived from `live`, kept by `store::mutate`: see [`crate::lease::attached`].
     pub(crate) lease_keys: Tree,
     /// The last id that was chosen for a lease. None is chosen twice.
@@ -115,6 +120,8 @@ impl State {
             policy: Tree::new(),
             policy_revision: 0,
             policy_bytes: 0,
+            namespaces: Tree::new(),
+            emptying: Tree::new(),
             lease_keys: Tree::new(),
             last_lease: LeaseId::new(0),
             usage: Tree::new(),

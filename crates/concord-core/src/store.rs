@@ -23,6 +23,7 @@ mod index;
 mod kv;
 mod leases;
 mod mutate;
+mod namespaces;
 mod policy;
 mod sessions;
 mod subscriptions;
@@ -233,6 +234,7 @@ impl Machine for Store {
             self.apply_group(group, &mut replies);
         }
         self.fill_some_indexes();
+        self.empty_some_namespaces();
         self.compact_some();
         self.flush_usage();
         self.scratch.trim();
@@ -243,9 +245,9 @@ impl Machine for Store {
         ReadView::new(Arc::new(self.state.clone()))
     }
 
-    /// Also `Some` while compaction or an index has work left, so that it ends on an idle store.
+    /// Also `Some` while compaction, an index or a namespace has work left, so that it ends on an idle store.
     fn next_deadline(&self) -> Option<Timestamp> {
-        if self.is_compaction_behind() || self.is_filling_indexes() {
+        if self.is_compaction_behind() || self.is_filling_indexes() || self.is_emptying_namespaces() {
             Some(self.state.now)
         } else {
             self.expiry.first()

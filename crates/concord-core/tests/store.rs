@@ -34,6 +34,9 @@ mod policy;
 #[path = "store/properties.rs"]
 mod properties;
 #[cfg(test)]
+#[path = "store/quotas.rs"]
+mod quotas;
+#[cfg(test)]
 #[path = "store/sessions.rs"]
 mod sessions;
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     LeaseNotFound,
     /// There is as much as there may be of something. Nothing was written.
     QuotaExceeded,
+    /// The tenant has asked as often as it may for now. Nothing was written.
+    RateLimited,
     /// The idempotency key was used for another request. Nothing was written.
     IdempotencyConflict,
     /// A condition of the request does not hold. Nothing was written.
@@ -78,6 +80,7 @@ impl ErrorKind {
             Self::NotFound => "not_found",
             Self::LeaseNotFound => "lease_not_found",
             Self::QuotaExceeded => "quota_exceeded",
+            Self::RateLimited => "rate_limited",
             Self::IdempotencyConflict => "idempotency_conflict",
             Self::ConditionFailed => "condition_failed",
             Self::AlreadyExists => "already_exists",
@@ -106,7 +109,12 @@ impl ErrorKind {
     pub const fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::Timeout | Self::NoQuorum | Self::NotReady | Self::Overloaded | Self::ShuttingDown
+            Self::Timeout
+                | Self::NoQuorum
+                | Self::NotReady
+                | Self::Overloaded
+                | Self::RateLimited
+                | Self::ShuttingDown
         )
     }
 
@@ -121,7 +129,10 @@ impl ErrorKind {
             | Self::InvalidRequest => "correct the request; as it is it will fail again",
             Self::NotFound => "check the name; the key may have been deleted or have expired",
             Self::LeaseNotFound => "grant a new lease and write what hung on the old one again",
-            Self::QuotaExceeded => "remove what is not needed, or spread it over more leases",
+            Self::QuotaExceeded => {
+                "remove what is not needed, spread it over more leases, or have the quota raised"
+            }
+            Self::RateLimited => "try again after the time that is told",
             Self::IdempotencyConflict => "give each request a key of its own",
             Self::ConditionFailed => "read the current state and decide again",
             Self::AlreadyExists => "look at what exists; use another name or remove it first",
@@ -258,6 +269,7 @@ impl Error {
 
 pub(crate) const COMPACT_REVISION: &str = "compact_revision";
 pub(crate) const CURRENT_REVISION: &str = "current_revision";
+pub(crate) const RETRY_AFTER_MS: &str = "retry_after_ms";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

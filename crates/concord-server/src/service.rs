@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
-use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind};
+use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
 use crate::full_disk::gives_space_back;
 use crate::watch::{self, Hub, Watcher, WatcherStatus};
 
@@ -228,11 +228,15 @@ impl From<Rejection> for Error {
             Rejection::LeaseExists { lease } => {
                 Self::new(ErrorKind::AlreadyExists, message).with("lease", lease.get())
             }
-            Rejection::QuotaExceeded { limit, .. } => {
-                Self::new(ErrorKind::QuotaExceeded, message).with("limit", limit)
-            }
+            Rejection::QuotaExceeded { quota, limit } => Self::new(ErrorKind::QuotaExceeded, message)
+                .with("quota", quota.to_string())
+                .with("limit", limit),
             // For whoever judges: it judges again, and only time running out ends that.
             Rejection::PolicyChanged { .. } => Self::new(ErrorKind::Timeout, message),
+            Rejection::RateLimited { retry_after_ms } => {
+                Self::new(ErrorKind::RateLimited, message).with(RETRY_AFTER_MS, retry_after_ms)
+            }
+            Rejection::NamespaceEmptying => Self::new(ErrorKind::NotReady, message),
             Rejection::IdempotencyConflict => Self::new(ErrorKind::IdempotencyConflict, message),
             // The outer message says where, the inner error what.
             Rejection::InPart { part, index, cause } => {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  SUBSCRIPTION*  POLICY*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  SUBSCRIPTION*  POLICY*  NAMESPACE*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
@@ -41,6 +41,7 @@ const INDEX: u8 = 32;
 const IDEMPOTENCY: u8 = 9;
 const SUBSCRIPTION: u8 = 48;
 const POLICY: u8 = 56;
+const NAMESPACE: u8 = 57;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -73,11 +74,12 @@ enum Section {
     Idempotency,
     Subscriptions,
     Policy,
+    Namespaces,
 }
 
 impl Section {
     /// In the order of the snapshot.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Live,
         Self::Graves,
         Self::Changes,
@@ -88,6 +90,7 @@ impl Section {
         Self::Idempotency,
         Self::Subscriptions,
         Self::Policy,
+        Self::Namespaces,
     ];
     /// How many of them are counted at the end also if there are none.
     const COUNT_ALWAYS: usize = 8;
@@ -106,6 +109,7 @@ impl Section {
             Self::Idempotency => IDEMPOTENCY,
             Self::Subscriptions => SUBSCRIPTION,
             Self::Policy => POLICY,
+            Self::Namespaces => NAMESPACE,
         }
     }
 
@@ -121,6 +125,7 @@ impl Section {
             IDEMPOTENCY => Some(Self::Idempotency),
             SUBSCRIPTION => Some(Self::Subscriptions),
             POLICY => Some(Self::Policy),
+            NAMESPACE => Some(Self::Namespaces),
             _ => None,
         }
     }
@@ -136,7 +141,8 @@ impl Section {
             Self::Indexes => Stage::Section(Self::Idempotency),
             Self::Idempotency => Stage::Section(Self::Subscriptions),
             Self::Subscriptions => Stage::Section(Self::Policy),
-            Self::Policy => Stage::End,
+            Self::Policy => Stage::Section(Self::Namespaces),
+            Self::Namespaces => Stage::End,
         }
     }
 
@@ -154,6 +160,7 @@ impl Section {
             Self::Subscriptions => state.subscriptions.len(),
             // Its revision is an item of its own, once it has one.
             Self::Policy => (state.policy.len()).saturating_add(usize::from(state.policy_revision > 0)),
+            Self::Namespaces => state.namespaces.len(),
         }
     }
 }
@@ -204,6 +211,7 @@ impl SnapshotChunks {
             Section::Idempotency => items(section, behind(&state.idempotency, last), out),
             Section::Subscriptions => items(section, behind(&state.subscriptions, last), out),
             Section::Policy => items(section, policy(state, last), out),
+            Section::Namespaces => items(section, behind(&state.namespaces, last), out),
         };
         if self.last.is_none() {
             self.stage = section.next();

@@ -47,6 +47,14 @@ impl Draft {
         self.attached.entry(lease).or_default()
     }
 
+    /// Each key that it changes, with the size of the value that it leaves there, if it leaves one.
+    pub(super) fn outcome(&self) -> impl Iterator<Item = (&Key, Option<usize>)> {
+        self.order.iter().map(|key| match self.staged.get(key) {
+            Some(Staged::Record { value, .. }) => (key, Some(value.len())),
+            Some(Staged::Absent) | None => (key, None),
+        })
+    }
+
     fn stage(&mut self, key: &Key, staged: Staged) {
         if self.staged.insert(key.clone(), staged).is_none() {
             self.order.push(key.clone());
@@ -227,6 +235,7 @@ impl Store {
         if draft.order.is_empty() {
             return Ok(self.state.revision);
         }
+        self.check_quota_draft(&draft)?;
         self.check_unique_draft(&draft)?;
         let revision = self.open_revision();
         for key in &draft.order {

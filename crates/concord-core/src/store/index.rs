@@ -103,13 +103,9 @@ impl Store {
         Ok(())
     }
 
-    /// That one write takes no value that another record has.
-    pub(super) fn check_unique_write(
-        &self,
-        key: &Key,
-        header: Header,
-        value: &[u8],
-    ) -> Result<(), Rejection> {
+    /// That one write has room in its namespace, and takes no value that another record has.
+    pub(super) fn check_write(&self, key: &Key, header: Header, value: &[u8]) -> Result<(), Rejection> {
+        self.check_quota(key, value.len())?;
         self.check_unique([(key.as_bytes(), header, value)].into_iter(), |_| false)
     }
 

@@ -48,7 +48,7 @@ impl Store {
             expires_at,
             lease,
         };
-        self.check_unique_write(key, header, value.bytes())?;
+        self.check_write(key, header, value.bytes())?;
         self.open_revision();
         self.mutate(
             key.as_bytes(),
@@ -114,7 +114,7 @@ impl Store {
             lease,
             ..current.header()
         };
-        self.check_unique_write(key, header, &value)?;
+        self.check_write(key, header, &value)?;
         let revision = self.open_revision();
         self.mutate(
             key.as_bytes(),
@@ -168,7 +168,7 @@ impl Store {
             expires_at,
             lease,
         };
-        self.check_unique_write(key, header, value.bytes())?;
+        self.check_write(key, header, value.bytes())?;
         self.open_revision();
         self.mutate(
             key.as_bytes(),

@@ -246,6 +246,6 @@ pub(super) fn bytes(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
 
-fn signed(len: usize) -> i64 {
+pub(super) fn signed(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }

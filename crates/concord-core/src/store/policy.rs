@@ -19,6 +19,11 @@ impl Store {
         if guard.policy_revision != self.state.policy_revision || has_ended {
             return Reply::Rejected(self.policy_changed());
         }
+        if let Some(tenant) = &guard.tenant
+            && let Err(rejection) = self.spend_operation(tenant)
+        {
+            return Reply::Rejected(rejection);
+        }
         self.caller = Caller {
             principal: guard.principal,
             is_confined: guard.is_confined,
@@ -41,6 +46,7 @@ impl Store {
             return Err(self.policy_changed());
         }
         check_policy_change(change)?;
+        self.check_namespaces(&change.namespaces)?;
         // The last edit of a key is what counts, for the bounds too.
         let edits: BTreeMap<&Bytes, Option<&Bytes>> = change
             .edits
@@ -77,6 +83,9 @@ impl Store {
             }
         }
         self.state.policy_bytes = size;
+        for edit in &change.namespaces {
+            self.edit_namespace(edit);
+        }
         if change.expected.is_some() {
             self.state.policy_revision = self.state.policy_revision.saturating_add(1);
         }

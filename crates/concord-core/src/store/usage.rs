@@ -16,6 +16,17 @@ pub(super) struct UsageDelta {
     bytes: i64,
 }
 
+impl UsageDelta {
+    /// A namespace's usage with what is noted of it.
+    pub(super) fn added_to(&self, usage: Usage, namespace: &[u8]) -> Usage {
+        if self.namespace == namespace {
+            grown(usage, self.keys, self.bytes)
+        } else {
+            usage
+        }
+    }
+}
+
 impl Store {
     /// Notes that a namespace has grown or shrunk.
     pub(super) fn count_usage(&mut self, namespace: &[u8], keys: i64, bytes: i64) {

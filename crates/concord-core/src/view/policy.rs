@@ -6,6 +6,7 @@ use core::ops::Bound;
 use bytes::Bytes;
 
 use super::ReadView;
+use crate::namespace::{NamespaceCell, NamespaceQuota, NamespaceStatus};
 use crate::tree::prefix_end;
 
 impl ReadView {
@@ -13,6 +14,17 @@ impl ReadView {
     #[must_use]
     pub fn policy_revision(&self) -> u64 {
         self.state.policy_revision
+    }
+
+    /// What there is to know of a namespace beside what it [holds](Self::usage).
+    #[must_use]
+    pub fn namespace(&self, namespace: &[u8]) -> NamespaceStatus {
+        let cell = self.state.namespaces.get(namespace);
+        let cell = cell.map_or(
+            NamespaceCell::new(NamespaceQuota::UNLIMITED, false, self.state.now),
+            |cell| NamespaceCell::stored(&cell),
+        );
+        cell.status(self.state.now)
     }
 
     /// The record of the policy under a key.

@@ -10,8 +10,28 @@ pub(crate) fn arb_policy(command: BoxedStrategy<Command>) -> BoxedStrategy<Comma
     let bytes = |count| vec(any::<u8>(), count).prop_map(Bytes::from);
     let edit =
         (bytes(0..5), prop::option::of(bytes(0..9))).prop_map(|(key, record)| PolicyEdit { key, record });
-    let change = (prop::option::of(any::<u64>()), vec(edit, 0..4))
-        .prop_map(|(expected, edits)| Command::EditPolicy(PolicyChange { expected, edits }))
+    let limit = || prop::option::of(any::<u64>());
+    let quota = (limit(), limit(), limit()).prop_map(|(max_keys, max_storage_bytes, max_ops_per_sec)| {
+        NamespaceQuota {
+            max_keys,
+            max_storage_bytes,
+            max_ops_per_sec,
+        }
+    });
+    let namespace =
+        (bytes(0..5), quota, any::<bool>()).prop_map(|(namespace, quota, delete_keys)| NamespaceEdit {
+            namespace,
+            quota,
+            delete_keys,
+        });
+    let change = (limit(), vec(edit, 0..4), vec(namespace, 0..3))
+        .prop_map(|(expected, edits, namespaces)| {
+            Command::EditPolicy(PolicyChange {
+                expected,
+                edits,
+                namespaces,
+            })
+        })
         .boxed();
     let guard = (
         any::<u64>(),

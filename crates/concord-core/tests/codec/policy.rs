@@ -18,6 +18,26 @@ fn edits() -> Vec<PolicyEdit> {
     vec![edit("t1", Some("record")), edit("t2", None)]
 }
 
+fn namespaces() -> Vec<NamespaceEdit> {
+    let quota = NamespaceQuota {
+        max_keys: Some(300),
+        max_storage_bytes: None,
+        max_ops_per_sec: Some(2),
+    };
+    vec![
+        NamespaceEdit {
+            namespace: Bytes::from_static(b"acme"),
+            quota,
+            delete_keys: false,
+        },
+        NamespaceEdit {
+            namespace: Bytes::from_static(b"gone"),
+            quota: NamespaceQuota::UNLIMITED,
+            delete_keys: true,
+        },
+    ]
+}
+
 fn guard(policy_revision: u64) -> Guard {
     Guard {
         policy_revision,
@@ -55,7 +75,11 @@ fn commands() -> Vec<(&'static str, Command)> {
             "edit unjudged",
             Command::EditPolicy(PolicyChange::unjudged(edits())),
         ),
-        ("guarded", guarded(guard(1), once(lease.clone()))),
+        (
+            "edit with namespaces",
+            Command::EditPolicy(PolicyChange::new(1, Vec::new()).with_namespaces(namespaces())),
+        ),
+        ("guarded", guarded(guard(2), once(lease.clone()))),
         ("guarded by nothing", guarded(unguarded, lease)),
     ]
 }
@@ -87,6 +111,20 @@ fn replies() -> Vec<(&'static str, Reply)> {
                 reason: InvalidRequestReason::PolicyRecord,
             }),
         ),
+        (
+            "rate limited",
+            Reply::Rejected(Rejection::RateLimited { retry_after_ms: 300 }),
+        ),
+        ("emptying", Reply::Rejected(Rejection::NamespaceEmptying)),
+        (
+            "namespace",
+            Reply::Rejected(Rejection::InvalidRequest {
+                reason: InvalidRequestReason::Namespace,
+            }),
+        ),
+        ("too many keys of a namespace", too_many(Quota::NamespaceKeys)),
+        ("too many bytes of a namespace", too_many(Quota::NamespaceBytes)),
+        ("too many namespaces", too_many(Quota::Namespaces)),
         ("too many records", too_many(Quota::PolicyRecords)),
         ("too many bytes", too_many(Quota::PolicyBytes)),
         ("too many edits", too_large(BatchUnit::PolicyEdits)),
@@ -111,7 +149,13 @@ fn golden_bytes_of_the_policy_are_written_and_read_as_ever() {
     assert_eq!(written(), committed);
     golden::assert_read(&committed, commands(), replies());
     let restored = golden::restored(&committed, "snapshot chunk 0").view();
-    assert_eq!(restored.policy_revision(), 1);
+    assert_eq!(restored.policy_revision(), 2);
+    let acme = restored.namespace(b"acme");
+    assert_eq!(
+        (acme.quota, acme.operations_left),
+        (namespaces()[0].quota, Some(1))
+    );
+    assert!(!restored.namespace(b"gone").is_emptying, "it had no keys");
     assert_eq!(restored.policy_get(b"t1").as_deref(), Some(&b"record"[..]));
     let owner = restored.lease(LeaseId::new(7)).unwrap().owner;
     assert_eq!(owner, guard(1).principal);

@@ -78,3 +78,29 @@ fn what_a_write_does_not_use_costs_it_nothing() {
         "{plain} bytes alone, {beside} beside an index, a lease, a deadline and a policy"
     );
 }
+
+/// What a namespace holds is known anyway: a quota costs a write one look at two numbers.
+#[test]
+fn a_quota_asks_for_next_to_no_memory() {
+    const KEYS: u64 = 1_000;
+    let plain = bytes_per_overwrite(&mut loaded(KEYS), KEYS);
+    let mut log = loaded(KEYS);
+    let quota = NamespaceQuota {
+        max_keys: Some(KEYS),
+        max_storage_bytes: Some(1 << 20),
+        max_ops_per_sec: None,
+    };
+    let edit = NamespaceEdit {
+        namespace: "k".into(),
+        quota,
+        delete_keys: false,
+    };
+    let change = PolicyChange::new(0, Vec::new()).with_namespaces(vec![edit]);
+    log.run(Command::EditPolicy(change));
+    assert_eq!(log.view().namespace(b"k").quota, quota);
+    let limited = bytes_per_overwrite(&mut log, KEYS);
+    assert!(
+        limited * 100 <= plain * 103,
+        "{plain} bytes without a quota, {limited} with one"
+    );
+}

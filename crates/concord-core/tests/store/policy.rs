@@ -358,7 +358,8 @@ proptest! {
         let mut replica = Log::new();
         for (behind, edits) in changes {
             let expected = behind.map(|behind| model.revision.saturating_sub(behind / 2));
-            let command = Command::EditPolicy(PolicyChange { expected, edits: edits.clone() });
+            let change = PolicyChange { expected, ..PolicyChange::unjudged(edits.clone()) };
+            let command = Command::EditPolicy(change);
             let reply = log.run(command.clone());
             if expected.is_some_and(|expected| expected != model.revision) {
                 prop_assert_eq!(reply, changed(model.revision));

@@ -9,7 +9,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use super::record::RecordBody;
-use crate::error::{Detail, Error, ErrorKind};
+use crate::error::{Detail, Error, ErrorKind, RETRY_AFTER_MS};
 
 /// Seconds after which a refused request is worth another try.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
@@ -82,6 +82,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::ShuttingDown
         | ErrorKind::StorageFailed => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Corrupt => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
@@ -94,11 +95,21 @@ impl IntoResponse for ApiError {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if retry {
+        if let Some(wait) = wait_seconds(&self.error) {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(wait));
+        } else if retry {
             response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
         }
         response
     }
+}
+
+/// How long to wait, if the error says so: whole seconds, and no shorter than it says.
+fn wait_seconds(error: &Error) -> Option<u64> {
+    let ms = error.number(RETRY_AFTER_MS)?;
+    Some(ms.div_ceil(1_000))
 }
 
 /// An error as JSON.

@@ -11,16 +11,20 @@ use crate::codec::{DecodeError, writer};
 use crate::command::Command;
 use crate::ids::Timestamp;
 use crate::limits::KEY_BYTES_MAX;
+use crate::namespace::{NamespaceEdit, decode_quota, encode_quota};
 use crate::policy::{Guard, PolicyChange, PolicyEdit, PrincipalId};
 
 /// An edit writes a record; otherwise it removes one.
 const WRITES: u8 = 0x01;
 
+/// Of a namespace: its keys are deleted.
+const DELETES_KEYS: u8 = 0x01;
+
 const EXPIRES: u8 = 0x01;
 const CONFINED: u8 = 0x02;
 const HAS_TENANT: u8 = 0x04;
 
-/// Optional revision, then edits: flags, key, perhaps the record.
+/// Optional revision, then edits: flags, key, perhaps the record; then namespaces, if there are any.
 pub(super) fn encode_edit(change: &PolicyChange, out: &mut Vec<u8>) {
     out.extend_from_slice(&[VERSION, EDIT_POLICY]);
     writer::optional(change.expected, out);
@@ -31,6 +35,15 @@ pub(super) fn encode_edit(change: &PolicyChange, out: &mut Vec<u8>) {
         if let Some(record) = record {
             writer::bytes(record, out);
         }
+    }
+    if change.namespaces.is_empty() {
+        return;
+    }
+    writer::count(change.namespaces.len(), out);
+    for edit in &change.namespaces {
+        out.push(if edit.delete_keys { DELETES_KEYS } else { 0 });
+        writer::bytes(&edit.namespace, out);
+        encode_quota(&edit.quota, out);
     }
 }
 
@@ -45,7 +58,31 @@ pub(super) fn decode_edit(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Comm
         let record = if writes { Some(reader.shared(whole)?) } else { None };
         edits.push(PolicyEdit { key, record });
     }
-    Ok(Command::EditPolicy(PolicyChange { expected, edits }))
+    Ok(Command::EditPolicy(PolicyChange {
+        expected,
+        edits,
+        namespaces: decode_namespaces(reader, whole)?,
+    }))
+}
+
+fn decode_namespaces(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Vec<NamespaceEdit>, DecodeError> {
+    let mut namespaces = Vec::new();
+    if reader.left() == 0 {
+        return Ok(namespaces);
+    }
+    let count = reader.count(5)?;
+    if count == 0 {
+        return Err(reader.error("empty list of namespaces"));
+    }
+    for _ in 0..count {
+        let flags = decode_flags(reader, DELETES_KEYS)?;
+        namespaces.push(NamespaceEdit {
+            namespace: reader.shared(whole)?,
+            quota: decode_quota(reader)?,
+            delete_keys: flags & DELETES_KEYS != 0,
+        });
+    }
+    Ok(namespaces)
 }
 
 /// The guard, then the request: the rest.

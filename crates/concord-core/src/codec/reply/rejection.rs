@@ -36,11 +36,14 @@ const IDEMPOTENCY_CONFLICT: u8 = 17;
 const SUBSCRIPTION_EXISTS: u8 = 48;
 const SUBSCRIPTION_NOT_FOUND: u8 = 49;
 const POLICY_CHANGED: u8 = 56;
+const RATE_LIMITED: u8 = 57;
+const NAMESPACE_EMPTYING: u8 = 58;
 
 /// How deep a refusal can lie in its request.
 const PART_DEPTH_MAX: usize = 8;
 
 impl Rejection {
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind, and nothing else")]
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::InvalidKey(InvalidKey::Empty) => {
@@ -103,6 +106,11 @@ impl Rejection {
                 writer::number(lease.get(), out);
             }
             Self::IdempotencyConflict => out.push(IDEMPOTENCY_CONFLICT),
+            Self::RateLimited { retry_after_ms } => {
+                out.push(RATE_LIMITED);
+                writer::number(*retry_after_ms, out);
+            }
+            Self::NamespaceEmptying => out.push(NAMESPACE_EMPTYING),
             Self::PolicyChanged { policy_revision } => {
                 out.push(POLICY_CHANGED);
                 writer::number(*policy_revision, out);
@@ -134,6 +142,7 @@ impl Rejection {
     }
 
     /// Reads a refusal that lies within `depth_left` parts at most.
+    #[expect(clippy::too_many_lines, reason = "an arm for each kind, and nothing else")]
     fn decode_within(reader: &mut Reader<'_>, whole: &Bytes, depth_left: usize) -> Result<Self, DecodeError> {
         Ok(match reader.u8()? {
             INVALID_KEY => Self::InvalidKey(invalid_key(reader)?),
@@ -192,6 +201,10 @@ impl Rejection {
             POLICY_CHANGED => Self::PolicyChanged {
                 policy_revision: reader.number()?,
             },
+            RATE_LIMITED => Self::RateLimited {
+                retry_after_ms: reader.number()?,
+            },
+            NAMESPACE_EMPTYING => Self::NamespaceEmptying,
             LEASE_EXISTS => Self::LeaseExists {
                 lease: LeaseId::new(reader.number()?),
             },
@@ -247,6 +260,7 @@ impl InvalidRequestReason {
             Self::TooManyIndexes => 32,
             Self::SubscriptionFilter => 48,
             Self::PolicyRecord => 56,
+            Self::Namespace => 57,
             Self::IdempotencyKey => 5,
         }
     }
@@ -260,6 +274,7 @@ impl InvalidRequestReason {
             32 => Some(Self::TooManyIndexes),
             48 => Some(Self::SubscriptionFilter),
             56 => Some(Self::PolicyRecord),
+            57 => Some(Self::Namespace),
             5 => Some(Self::IdempotencyKey),
             _ => None,
         }
@@ -311,6 +326,9 @@ impl Quota {
             Self::Subscriptions => 48,
             Self::PolicyRecords => 56,
             Self::PolicyBytes => 57,
+            Self::NamespaceKeys => 58,
+            Self::NamespaceBytes => 59,
+            Self::Namespaces => 60,
         }
     }
 
@@ -321,6 +339,9 @@ impl Quota {
             48 => Some(Self::Subscriptions),
             56 => Some(Self::PolicyRecords),
             57 => Some(Self::PolicyBytes),
+            58 => Some(Self::NamespaceKeys),
+            59 => Some(Self::NamespaceBytes),
+            60 => Some(Self::Namespaces),
             _ => None,
         }
     }

@@ -15,10 +15,11 @@ use crate::index::Index;
 use crate::key::{check_key, namespace_of};
 use crate::lease::{LeaseCell, attached, decode_lease_key};
 use crate::limits::{
-    COMPACTION_MARKS_MAX, INDEXES_MAX, POLICY_BYTES_MAX, POLICY_KEY_BYTES_MAX, POLICY_RECORD_BYTES_MAX,
-    POLICY_RECORDS_MAX, SUBSCRIPTIONS_MAX,
+    COMPACTION_MARKS_MAX, INDEXES_MAX, NAMESPACES_MAX, POLICY_BYTES_MAX, POLICY_KEY_BYTES_MAX,
+    POLICY_RECORD_BYTES_MAX, POLICY_RECORDS_MAX, SUBSCRIPTIONS_MAX,
 };
 use crate::machine::Restorer;
+use crate::namespace::{NamespaceCell, is_namespace};
 use crate::record::cell::{self, StoredCell};
 use crate::reply::Reply;
 use crate::settings::Settings;
@@ -129,6 +130,7 @@ impl StoreRestorer {
                     Section::Idempotency => self.remembered(key, cell),
                     Section::Subscriptions => self.subscription(key, cell),
                     Section::Policy => self.policy(key, cell),
+                    Section::Namespaces => self.namespace(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
                     what: error.what,
@@ -363,6 +365,21 @@ impl StoreRestorer {
         if self.state.policy.len() > POLICY_RECORDS_MAX || self.state.policy_bytes > POLICY_BYTES_MAX {
             return Err(malformed("too many records of the policy"));
         }
+        Ok(())
+    }
+
+    fn namespace(&mut self, namespace: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        let decoded = NamespaceCell::decode(cell)?;
+        if !is_namespace(namespace) || !decoded.is_sane(self.state.now) {
+            return Err(malformed("malformed namespace"));
+        }
+        if self.state.namespaces.len() >= NAMESPACES_MAX {
+            return Err(malformed("too many namespaces"));
+        }
+        if decoded.is_emptying {
+            self.state.emptying.set(namespace, &[]);
+        }
+        self.state.namespaces.set(namespace, cell);
         Ok(())
     }
 
