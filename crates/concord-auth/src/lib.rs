@@ -8,7 +8,7 @@
 //! the keys of a pattern. The policy is a set of records that the store replicates without knowing what they
 //! mean; this crate reads them and says what to write ([`Edit`]).
 //!
-//! Not here yet: tenants; and no interface shows a token yet. A node without authentication treats every caller
+//! No interface shows a token yet. A node without authentication treats every caller
 //! as [`Principal::anonymous`], who may do everything; the process that embeds the store is
 //! [`Principal::embedder`].
 //!

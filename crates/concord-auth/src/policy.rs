@@ -11,6 +11,7 @@ mod access;
 mod change;
 mod error;
 mod stored;
+mod tenant;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,9 @@ pub use access::{Because, Explanation};
 pub use change::{Lifetime, NewToken};
 pub use error::{PolicyError, Subject};
 pub use stored::Unreadable;
+pub use tenant::{
+    InvalidTenantId, NewTenant, RESERVED_TENANT_IDS, TENANT_ID_BYTES_MAX, TenantId, TenantInfo,
+};
 
 use crate::name::Name;
 use crate::pattern::Pattern;
@@ -32,7 +36,9 @@ use stored::{StoredRole, StoredToken, Totals};
 
 /// How many tokens there may be.
 pub const TOKENS_MAX: u64 = 100_000;
-/// How many custom roles there may be.
+/// How many tenants there may be.
+pub const TENANTS_MAX: u64 = 100_000;
+/// How many custom roles there may be, those of tenants included.
 pub const ROLES_MAX: u64 = 100_000;
 /// How many ACLs there may be, all roles together.
 pub const ACLS_MAX: u64 = 100_000;

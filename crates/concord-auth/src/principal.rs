@@ -8,6 +8,7 @@ use concord_core::{Guard, PrincipalId};
 
 use crate::name::Name;
 use crate::permission::{Permission, Permissions};
+use crate::policy::TenantId;
 use crate::rights::Rights;
 use crate::token::TokenId;
 
@@ -74,6 +75,8 @@ pub(crate) enum Who {
         id: TokenId,
         principal: PrincipalId,
         name: Option<Name>,
+        /// The tenant that it belongs to: the first, in the order of ids, of those whose role it holds.
+        tenant: Option<TenantId>,
     },
 }
 
@@ -113,6 +116,7 @@ impl Principal {
             id,
             principal: PrincipalId::new(id.as_bytes()).unwrap(),
             name: None,
+            tenant: None,
         };
         Self::token(token, None, rights)
     }
@@ -149,6 +153,15 @@ impl Principal {
         }
     }
 
+    /// The namespace of the tenant that it belongs to, if it belongs to one: whose quota its requests count for.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&[u8]> {
+        match &self.who {
+            Who::Token { tenant, .. } => tenant.as_ref().map(TenantId::namespace),
+            Who::Embedder | Who::Anonymous | Who::Role(_) => None,
+        }
+    }
+
     /// Whether its rights over keys are narrowed to some of them.
     #[must_use]
     pub fn is_confined(&self) -> bool {
@@ -160,12 +173,14 @@ impl Principal {
     #[must_use]
     pub fn guard(&self, policy_revision: u64) -> Option<Guard> {
         match &self.who {
-            Who::Token { principal, .. } => Some(Guard {
+            Who::Token {
+                principal, tenant, ..
+            } => Some(Guard {
                 policy_revision,
                 expires_at: self.expires_at,
                 principal: *principal,
                 is_confined: self.is_confined(),
-                tenant: None,
+                tenant: tenant.as_ref().map(|tenant| tenant.namespace().to_vec().into()),
             }),
             Who::Embedder | Who::Anonymous | Who::Role(_) => None,
         }

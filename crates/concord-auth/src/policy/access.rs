@@ -3,7 +3,7 @@
 use concord_core::ids::Timestamp;
 
 use super::stored::{self, StoredToken};
-use super::{Policy, PolicyError, Records, Subject};
+use super::{Policy, PolicyError, Records, Subject, TenantId};
 use crate::name::Name;
 use crate::pattern::Pattern;
 use crate::permission::Permissions;
@@ -71,11 +71,13 @@ impl<R: Records> Policy<R> {
         }
         let token_end = token.expires_at;
         let rights = self.rights(&token).map_err(|_| Unauthorized)?;
+        let tenant = self.tenant_of(&token.roles).map_err(|_| Unauthorized)?;
         let principal = stored::principal_id(token.principal);
         let token = Who::Token {
             id,
             principal,
             name: token.name,
+            tenant,
         };
         Ok(Principal::token(token, token_end, rights))
     }
@@ -139,6 +141,18 @@ impl<R: Records> Policy<R> {
             because.push(Because::NoAcl { role });
         }
         Ok(())
+    }
+
+    /// The tenant of those who hold these roles.
+    fn tenant_of(&self, roles: &[(Name, u64)]) -> Result<Option<TenantId>, PolicyError> {
+        for (role, born) in roles {
+            if let Some(tenant) = TenantId::of_role(role)
+                && self.is_held(role, *born)?
+            {
+                return Ok(Some(tenant));
+            }
+        }
+        Ok(None)
     }
 
     fn rights(&self, token: &StoredToken) -> Result<Rights, PolicyError> {

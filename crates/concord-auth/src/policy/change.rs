@@ -38,18 +38,18 @@ pub struct Lifetime {
     pub expires_at: Option<Timestamp>,
 }
 
-fn write(key: Bytes, record: Bytes) -> Edit {
+pub(super) fn write(key: Bytes, record: Bytes) -> Edit {
     Edit {
         key,
         record: Some(record),
     }
 }
 
-const fn remove(key: Bytes) -> Edit {
+pub(super) const fn remove(key: Bytes) -> Edit {
     Edit { key, record: None }
 }
 
-fn write_totals(totals: Totals) -> Edit {
+pub(super) fn write_totals(totals: Totals) -> Edit {
     write(Bytes::from_static(stored::TOTALS), totals.encode())
 }
 
@@ -353,7 +353,7 @@ fn check_custom(name: &Name) -> Result<(), PolicyError> {
     Err(PolicyError::Protected { name, reason })
 }
 
-const fn check_limit(what: &'static str, present: u64, limit: u64) -> Result<(), PolicyError> {
+pub(super) const fn check_limit(what: &'static str, present: u64, limit: u64) -> Result<(), PolicyError> {
     if present < limit {
         Ok(())
     } else {
@@ -361,6 +361,6 @@ const fn check_limit(what: &'static str, present: u64, limit: u64) -> Result<(),
     }
 }
 
-fn count(length: usize) -> u64 {
+pub(super) fn count(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }

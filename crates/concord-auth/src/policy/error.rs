@@ -14,6 +14,8 @@ pub enum Subject {
     Role,
     /// An ACL of a role.
     Acl,
+    /// A tenant.
+    Tenant,
 }
 
 /// Why the policy is not changed, or not read. Nothing was written.
@@ -85,6 +87,7 @@ impl fmt::Display for Subject {
             Self::Token => "token",
             Self::Role => "role",
             Self::Acl => "ACL",
+            Self::Tenant => "tenant",
         })
     }
 }

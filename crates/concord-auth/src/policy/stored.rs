@@ -6,7 +6,8 @@
 //! t <token id>        version, hash, principal, name, created_at, expires_at, permissions, roles [(name, born)]
 //! n <name of a token> its id
 //! r <name of a role>  version, born, permissions, ACLs [(pattern, permissions)]
-//! c                   version, how many tokens, roles and ACLs there are
+//! o <id of a tenant>  version, name, created_at, updated_at
+//! c                   version, how many tokens, roles, ACLs and tenants there are
 //! ```
 //!
 //! Records are `MessagePack` arrays. A role is *born* at the revision of the policy that it was made in, and a
@@ -19,6 +20,7 @@ use concord_core::ids::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::tenant::TenantId;
 use crate::name::Name;
 use crate::pattern::Pattern;
 use crate::permission::Permissions;
@@ -60,12 +62,21 @@ pub(super) struct StoredRole {
     pub(super) acls: Vec<(Pattern, Permissions)>,
 }
 
+/// A tenant as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StoredTenant {
+    pub(super) name: Name,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+}
+
 /// How much there is, so that limits are checked without counting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Totals {
     pub(super) tokens: u64,
     pub(super) roles: u64,
     pub(super) acls: u64,
+    pub(super) tenants: u64,
 }
 
 pub(super) fn token_key(id: TokenId) -> Bytes {
@@ -80,6 +91,11 @@ pub(super) fn role_key(name: &Name) -> Bytes {
     keyed(b'r', name.as_str().as_bytes())
 }
 
+pub(super) fn tenant_key(id: &TenantId) -> Bytes {
+    keyed(b'o', id.as_str().as_bytes())
+}
+
+pub(super) const TENANTS: &[u8] = b"o";
 pub(super) const TOKENS: &[u8] = b"t";
 pub(super) const ROLES: &[u8] = b"r";
 pub(super) const TOTALS: &[u8] = b"c";
@@ -172,6 +188,23 @@ impl StoredRole {
             born: record.born,
             permissions: permissions(key, record.permissions)?,
             acls: record.acls.into_iter().map(acl).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl StoredTenant {
+    pub(super) fn encode(&self) -> Bytes {
+        let (created_at, updated_at) = (self.created_at.get(), self.updated_at.get());
+        encode(&(VERSION, self.name.as_str(), created_at, updated_at))
+    }
+
+    pub(super) fn decode(key: &[u8], record: &[u8]) -> Result<Self, Unreadable> {
+        let (version, name, created_at, updated_at): (u8, String, u64, u64) = decode(key, record)?;
+        check_version(key, version)?;
+        Ok(Self {
+            name: Name::new(name).map_err(|error| unreadable(key, error.to_string()))?,
+            created_at: Timestamp::new(created_at),
+            updated_at: Timestamp::new(updated_at),
         })
     }
 }

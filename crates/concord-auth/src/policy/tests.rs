@@ -343,6 +343,7 @@ fn limits_are_kept() {
             tokens: TOKENS_MAX,
             roles: ROLES_MAX,
             acls: ACLS_MAX,
+            tenants: 0,
         }
         .encode(),
     );

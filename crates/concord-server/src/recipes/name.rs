@@ -97,6 +97,8 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use concord_auth::policy::RESERVED_TENANT_IDS;
+
     use super::*;
 
     #[test]
@@ -116,6 +118,25 @@ mod tests {
             .unwrap()
             .key("", LeaseId::new(42));
         assert_eq!(key, "lock:jobs:nightly#000000000000002a");
+    }
+
+    /// A tenant of such an id would have the keys of everybody's locks.
+    #[test]
+    fn no_tenant_has_the_keys_of_a_kind() {
+        for kind in [
+            Kind::Lock,
+            Kind::RwLock,
+            Kind::Election,
+            Kind::Semaphore,
+            Kind::Barrier,
+            Kind::DoubleBarrier,
+            Kind::Sequence,
+            Kind::RateLimiter,
+            Kind::Service,
+        ] {
+            let id = kind.root().trim_end_matches(':');
+            assert!(RESERVED_TENANT_IDS.contains(&id), "{id}");
+        }
     }
 
     #[test]
