@@ -34,6 +34,7 @@ mod full_disk;
 pub mod http;
 mod json;
 pub mod limits;
+mod missing;
 #[cfg(doctest)]
 mod readme;
 pub mod recipes;

@@ -25,6 +25,7 @@ use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
 use crate::full_disk::gives_space_back;
+use crate::missing::{Named, refusal};
 use crate::watch::{self, Hub, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
@@ -108,10 +109,12 @@ impl Service {
         // What apply would refuse is refused before it costs the log its space.
         command.check(number(self.value_bytes_max))?;
         self.check_disk(&command)?;
+        let about = Named::in_command(&command);
         let deadline = Instant::now() + timeout;
         let request = compression::encode(self.compression, packing, command).await?;
         let reply = self.node.propose(request, deadline).await?;
-        Ok(compression::unpacked(reply).await?.into_result()?)
+        let reply = compression::unpacked(reply).await?;
+        reply.into_result().map_err(|rejection| refusal(rejection, about))
     }
 
     /// With a full disk, what room is left in the log is for votes and for giving space back.
