@@ -34,6 +34,7 @@ mod full_disk;
 pub mod http;
 mod json;
 pub mod limits;
+pub mod metrics;
 mod missing;
 #[cfg(doctest)]
 mod readme;

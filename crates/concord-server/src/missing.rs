@@ -22,7 +22,9 @@ impl Named {
             Command::DeleteSubscription { name }
             | Command::AckSubscription { name, .. }
             | Command::ResetSubscription { name, .. } => Some(Self::Subscription(name.as_str().to_owned())),
-            Command::Idempotent { command, .. } => Self::in_command(command),
+            Command::Idempotent { command, .. } | Command::Guarded { command, .. } => {
+                Self::in_command(command)
+            }
             Command::Put { .. }
             | Command::Delete { .. }
             | Command::Touch { .. }
@@ -38,7 +40,8 @@ impl Named {
             | Command::LeaseGrant { .. }
             | Command::LeaseKeepAlive { .. }
             | Command::LeaseRevoke { .. }
-            | Command::DeleteWhere { .. } => None,
+            | Command::DeleteWhere { .. }
+            | Command::EditPolicy(_) => None,
         }
     }
 

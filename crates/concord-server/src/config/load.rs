@@ -232,6 +232,7 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         Profile::Prod => LogFormat::Json,
     });
     config.http = http(&draft, places)?;
+    config.metrics_listen.clone_from(&draft.metrics_listen);
     config.peers = peers(draft, places)?;
     Ok(config)
 }

@@ -18,6 +18,7 @@ mod indexes;
 mod leases;
 mod lifecycle;
 mod membership;
+mod metrics;
 mod protocol;
 mod queries;
 mod recipes;

@@ -266,7 +266,7 @@ pub(crate) async fn every_change_is_told_and_nothing_else(door: &Door) {
 
 /// D-EVT-3: everybody gets everything that they asked for, whoever else watches.
 pub(crate) async fn each_watcher_gets_what_its_filter_lets_through(door: &Door) {
-    let queries: [(Narrowing<'_>, &[&str]); 7] = [
+    let queries: [(Narrowing<'_>, &[&str]); 9] = [
         (&[("key", "pick:b")], &["put pick:b", "delete pick:b"]),
         (
             &[("prefix", "pick:")],
