@@ -100,6 +100,8 @@ pub enum ReadAction {
     Status,
     /// The replicated settings.
     Settings,
+    /// The audit log of a node: who did what, with the keys.
+    Audit,
 }
 
 /// Changes of the cluster itself.
@@ -111,6 +113,74 @@ pub enum AdminAction {
     TransferLeadership,
     /// Write a snapshot now.
     Snapshot,
+}
+
+impl Action {
+    /// Its name in audit lines: stable.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::Touch => "touch",
+            Self::Increment => "increment",
+            Self::Compact => "compact",
+            Self::Configure => "configure",
+            Self::CreateIndex => "create_index",
+            Self::DropIndex => "drop_index",
+            Self::Reindex => "reindex",
+            Self::CreateSubscription => "create_subscription",
+            Self::DeleteSubscription => "delete_subscription",
+            Self::AckSubscription => "ack_subscription",
+            Self::ResetSubscription => "reset_subscription",
+            Self::PutMany => "put_many",
+            Self::DeleteMany => "delete_many",
+            Self::DeleteWhere => "delete_where",
+            Self::TouchMany => "touch_many",
+            Self::Txn => "txn",
+            Self::LeaseGrant => "lease_grant",
+            Self::LeaseKeepAlive => "lease_keep_alive",
+            Self::LeaseRevoke => "lease_revoke",
+            Self::EditPolicy => "edit_policy",
+            Self::Read(read) => read.name(),
+            Self::Admin(admin) => admin.name(),
+        }
+    }
+}
+
+impl ReadAction {
+    /// Its name in audit lines: stable.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Scan => "scan",
+            Self::Lookup => "lookup",
+            Self::Query => "query",
+            Self::ListIndexes => "list_indexes",
+            Self::History => "history",
+            Self::Lease => "lease",
+            Self::Watch => "watch",
+            Self::Subscriptions => "subscription",
+            Self::ListSubscriptions => "list_subscriptions",
+            Self::ListWatches => "list_watches",
+            Self::Status => "status",
+            Self::Settings => "settings",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+impl AdminAction {
+    /// Its name in audit lines: stable.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ChangeMembers => "change_members",
+            Self::TransferLeadership => "transfer_leadership",
+            Self::Snapshot => "snapshot",
+        }
+    }
 }
 
 /// Something that can be judged.
@@ -227,7 +297,11 @@ impl Request for ReadAction {
             | Self::Watch
             | Self::Subscriptions
             | Self::Status => READ,
-            Self::ListIndexes | Self::ListSubscriptions | Self::ListWatches | Self::Settings => ADMIN,
+            Self::ListIndexes
+            | Self::ListSubscriptions
+            | Self::ListWatches
+            | Self::Settings
+            | Self::Audit => ADMIN,
         };
         // It does not say which keys, so only rights that no ACL narrows will do.
         ask(Place::Cluster, needed);

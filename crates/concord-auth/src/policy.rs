@@ -11,6 +11,7 @@ mod access;
 mod change;
 mod error;
 mod stored;
+mod subject;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use access::{Because, Explanation};
 pub use change::{Lifetime, NewToken};
 pub use error::{PolicyError, Subject};
 pub use stored::Unreadable;
+pub use subject::subject_of;
 pub use tenant::{
     InvalidTenantId, NewTenant, RESERVED_TENANT_IDS, TENANT_ID_BYTES_MAX, TenantId, TenantInfo,
 };

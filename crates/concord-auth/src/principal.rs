@@ -186,6 +186,27 @@ impl Principal {
         }
     }
 
+    /// What kind of caller this is, in a word.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match &self.who {
+            Who::Embedder => "embedder",
+            Who::Anonymous => "anonymous",
+            Who::Role(_) => "role",
+            Who::Token { .. } => "token",
+        }
+    }
+
+    /// The name of the role, or that of the token if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match &self.who {
+            Who::Role(role) => Some(role.name()),
+            Who::Token { name, .. } => name.as_ref().map(Name::as_str),
+            Who::Embedder | Who::Anonymous => None,
+        }
+    }
+
     /// From when on this is nobody any more: expired when now >= this, by the replicated clock.
     #[must_use]
     pub const fn expires_at(&self) -> Option<Timestamp> {

@@ -11,7 +11,6 @@
 
 mod plan;
 mod position;
-mod spans;
 mod walk;
 
 use alloc::sync::Arc;
@@ -20,8 +19,6 @@ use alloc::vec::Vec;
 use crate::index::{IndexDefinition, IndexName, Strays};
 use crate::key::KeyRange;
 use crate::state::State;
-
-use spans::Spans;
 
 pub use plan::conjuncts;
 pub(crate) use plan::plan;
@@ -44,7 +41,12 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexAccess {
     definition: Arc<IndexDefinition>,
-    spans: Spans,
+    /// Encoded values from here, included.
+    start: Vec<u8>,
+    /// To here, excluded.
+    end: Vec<u8>,
+    /// Whether they are one value, so that its entries are in the order of keys.
+    is_point: bool,
     strays: Strays,
 }
 
@@ -70,8 +72,8 @@ impl IndexAccess {
 
     /// Whether the records of one value are meant, which come in the order of their keys.
     #[must_use]
-    pub fn is_point(&self) -> bool {
-        self.spans.point().is_some()
+    pub const fn is_point(&self) -> bool {
+        self.is_point
     }
 }
 
@@ -80,7 +82,7 @@ impl Access {
     pub(crate) fn is_by_key(&self, state: &State) -> bool {
         match self {
             Self::Nothing | Self::Keys(_) => true,
-            Self::Index(access) => access.is_point() && !walk::has_strays(state, access),
+            Self::Index(access) => access.is_point && !walk::has_strays(state, access),
         }
     }
 }

@@ -32,7 +32,6 @@ pub mod identity;
 pub mod log;
 pub mod os;
 pub mod snapshot_store;
-pub mod stats;
 pub mod storage_error;
 
 mod codec;

@@ -1,10 +1,11 @@
 //! The `concord` command line: a server (`start`) and a client of a running cluster.
 //!
-//! Every command but `start` and `config` talks HTTP to a node that runs already; none
+//! Every command but `start`, `config` and `audit` with files talks HTTP to a node that runs already; none
 //! opens a data directory, so none can act on a store of its own by mistake. Commands,
 //! flags and exit codes are documented in `docs/cli.md`.
 
 mod args;
+mod audit;
 mod bulk;
 mod cluster;
 mod config;
@@ -134,6 +135,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Registry(_)
         | Command::Query(_)
         | Command::Subscription(_)
+        | Command::Audit(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -172,6 +174,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Election(command) => election::run(s, &command).await,
         Command::Registry(command) => registry::run(s, &command).await,
         Command::Subscription(command) => subscription::run(s, &command).await,
+        Command::Audit(command) => audit::run(s, &command).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
         Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
     }?;
@@ -225,6 +228,7 @@ impl Command {
             Self::Election(command) => Some(command.client_args()),
             Self::Registry(command) => Some(command.client_args()),
             Self::Subscription(command) => Some(command.client_args()),
+            Self::Audit(command) => Some(command.client_args()),
             Self::Cluster(command) => Some(command.client_args()),
         }
     }

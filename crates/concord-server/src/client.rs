@@ -113,6 +113,16 @@ impl Client {
         }
     }
 
+    /// The same client, asking nobody but its first endpoint.
+    #[must_use]
+    pub fn first_only(&self) -> Self {
+        Self {
+            endpoints: self.endpoints.iter().take(1).cloned().collect(),
+            preferred: std::sync::Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Sends a request to the first node that takes it. One with a name whose outcome is open
     /// is sent again to all of them until the timeout.
     ///

@@ -32,6 +32,7 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use self::lonely::Lonely;
+use crate::audit::{AuditOpenError, Recorder};
 use crate::concord::Concord;
 use crate::config::{self, Config, ConfigError, PeerConfig, Start};
 use crate::error::Error;
@@ -51,6 +52,9 @@ pub enum OpenError {
     /// The node did not recover or was refused by its peers.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The audit log cannot be opened. A node that is to keep one does not run without.
+    #[error(transparent)]
+    Audit(#[from] AuditOpenError),
     /// An address cannot be listened on.
     #[error("cannot listen for {purpose} on {address}")]
     Listen {
@@ -102,6 +106,7 @@ impl OpenError {
         match self {
             Self::Config(_) | Self::Unsupported { .. } | Self::PeersMissing { .. } => OpenErrorKind::Config,
             Self::Listen { .. } => OpenErrorKind::Address,
+            Self::Audit(_) => OpenErrorKind::StorageFailed,
             Self::Storage(error) => storage_kind(error),
             Self::Start(error) => match error.kind() {
                 concord_raft::ErrorKind::Invalid => OpenErrorKind::Config,
@@ -148,9 +153,8 @@ pub(crate) struct Running {
     forming: Mutex<Option<JoinHandle<()>>>,
     trouble: Arc<Mutex<Option<String>>>,
     #[cfg(feature = "http")]
-    http: Mutex<Vec<crate::http::HttpServer>>,
+    http: Mutex<Option<crate::http::HttpServer>>,
     http_address: std::sync::OnceLock<SocketAddr>,
-    metrics_address: std::sync::OnceLock<SocketAddr>,
     stopped: OnceCell<Result<(), Error>>,
 }
 
@@ -163,24 +167,8 @@ impl Running {
         self.peer_address.as_deref()
     }
 
-    /// What the connections with other nodes count: those that this one made, and those that it took.
-    #[cfg(feature = "http")]
-    pub(crate) fn peer_stats(&self) -> Vec<(&'static str, concord_net::NetStats)> {
-        let out = self
-            .transport
-            .as_ref()
-            .map(|transport| ("out", transport.stats()));
-        let serving = self.serving.lock();
-        let taken = serving.as_ref().map(|serving| ("in", serving.stats()));
-        out.into_iter().chain(taken).collect()
-    }
-
     pub(crate) fn http_address(&self) -> Option<SocketAddr> {
         self.http_address.get().copied()
-    }
-
-    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics_address.get().copied()
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -206,9 +194,9 @@ impl Running {
         #[cfg(feature = "http")]
         {
             // Requests in flight need the node, so they go first.
-            let listeners = std::mem::take(&mut *self.http.lock());
-            for listener in listeners {
-                listener.shutdown().await;
+            let http = self.http.lock().take();
+            if let Some(http) = http {
+                http.shutdown().await;
             }
         }
         if let Some(forming) = self.forming.lock().take() {
@@ -245,7 +233,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         tracing::warn!("{warning}");
     }
     #[cfg(not(feature = "http"))]
-    if config.http.is_some() || config.metrics_listen.is_some() {
+    if config.http.is_some() {
         return Err(OpenError::Unsupported {
             what: "HTTP interface (feature `http`)",
         });
@@ -253,6 +241,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
     let directory = open_directory(&config).await?;
     let identity = directory.identity();
     let node_id = identity.current().node_id;
+    let audit = open_audit(&config, node_id).await?;
     let peers = match &config.peers {
         Some(peers) => Some(open_peers(peers, &directory).await?),
         None => None,
@@ -289,12 +278,11 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         forming: Mutex::new(None),
         trouble: Arc::default(),
         #[cfg(feature = "http")]
-        http: Mutex::default(),
+        http: Mutex::new(None),
         http_address: std::sync::OnceLock::new(),
-        metrics_address: std::sync::OnceLock::new(),
         stopped: OnceCell::new(),
     };
-    let service = Service::new(node, &config);
+    let service = Service::new(node, &config, audit);
     let concord = Concord::assemble(service, running, config.request_timeout);
     match finish(&concord, &config).await {
         Ok(()) => Ok(concord),
@@ -328,19 +316,7 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
             })?;
         // Set once: a node is finished once.
         let _ = running.http_address.set(server.local_addr());
-        running.http.lock().push(server);
-    }
-    #[cfg(feature = "http")]
-    if let Some(listen) = &config.metrics_listen {
-        let server = crate::http::serve_metrics(concord, listen)
-            .await
-            .map_err(|source| OpenError::Listen {
-                purpose: "metrics",
-                address: listen.clone(),
-                source,
-            })?;
-        let _ = running.metrics_address.set(server.local_addr());
-        running.http.lock().push(server);
+        *running.http.lock() = Some(server);
     }
     Ok(())
 }
@@ -365,6 +341,18 @@ async fn open_directory(config: &Config) -> Result<DataDirectory, OpenError> {
     match opening.await {
         Ok(directory) => Ok(directory?),
         // The runtime ends: as good as never started.
+        Err(_) => Err(StartError::Stopped(StopReason::Shutdown).into()),
+    }
+}
+
+/// Before anything that it could record.
+async fn open_audit(config: &Config, node_id: NodeId) -> Result<Recorder, OpenError> {
+    let Some(audit) = config.audit.clone() else {
+        return Ok(Recorder::off());
+    };
+    let data_dir = config.data_dir.clone();
+    match tokio::task::spawn_blocking(move || Recorder::open(&audit, &data_dir, node_id)).await {
+        Ok(opened) => Ok(opened?),
         Err(_) => Err(StartError::Stopped(StopReason::Shutdown).into()),
     }
 }

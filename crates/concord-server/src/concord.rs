@@ -69,6 +69,7 @@ pub use self::subscription::{
 pub use self::watch::Watch;
 pub use self::write::{Compact, Configure, Delete, Increment, Put, Stores, Touch, Write, WriteKind};
 
+use crate::audit::AuditLog;
 use crate::compose::{self, OpenError, Running};
 use crate::config::Config;
 use crate::error::Error;
@@ -141,11 +142,6 @@ impl Concord {
         self.inner.running.http_address()
     }
 
-    /// Where metrics alone are served, if they are.
-    pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.inner.running.metrics_address()
-    }
-
     /// Where other nodes reach this one, if they do.
     pub fn peer_address(&self) -> Option<String> {
         self.inner.running.peer_address().map(str::to_owned)
@@ -171,6 +167,11 @@ impl Concord {
         Ok(self.service().latest().view.statistics())
     }
 
+    /// The audit log of this node: what was asked of it, by whom, and what came of it.
+    pub fn audit(&self) -> AuditLog<'_> {
+        AuditLog::new(self)
+    }
+
     /// Stops: ends watches, lets requests in flight finish, hands leadership on, closes the log. The handle
     /// and its clones answer `shutting_down` from then on; a second call waits for the first.
     ///
@@ -180,7 +181,10 @@ impl Concord {
     pub async fn shutdown(&self) -> Result<(), Error> {
         // Watches never finish by themselves, and the listener waits for its requests.
         self.service().end_watches();
-        self.inner.running.shutdown(self.service().node()).await
+        let stopped = self.inner.running.shutdown(self.service().node()).await;
+        // Requests that were in flight have left their lines by now.
+        self.service().audit().close().await;
+        stopped
     }
 
     pub(crate) fn service(&self) -> &Service {

@@ -19,6 +19,7 @@
 //! assert!(member.validate().is_ok());
 //! ```
 
+mod audit;
 mod check;
 mod environment;
 mod error;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 use concord_core::ids::NodeId;
 
+pub use self::audit::{AuditConfig, AuditFailure, AuditKeyMode, AuditSync};
 #[cfg(feature = "http")]
 pub(crate) use self::check::is_loopback;
 pub(crate) use self::check::peer_secret;
@@ -107,8 +109,6 @@ pub struct Config {
     pub auth: AuthMode,
     /// The HTTP listener; `None`: there is none.
     pub http: Option<HttpConfig>,
-    /// `host:port` of a listener that serves `/metrics` alone; `None`: only the HTTP listener does.
-    pub metrics_listen: Option<String>,
     /// The peer listener and how to find the others; `None`: a cluster of one for itself.
     pub peers: Option<PeerConfig>,
     /// How long an operation may take unless it says otherwise.
@@ -125,6 +125,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Snapshots.
     pub snapshot: SnapshotConfig,
+    /// The audit log; `None`: there is none.
+    pub audit: Option<AuditConfig>,
     /// Logging of the `concord` binary; an embedded node logs to whatever `tracing`
     /// subscriber its application has.
     pub logging: LoggingConfig,
@@ -257,7 +259,6 @@ impl Config {
             node_id: None,
             auth: AuthMode::Off,
             http: None,
-            metrics_listen: None,
             peers: None,
             request_timeout: limits::REQUEST_TIMEOUT,
             value_bytes_max: limits::VALUE_BYTES_MAX,
@@ -277,6 +278,7 @@ impl Config {
                 log_entries_kept: 20_000,
                 log_bytes_kept: 128 << 20,
             },
+            audit: None,
             logging: LoggingConfig {
                 format: LogFormat::Human,
                 filter: "info".to_owned(),
@@ -301,13 +303,6 @@ impl Config {
     #[must_use]
     pub fn http_config(mut self, http: HttpConfig) -> Self {
         self.http = Some(http);
-        self
-    }
-
-    /// Serves `/metrics` at `listen` (`host:port`), and nothing else there.
-    #[must_use]
-    pub fn metrics(mut self, listen: impl Into<String>) -> Self {
-        self.metrics_listen = Some(listen.into());
         self
     }
 
@@ -354,6 +349,13 @@ impl Config {
     #[must_use]
     pub fn without_compression(mut self) -> Self {
         self.compression.enabled = false;
+        self
+    }
+
+    /// Keeps an audit log.
+    #[must_use]
+    pub fn audit(mut self, audit: AuditConfig) -> Self {
+        self.audit = Some(audit);
         self
     }
 

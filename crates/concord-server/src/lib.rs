@@ -20,6 +20,7 @@
 //! default; an embedder takes `default-features = false`.
 
 mod answer;
+mod audit;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
@@ -34,8 +35,6 @@ mod full_disk;
 pub mod http;
 mod json;
 pub mod limits;
-pub mod metrics;
-mod missing;
 #[cfg(doctest)]
 mod readme;
 pub mod recipes;
@@ -44,6 +43,10 @@ mod watch;
 
 pub use answer::{
     Answer, Deleted, DeletedMany, Entry, Incremented, Remaining, Touched, TouchedMany, Written, WrittenMany,
+};
+pub use audit::{
+    AuditCursor, AuditDirectory, AuditExport, AuditFinding, AuditHead, AuditLog, AuditOpenError, AuditPage,
+    AuditQuery, AuditReport, AuditStatus,
 };
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::txn;
@@ -69,8 +72,9 @@ pub use concord_query::watch::{InvalidPosition, Position, WatchBatch, WatchEvent
 pub use concord_query::{Cursor, IndexCursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
-    AuthMode, CompressionConfig, Config, ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat,
-    Overrides, PeerConfig, Place, Profile, Secret, Start,
+    AuditConfig, AuditFailure, AuditKeyMode, AuditSync, AuthMode, CompressionConfig, Config, ConfigError,
+    ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides, PeerConfig, Place, Profile, Secret,
+    Start,
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

@@ -115,3 +115,63 @@ pub const SEEDS_MAX: usize = 16;
 
 /// The largest configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Keys of a request about many that its audit line shows.
+pub const AUDIT_KEYS_SHOWN: usize = 16;
+
+/// The longest line of an audit log: that many of the longest keys, each byte escaped, with room for the rest.
+pub const AUDIT_LINE_BYTES_MAX: u64 = 512 << 10;
+
+/// Default number of audit lines that wait to be written; more are lost, and counted.
+pub const AUDIT_QUEUE_LINES: usize = 65_536;
+
+/// What they may take in memory.
+pub const AUDIT_QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// How long audit lines are gathered before they are written together, where nobody waits for them.
+pub const AUDIT_LINGER: Duration = Duration::from_millis(20);
+
+/// Bytes of audit lines that are written at once.
+pub const AUDIT_WRITE_BYTES: usize = 1 << 20;
+
+/// How often an audit log is synced that nobody waits for.
+pub const AUDIT_SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the file that names the end of an audit log is renewed.
+pub const AUDIT_HEAD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause after an audit log could not be written.
+pub const AUDIT_RETRY: Duration = Duration::from_secs(1);
+
+/// How often old audit files are looked for.
+pub const AUDIT_RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How long a query of an audit log waits for the newest lines.
+pub const AUDIT_BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Default size of an audit file.
+pub const AUDIT_ROTATE_BYTES: u64 = 64 << 20;
+
+/// The smallest and the largest size of an audit file that can be set.
+pub const AUDIT_ROTATE_RANGE: std::ops::RangeInclusive<u64> = (64 << 10)..=(4 << 30);
+
+/// Default number of days that audit files are kept.
+pub const AUDIT_RETENTION_DAYS: u64 = 90;
+
+/// Default size of all audit files together.
+pub const AUDIT_RETENTION_BYTES: u64 = 10 << 30;
+
+/// Audit lines on one page unless the request says otherwise.
+pub const AUDIT_PAGE_DEFAULT: usize = 100;
+
+/// The most audit lines on one page.
+pub const AUDIT_PAGE_MAX: usize = 1_000;
+
+/// Audit lines that one page looks at.
+pub const AUDIT_SCAN_LINES_MAX: usize = 1_000_000;
+
+/// Bytes of audit lines that an export hands on at once.
+pub const AUDIT_EXPORT_CHUNK_BYTES: usize = 64 << 10;
+
+/// Places that the check of an audit log names.
+pub const AUDIT_FINDINGS_MAX: usize = 100;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use concord_auth::{AdminAction, Authorized, Denied, Principal, ReadAction, Request, authorize};
+use concord_auth::{Authorized, Denied, Principal, ReadAction, Request, authorize};
 use concord_core::command::Command;
 use concord_core::ids::{NodeId, Revision};
 use concord_core::reply::{BatchUnit, Rejection, Reply};
@@ -21,12 +21,11 @@ use concord_raft::{
 };
 use tokio::time::Instant;
 
+use crate::audit::{AdminRequest, Recorder, revision_of};
 use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
 use crate::full_disk::gives_space_back;
-use crate::metrics::{Operation, Requests};
-use crate::missing::{Named, refusal};
 use crate::watch::{self, Hub, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
@@ -56,7 +55,7 @@ pub(crate) struct Service {
     value_bytes_max: usize,
     compression: CompressionConfig,
     watches: Hub,
-    requests: Requests,
+    audit: Recorder,
 }
 
 impl fmt::Debug for Service {
@@ -68,7 +67,7 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    pub(crate) fn new(node: Node<Store>, config: &Config) -> Self {
+    pub(crate) fn new(node: Node<Store>, config: &Config, audit: Recorder) -> Self {
         let views = node.views();
         let watches = Hub::new(views.clone(), node.stopped(), config.watches_max);
         Self {
@@ -77,7 +76,7 @@ impl Service {
             value_bytes_max: config.value_bytes_max,
             compression: config.compression,
             watches,
-            requests: Requests::new(),
+            audit,
         }
     }
 
@@ -92,43 +91,65 @@ impl Service {
 
     /// The view for a plan that needs no wait; `None` if it does.
     pub(crate) fn read_now(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Option<Snapshot> {
-        let read = self.node.read_now(plan)?;
-        self.requests.read(plan.consistency);
-        Some(read)
+        self.node.read_now(plan)
     }
 
     /// The view for a plan.
     pub(crate) async fn read(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Result<Snapshot, Error> {
-        let began = Instant::now();
-        let read = self.node.read(plan, began + plan.timeout).await;
-        let read = read.map_err(Error::from);
-        self.requests.waited(plan.consistency, began.elapsed(), &read);
-        read
+        let read = self.node.read(plan, Instant::now() + plan.timeout).await?;
+        Ok(read)
     }
 
-    /// Has a command applied, once.
-    pub(crate) async fn write(
+    /// Where requests leave their lines.
+    pub(crate) const fn audit(&self) -> &Recorder {
+        &self.audit
+    }
+
+    /// Judges a command, has it applied, once, and records what came of it: there is no other way to write.
+    pub(crate) async fn perform(
+        &self,
+        principal: &Principal,
+        command: Command,
+        packing: Packing,
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let line = self.audit.begin(|| Some(Arc::new(principal.clone())), &command)?;
+        let outcome = match permit(principal, command) {
+            Ok(permitted) => self.write(permitted, packing, timeout).await,
+            Err(denied) => Err(denied),
+        };
+        line.finish(outcome, revision_of).await
+    }
+
+    /// Judges a change of the cluster, makes it, and records what came of it: there is no other way.
+    pub(crate) async fn administer<T>(
+        &self,
+        principal: &Principal,
+        request: AdminRequest,
+        change: impl AsyncFnOnce(Node<Store>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let line = self.audit.begin(|| Some(Arc::new(principal.clone())), &request)?;
+        let outcome = match permit(principal, request.action) {
+            Ok(_) => change(self.node.clone()).await,
+            Err(denied) => Err(denied),
+        };
+        line.finish(outcome, |_| None).await
+    }
+
+    async fn write(
         &self,
         command: Authorized<Command>,
         packing: Packing,
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let command = command.into_request();
-        let (began, operation) = (Instant::now(), Operation::of(&command));
-        let outcome = self.apply(command, packing, began + timeout).await;
-        self.requests.wrote(operation, began.elapsed(), &outcome);
-        outcome
-    }
-
-    async fn apply(&self, command: Command, packing: Packing, deadline: Instant) -> Result<Reply, Error> {
         // What apply would refuse is refused before it costs the log its space.
         command.check(number(self.value_bytes_max))?;
         self.check_disk(&command)?;
-        let about = Named::in_command(&command);
+        let deadline = Instant::now() + timeout;
         let request = compression::encode(self.compression, packing, command).await?;
         let reply = self.node.propose(request, deadline).await?;
-        let reply = compression::unpacked(reply).await?;
-        reply.into_result().map_err(|rejection| refusal(rejection, about))
+        Ok(compression::unpacked(reply).await?.into_result()?)
     }
 
     /// With a full disk, what room is left in the log is for votes and for giving space back.
@@ -143,18 +164,6 @@ impl Service {
     /// Opens a watch.
     pub(crate) fn watch(&self, _: &Authorized<ReadAction>, plan: watch::Plan) -> Result<Watcher, Error> {
         Watcher::open(&self.watches, plan)
-    }
-
-    /// What was asked of this node.
-    #[cfg(feature = "http")]
-    pub(crate) fn requests(&self) -> &Requests {
-        &self.requests
-    }
-
-    /// The open watches, to be counted.
-    #[cfg(feature = "http")]
-    pub(crate) fn open_watches(&self) -> Vec<WatcherStatus> {
-        self.watches.list()
     }
 
     /// The open watches, for somebody who may see what others watch.
@@ -173,12 +182,9 @@ impl Service {
     }
 
     pub(crate) fn status(&self, _: &Authorized<ReadAction>) -> NodeStatus {
-        self.node.status()
-    }
-
-    /// The node, for somebody who may change the cluster.
-    pub(crate) fn administer(&self, _: &Authorized<AdminAction>) -> &Node<Store> {
-        &self.node
+        let mut status = self.node.status();
+        status.warnings.extend(self.audit.warning());
+        status
     }
 }
 

@@ -97,6 +97,7 @@ pub(super) fn tenant_key(id: &TenantId) -> Bytes {
 
 pub(super) const TENANTS: &[u8] = b"o";
 pub(super) const TOKENS: &[u8] = b"t";
+pub(super) const NAMES: &[u8] = b"n";
 pub(super) const ROLES: &[u8] = b"r";
 pub(super) const TOTALS: &[u8] = b"c";
 

@@ -1,7 +1,5 @@
 //! Queries case by case; over all of them: see [`properties`].
 
-mod packed;
-mod plans;
 mod properties;
 
 use concord_core::document::Document;

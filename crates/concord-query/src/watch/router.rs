@@ -71,7 +71,7 @@ impl<T: Ord + Clone> Router<T> {
                 .whole
                 .insert(watcher, filter.kinds)
                 .is_some(),
-            Selector::Range(_) | Selector::Glob(_) | Selector::Pattern(_) => self
+            Selector::Range(_) | Selector::Glob(_) => self
                 .below(shared_prefix(&filter.selector))
                 .narrowed
                 .insert(watcher, filter.clone())
@@ -93,7 +93,7 @@ impl<T: Ord + Clone> Router<T> {
                 }
                 removed
             }
-            Selector::Prefix(_) | Selector::Range(_) | Selector::Glob(_) | Selector::Pattern(_) => {
+            Selector::Prefix(_) | Selector::Range(_) | Selector::Glob(_) => {
                 let prefix = shared_prefix(&filter.selector);
                 let Some(below) = self.below.get_mut(&prefix) else {
                     return;
@@ -109,8 +109,7 @@ impl<T: Ord + Clone> Router<T> {
         self.len = self.len.saturating_sub(usize::from(removed));
     }
 
-    /// Calls `found` once for every watcher that a change concerns, or may concern where to know it is more work
-    /// than all who wait for the routing should wait for.
+    /// Calls `found` once for every watcher that a change concerns.
     pub fn route(&self, key: &[u8], kind: ChangeKind, mut found: impl FnMut(&T)) {
         if let Some(watchers) = self.exact.get(key) {
             visit(watchers, kind, &mut found);
@@ -118,7 +117,7 @@ impl<T: Ord + Clone> Router<T> {
         self.each_prefix_of(key, |below| {
             visit(&below.whole, kind, &mut found);
             for (watcher, filter) in &below.narrowed {
-                if filter.may_admit(key, kind) {
+                if filter.matches(key, kind) {
                     found(watcher);
                 }
             }
@@ -175,7 +174,6 @@ fn shared_prefix(selector: &Selector) -> Bytes {
         Selector::Key(key) => key.clone().into_bytes(),
         Selector::Prefix(prefix) => prefix.clone(),
         Selector::Glob(glob) => glob.literal_prefix().clone(),
-        Selector::Pattern(pattern) => pattern.literal_prefix().clone(),
         Selector::Range(range) => range_prefix(range),
     }
 }

@@ -7,6 +7,7 @@ use concord_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use concord_query::duration;
 use reqwest::header::HeaderValue;
 
+mod audit;
 mod cluster;
 mod hold;
 mod index;
@@ -17,6 +18,7 @@ mod start;
 mod subscription;
 mod watch;
 
+pub(crate) use self::audit::{AuditCommand, AuditDirArgs, AuditFilterArgs, AuditQueryArgs, AuditVerifyArgs};
 pub(crate) use self::cluster::{Bound, ClusterCommand, SettingsArgs, SettingsCommand};
 pub(crate) use self::hold::{
     CampaignArgs, ElectionCommand, HoldArgs, LockArgs, RegisterArgs, RegistryCommand,
@@ -114,6 +116,9 @@ pub(crate) enum Command {
     /// Change the cluster: members, leadership, snapshots, compaction.
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// The audit log: who did what, and whether it is as it was written.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Check or print a node's configuration, without starting it.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -11,9 +11,10 @@ use futures::future::{BoxFuture, FutureExt as _};
 use tokio::time::Instant;
 
 use super::Concord;
+use crate::audit::{AdminRequest, Facts};
 use crate::error::{Error, ErrorKind};
 use crate::limits;
-use crate::service::{node_id, permit};
+use crate::service::node_id;
 
 /// A change under way. Boxed: the engine's futures are too deep for the compiler to nest.
 type Change<'a, T> = BoxFuture<'a, Result<T, MembershipError>>;
@@ -72,8 +73,14 @@ impl Concord {
     /// which it can safely be asked again.
     pub async fn add_learner(&self, address: impl Into<String>) -> Result<NodeId, Error> {
         let address = address.into();
-        let node = self.changeable()?;
-        bounded(node.add_learner(address).boxed()).await
+        let facts = vec![
+            ("change", "add_learner".to_owned().into()),
+            ("address", address.clone().into()),
+        ];
+        self.change(facts, async |node| {
+            bounded(node.add_learner(address).boxed()).await
+        })
+        .await
     }
 
     /// Lets a learner vote, once it has caught up.
@@ -83,8 +90,9 @@ impl Concord {
     /// `not_ready` with how far it is behind, `not_found`, and as [`Concord::add_learner`].
     pub async fn promote(&self, member: u64) -> Result<(), Error> {
         let member = node_id(member)?;
-        let node = self.changeable()?;
-        bounded(node.promote(member).boxed()).await
+        let facts = change_of("promote", [("member", member)]);
+        self.change(facts, async |node| bounded(node.promote(member).boxed()).await)
+            .await
     }
 
     /// Removes a member, alive or dead. Its id is never used again.
@@ -94,8 +102,9 @@ impl Concord {
     /// `not_found`, `invalid_request` for the last voter, and as [`Concord::add_learner`].
     pub async fn remove_member(&self, member: u64) -> Result<(), Error> {
         let member = node_id(member)?;
-        let node = self.changeable()?;
-        bounded(node.remove(member).boxed()).await
+        let facts = change_of("remove", [("member", member)]);
+        self.change(facts, async |node| bounded(node.remove(member).boxed()).await)
+            .await
     }
 
     /// Removes a member and lets the learner `joining` vote in its place, in one change.
@@ -105,8 +114,11 @@ impl Concord {
     /// As [`Concord::promote`] and [`Concord::remove_member`].
     pub async fn replace_member(&self, leaving: u64, joining: u64) -> Result<(), Error> {
         let (leaving, joining) = (node_id(leaving)?, node_id(joining)?);
-        let node = self.changeable()?;
-        bounded(node.replace(leaving, joining).boxed()).await
+        let facts = change_of("replace", [("leaving", leaving), ("joining", joining)]);
+        self.change(facts, async |node| {
+            bounded(node.replace(leaving, joining).boxed()).await
+        })
+        .await
     }
 
     /// Moves leadership to a voter, or to the one that has caught up most. Returns when
@@ -117,9 +129,10 @@ impl Concord {
     /// As [`Concord::add_learner`]; leadership may have moved nevertheless.
     pub async fn transfer_leadership(&self, to: Option<u64>) -> Result<(), Error> {
         let to = to.map(node_id).transpose()?;
-        let permitted = permit(self.principal(), AdminAction::TransferLeadership)?;
-        let node = self.service().administer(&permitted).clone();
-        bounded(node.transfer_leadership(to).boxed()).await
+        let facts = to.map(|to| ("to", to.get().into())).into_iter().collect();
+        let action = AdminAction::TransferLeadership;
+        let transfer = async |node: Node<Store>| bounded(node.transfer_leadership(to).boxed()).await;
+        self.administer(action, facts, transfer).await
     }
 
     /// Writes a snapshot of this node's state now, and cuts its log behind it. Gives the last
@@ -130,18 +143,42 @@ impl Concord {
     /// `storage_failed` or `shutting_down`; `timeout` if it takes longer than ten minutes, in
     /// which case it goes on.
     pub async fn snapshot(&self) -> Result<LogIndex, Error> {
-        let permitted = permit(self.principal(), AdminAction::Snapshot)?;
-        let node = self.service().administer(&permitted);
-        tokio::time::timeout(limits::REQUEST_TIMEOUT_MAX, node.snapshot_now().boxed())
+        let snapshot = async |node: Node<Store>| {
+            tokio::time::timeout(limits::REQUEST_TIMEOUT_MAX, node.snapshot_now().boxed())
+                .await
+                .map_err(|_| {
+                    Error::new(ErrorKind::Timeout, "the snapshot takes longer than ten minutes")
+                })??;
+            Ok(node.status().snapshot_index)
+        };
+        self.administer(AdminAction::Snapshot, Facts::new(), snapshot)
             .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, "the snapshot takes longer than ten minutes"))??;
-        Ok(node.status().snapshot_index)
     }
 
-    fn changeable(&self) -> Result<Node<Store>, Error> {
-        let permitted = permit(self.principal(), AdminAction::ChangeMembers)?;
-        Ok(self.service().administer(&permitted).clone())
+    async fn change<T>(
+        &self,
+        facts: Facts,
+        change: impl AsyncFnOnce(Node<Store>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.administer(AdminAction::ChangeMembers, facts, change).await
     }
+
+    async fn administer<T>(
+        &self,
+        action: AdminAction,
+        facts: Facts,
+        change: impl AsyncFnOnce(Node<Store>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let request = AdminRequest { action, facts };
+        self.service().administer(self.principal(), request, change).await
+    }
+}
+
+fn change_of<const N: usize>(change: &str, nodes: [(&'static str, NodeId); N]) -> Facts {
+    let nodes = nodes.into_iter().map(|(name, node)| (name, node.get().into()));
+    std::iter::once(("change", change.to_owned().into()))
+        .chain(nodes)
+        .collect()
 }
 
 /// Nobody waits without limit: a change that takes too long may still happen.

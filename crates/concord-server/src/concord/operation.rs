@@ -37,7 +37,7 @@ impl<'a, T> Operation<'a, T> {
         }
     }
 
-    pub(super) fn waiting(future: impl Future<Output = T> + Send + 'a) -> Self {
+    pub(crate) fn waiting(future: impl Future<Output = T> + Send + 'a) -> Self {
         Self(State::Waiting(Box::pin(future)))
     }
 }

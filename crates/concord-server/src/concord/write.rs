@@ -27,7 +27,6 @@ use super::operation::Operation;
 use crate::answer::{Deleted, Incremented, Touched, Written};
 use crate::compression::Packing;
 use crate::error::{Error, ErrorKind};
-use crate::service;
 
 impl Concord {
     /// Stores a value. Without [`Write::ttl`] the key does not expire, even if it did before.
@@ -234,8 +233,11 @@ impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
                     command: Box::new(command),
                 };
             }
-            let command = service::permit(concord.principal(), command)?;
-            let reply = concord.service().write(command, packing, timeout).await?;
+            let principal = concord.principal();
+            let reply = concord
+                .service()
+                .perform(principal, command, packing, timeout)
+                .await?;
             K::answer(reply).ok_or_else(unexpected)
         })
     }

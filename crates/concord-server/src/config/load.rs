@@ -231,8 +231,8 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         Profile::Dev => LogFormat::Human,
         Profile::Prod => LogFormat::Json,
     });
+    config.audit = super::audit::build(&draft, profile, places)?;
     config.http = http(&draft, places)?;
-    config.metrics_listen.clone_from(&draft.metrics_listen);
     config.peers = peers(draft, places)?;
     Ok(config)
 }
@@ -311,20 +311,23 @@ fn secret(inline: Option<Secret>, path: Option<&str>) -> Result<Option<Secret>, 
             "peers.secret",
         )),
         (inline, None) => Ok(inline),
-        (None, Some(path)) => {
-            let path = Path::new(path);
-            let text = fs::read_to_string(path)
-                .map(zeroize::Zeroizing::new)
-                .map_err(|source| ConfigError::Unreadable {
-                    path: path.to_owned(),
-                    source,
-                })?;
-            Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
-        }
+        (None, Some(path)) => secret_of(path).map(Some),
     }
 }
 
-fn unused(
+/// The secret in a file, without the line feed at its end.
+pub(super) fn secret_of(path: &str) -> Result<Secret, ConfigError> {
+    let path = Path::new(path);
+    let text = fs::read_to_string(path)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+}
+
+pub(super) fn unused(
     places: &BTreeMap<&'static str, Place>,
     prefix: &str,
     cause: &str,
@@ -339,13 +342,13 @@ fn unused(
     }
 }
 
-fn put<T>(slot: &mut T, value: Option<T>) {
+pub(super) fn put<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }
 }
 
-fn size(key: &str, value: Option<u64>, default: usize) -> Result<usize, ConfigError> {
+pub(super) fn size(key: &str, value: Option<u64>, default: usize) -> Result<usize, ConfigError> {
     value.map_or(Ok(default), |value| {
         usize::try_from(value).map_err(|_| ConfigError::invalid(key, "is more than this machine can address"))
     })

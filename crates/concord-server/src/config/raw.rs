@@ -84,6 +84,14 @@ impl Raw {
         }
     }
 
+    /// A number of bytes, or 0 for no limit.
+    pub(super) fn bytes_or_none(&self) -> Result<u64, String> {
+        match self {
+            Self::Text(text) | Self::Number(text) if text == "0" => Ok(0),
+            Self::Text(_) | Self::Number(_) | Self::Bool(_) | Self::List(_) | Self::Other(_) => self.bytes(),
+        }
+    }
+
     /// A list: TOML array, or text with commas.
     pub(super) fn list(&self) -> Result<Vec<String>, String> {
         let items: Vec<String> = match self {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Config, PeerConfig, Secret, environment, settings};
+use super::{AuditConfig, Config, PeerConfig, Secret, environment, settings};
 
 const HEAD: &str = "\
 # Configuration
@@ -27,9 +27,16 @@ pub fn reference() -> String {
     let mut peers = PeerConfig::new("", Secret::new(""));
     peers.secret = None;
     config.peers = Some(peers);
+    let of_dev = config.clone();
+    // Only a node with an audit log has its defaults.
+    config.audit = Some(AuditConfig::new());
     let mut page = HEAD.to_owned();
     for setting in settings::all() {
-        let default = (setting.show)(&config).filter(|default| default != "\"\"");
+        let shown = match setting.key {
+            "audit.enabled" => &of_dev,
+            _ => &config,
+        };
+        let default = (setting.show)(shown).filter(|default| default != "\"\"");
         let default = default.map_or_else(String::new, |default| format!("`{default}`"));
         let variable = environment::name_of(setting.key);
         let about = setting.about.replace('|', "\\|");

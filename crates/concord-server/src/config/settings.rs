@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use concord_core::ids::NodeId;
 
+use super::audit::{AuditDraft, AuditFailure, AuditKeyMode, AuditSync};
 use super::raw::Raw;
 use super::{AuthMode, Config, LogFormat, Profile, Secret, Start};
 use concord_query::duration;
@@ -27,7 +28,6 @@ pub(super) struct Draft {
     pub(super) http_body_bytes_max: Option<u64>,
     pub(super) http_allowed_hosts: Option<Vec<String>>,
     pub(super) http_docs: Option<bool>,
-    pub(super) metrics_listen: Option<String>,
     pub(super) peers_listen: Option<String>,
     pub(super) peers_advertise: Option<String>,
     pub(super) peers_seeds: Option<Vec<String>>,
@@ -51,6 +51,7 @@ pub(super) struct Draft {
     pub(super) log_bytes_kept: Option<u64>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) log_filter: Option<String>,
+    pub(super) audit: AuditDraft,
 }
 
 /// One setting.
@@ -178,12 +179,6 @@ static SETTINGS: &[Setting] = &[
         about: "serve the Swagger UI at /docs",
         read: |draft, raw| set(&mut draft.http_docs, raw.boolean()),
         show: |config| config.http.as_ref().map(|http| http.docs.to_string()),
-    },
-    Setting {
-        key: "metrics.listen",
-        about: "host:port of a listener for /metrics alone, such as 127.0.0.1:9568; without it only HTTP serves them",
-        read: |draft, raw| set(&mut draft.metrics_listen, raw.text()),
-        show: |config| config.metrics_listen.as_deref().map(text),
     },
     Setting {
         key: "peers.listen",
@@ -327,6 +322,139 @@ static SETTINGS: &[Setting] = &[
         about: "how much of the log these may take, up to a segment more",
         read: |draft, raw| set(&mut draft.log_bytes_kept, raw.bytes()),
         show: |config| Some(config.snapshot.log_bytes_kept.to_string()),
+    },
+    Setting {
+        key: "audit.enabled",
+        about: "keep an audit log; the prod profile does unless told otherwise",
+        read: |draft, raw| set(&mut draft.audit.enabled, raw.boolean()),
+        show: |config| Some(config.audit.is_some().to_string()),
+    },
+    Setting {
+        key: "audit.dir",
+        about: "directory of the audit log; audit in the data directory if not set",
+        read: |draft, raw| set(&mut draft.audit.dir, raw.text()),
+        show: |config| {
+            config
+                .audit
+                .as_ref()?
+                .dir
+                .as_ref()
+                .map(|dir| text(&dir.to_string_lossy()))
+        },
+    },
+    Setting {
+        key: "audit.sync",
+        about: "async: lines are synced by and by; batch: at once; strict: before the request is answered",
+        read: |draft, raw| {
+            choose(
+                &mut draft.audit.sync,
+                raw,
+                &[
+                    ("async", AuditSync::Async),
+                    ("batch", AuditSync::Batch),
+                    ("strict", AuditSync::Strict),
+                ],
+            )
+        },
+        show: |config| {
+            config.audit.as_ref().map(|audit| {
+                text(match audit.sync {
+                    AuditSync::Async => "async",
+                    AuditSync::Batch => "batch",
+                    AuditSync::Strict => "strict",
+                })
+            })
+        },
+    },
+    Setting {
+        key: "audit.sync_interval",
+        about: "how often lines are synced, with async",
+        read: |draft, raw| set(&mut draft.audit.sync_interval, raw.duration()),
+        show: |config| {
+            config
+                .audit
+                .as_ref()
+                .filter(|audit| audit.sync == AuditSync::Async)
+                .map(|audit| length(audit.sync_interval))
+        },
+    },
+    Setting {
+        key: "audit.on_failure",
+        about: "allow or block: what becomes of requests while audit lines cannot be written",
+        read: |draft, raw| {
+            choose(
+                &mut draft.audit.on_failure,
+                raw,
+                &[("allow", AuditFailure::Allow), ("block", AuditFailure::Block)],
+            )
+        },
+        show: |config| {
+            config.audit.as_ref().map(|audit| {
+                text(match audit.on_failure {
+                    AuditFailure::Allow => "allow",
+                    AuditFailure::Block => "block",
+                })
+            })
+        },
+    },
+    Setting {
+        key: "audit.key_mode",
+        about: "plain or hash: how keys stand in lines",
+        read: |draft, raw| {
+            choose(
+                &mut draft.audit.key_mode,
+                raw,
+                &[("plain", AuditKeyMode::Plain), ("hash", AuditKeyMode::Hash)],
+            )
+        },
+        show: |config| {
+            config.audit.as_ref().map(|audit| {
+                text(match audit.key_mode {
+                    AuditKeyMode::Plain => "plain",
+                    AuditKeyMode::Hash => "hash",
+                })
+            })
+        },
+    },
+    Setting {
+        key: "audit.secret_file",
+        about: "file with the secret that lines are sealed with and keys hashed by, 16 bytes or more",
+        read: |draft, raw| set(&mut draft.audit.secret_file, raw.text()),
+        show: |config| config.audit.as_ref()?.secret.as_ref().map(|_| text("(hidden)")),
+    },
+    Setting {
+        key: "audit.rotate_bytes",
+        about: "size after which a new file begins; one begins with every day (UTC) too",
+        read: |draft, raw| set(&mut draft.audit.rotate_bytes, raw.bytes()),
+        show: |config| config.audit.as_ref().map(|audit| audit.rotate_bytes.to_string()),
+    },
+    Setting {
+        key: "audit.retention_days",
+        about: "days that audit files are kept; 0: for ever",
+        read: |draft, raw| set(&mut draft.audit.retention_days, raw.integer()),
+        show: |config| {
+            config
+                .audit
+                .as_ref()
+                .map(|audit| audit.retention_days.to_string())
+        },
+    },
+    Setting {
+        key: "audit.retention_bytes",
+        about: "what all audit files together may take; 0: no limit",
+        read: |draft, raw| set(&mut draft.audit.retention_bytes, raw.bytes_or_none()),
+        show: |config| {
+            config
+                .audit
+                .as_ref()
+                .map(|audit| audit.retention_bytes.to_string())
+        },
+    },
+    Setting {
+        key: "audit.queue_lines",
+        about: "lines that wait to be written; more are lost, and counted",
+        read: |draft, raw| set(&mut draft.audit.queue_lines, raw.integer()),
+        show: |config| config.audit.as_ref().map(|audit| audit.queue_lines.to_string()),
     },
     Setting {
         key: "logging.format",

@@ -166,6 +166,26 @@ fn contradictory_and_unused_settings_are_refused() {
             "[limits]\nvalue_bytes_max = \"32MiB\"\n[http]\nbody_bytes_max = \"1MiB\"\n",
             "concord.toml:4: `http.body_bytes_max` must be at least",
         ),
+        (
+            "[audit]\nsync = \"strict\"\n",
+            "concord.toml:2: `audit.sync` has no effect without `audit.enabled",
+        ),
+        (
+            "[audit]\nenabled = true\nkey_mode = \"hash\"\n",
+            "`audit.secret_file` must be set",
+        ),
+        (
+            "[audit]\nenabled = true\nsync = \"batch\"\nsync_interval = \"5s\"\n",
+            "concord.toml:4: `audit.sync_interval` has no effect unless async is `audit.sync`",
+        ),
+        (
+            "[audit]\nenabled = true\nretention_bytes = \"1MiB\"\n",
+            "concord.toml:3: `audit.retention_bytes` must be 0 or at least",
+        ),
+        (
+            "[audit]\nenabled = true\nrotate_bytes = 1\n",
+            "concord.toml:3: `audit.rotate_bytes` must be between 64 KiB and 4 GiB",
+        ),
     ] {
         let found = load(toml).unwrap_err().to_string();
         assert!(found.contains(message), "{toml}\n{found}\n{message}");
@@ -242,6 +262,17 @@ fn a_secret_file_is_read_without_its_line_end() {
         loaded.config.peers.unwrap().secret,
         Some(Secret::new("0123456789abcdef"))
     );
+}
+
+#[test]
+fn prod_keeps_an_audit_log_unless_told_otherwise() {
+    let prod = "profile = \"prod\"\nauth = \"off\"\ndata_dir = \"d\"\n";
+    assert!(load("").unwrap().config.audit.is_none());
+    assert!(load(prod).unwrap().config.audit.is_some());
+    let without = format!("{prod}[audit]\nenabled = false\n");
+    assert!(load(&without).unwrap().config.audit.is_none());
+    let unlimited = load("[audit]\nenabled = true\nretention_bytes = 0\n").unwrap();
+    assert_eq!(unlimited.config.audit.unwrap().retention_bytes, 0);
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
         (name = "elections", description = "Elections with fencing tokens"),
         (name = "services", description = "Who serves what, for as long as it lives"),
         (name = "cluster", description = "Status and administration"),
+        (name = "audit", description = "Who did what on the asked node"),
         (name = "health", description = "Probes")
     )
 )]

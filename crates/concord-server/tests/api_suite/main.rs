@@ -7,6 +7,7 @@
     reason = "a test that meets the unexpected is to fail there, with the place in its message"
 )]
 
+mod audit;
 mod bad_input;
 mod cases;
 mod cluster;
@@ -18,7 +19,6 @@ mod indexes;
 mod leases;
 mod lifecycle;
 mod membership;
-mod metrics;
 mod protocol;
 mod queries;
 mod recipes;

@@ -1,0 +1,294 @@
+//! The text of a line.
+//!
+//! ```text
+//!   {"seq":7,"kind":"event","id":"9f..-7","time":"2026-..","operation":"put","key":"a",..,"hash":"c0.."}
+//!    └ every line ────────────────────────────────────────┘ └ by kind ────────────────┘ └ every line ┘
+//! ```
+//!
+//! Written by hand into one buffer: a line costs the node a microsecond, and whatever a key or a name is made
+//! of, it becomes a line (D-AUD-1). Not here: when lines are written (`writer`).
+
+use concord_auth::Principal;
+
+use super::chain::{HASH_CHARS, Hash, Keys, NameHash, Seal};
+use super::event::{Event, Target, Where};
+use super::time;
+use crate::error::Detail;
+
+/// The version of the format, in the header of each file.
+pub(super) const FORMAT: u64 = 1;
+
+/// What stands before the hash of a line, and behind it.
+const BEFORE_HASH: &[u8] = b",\"hash\":\"";
+const BEHIND_HASH: &[u8] = b"\"}";
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The first of a file.
+    Header,
+    /// A request.
+    Event,
+    /// Lines that could not be kept.
+    Lost,
+    /// Files that are about to be removed because they are old.
+    Removed,
+    /// The node stopped in order.
+    Closed,
+}
+
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Event => "event",
+            Self::Lost => "lost",
+            Self::Removed => "removed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Where the chain ends, and how it goes on.
+#[derive(Clone, Debug)]
+pub(super) struct Chain {
+    /// Tells this log from every other, for ever.
+    pub(super) log: String,
+    pub(super) node: u64,
+    pub(super) seal: Seal,
+    /// The number of the last line; 0: none.
+    pub(super) seq: u64,
+    pub(super) head: Hash,
+}
+
+impl Chain {
+    /// Appends a line to `out` and to the chain.
+    pub(super) fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Kind,
+        micros: u64,
+        body: impl FnOnce(&mut Fields<'_>),
+    ) {
+        let begin = out.len();
+        self.seq += 1;
+        out.extend_from_slice(b"{\"seq\":");
+        push_number(out, self.seq);
+        out.extend_from_slice(b",\"kind\":\"");
+        out.extend_from_slice(kind.name().as_bytes());
+        out.extend_from_slice(b"\",\"id\":\"");
+        out.extend_from_slice(self.log.as_bytes());
+        out.push(b'-');
+        push_number(out, self.seq);
+        out.extend_from_slice(b"\",\"time\":\"");
+        time::write(micros, out);
+        out.push(b'"');
+        body(&mut Fields { out, is_first: false });
+        self.head = self.seal.hash(&self.head, out.get(begin..).unwrap_or_default());
+        out.extend_from_slice(BEFORE_HASH);
+        out.extend_from_slice(self.head.as_str().as_bytes());
+        out.extend_from_slice(BEHIND_HASH);
+        out.push(b'\n');
+    }
+
+    /// Appends what was asked and what came of it.
+    pub(super) fn append_event(&mut self, out: &mut Vec<u8>, event: &Event, hide: Option<&Keys>) {
+        let node = self.node;
+        self.append(out, Kind::Event, event.time, |line| {
+            line.text("operation", event.operation);
+            target(line, &event.target, hide);
+            line.text("result", event.result);
+            line.object("principal", |line| principal(line, event.principal.as_deref()));
+            line.number("node", node);
+            if let Some(revision) = event.revision {
+                line.number("revision", revision.get());
+            }
+            line.number("took_us", event.took_micros);
+            if !event.facts.is_empty() {
+                line.object("metadata", |line| facts(line, &event.facts));
+            }
+        });
+    }
+}
+
+fn principal(line: &mut Fields<'_>, principal: Option<&Principal>) {
+    let Some(principal) = principal else {
+        return line.text("kind", "unknown");
+    };
+    line.text("kind", principal.kind());
+    if let Some(id) = principal.token_id() {
+        line.text("id", &id.to_string());
+    }
+    if let Some(name) = principal.name() {
+        line.text("name", name);
+    }
+}
+
+fn facts(line: &mut Fields<'_>, facts: &[(&'static str, Detail)]) {
+    for (name, detail) in facts {
+        match detail {
+            Detail::Number(number) => line.number(name, *number),
+            Detail::Text(text) => line.text(name, text),
+        }
+    }
+}
+
+fn target(line: &mut Fields<'_>, target: &Target, hide: Option<&Keys>) {
+    match target {
+        Target::None => {}
+        Target::One(place) => where_(line, place, hide),
+        Target::Many { count, first, hash } => line.object("keys", |line| {
+            line.number("count", *count);
+            line.array("first", first, |line, place| where_(line, place, hide));
+            line.text("hash", hash.as_str());
+        }),
+    }
+}
+
+fn where_(line: &mut Fields<'_>, place: &Where, hide: Option<&Keys>) {
+    match place {
+        Where::Key(key) => line.key(["key", "key_base64", "key_hash"], key, hide),
+        Where::Range { start, end } => line.object("range", |line| {
+            line.key(["start", "start_base64", "start_hash"], start, hide);
+            if let Some(end) = end {
+                line.key(["end", "end_base64", "end_hash"], end, hide);
+            }
+        }),
+    }
+}
+
+/// The keyed hash of one key, as lines have it that do not show keys.
+pub(super) fn hidden(key: &[u8], keys: &Keys) -> Hash {
+    let mut hash = NameHash::new(Some(keys));
+    hash.update(key);
+    hash.finish()
+}
+
+/// The fields of an object of JSON.
+pub(super) struct Fields<'a> {
+    out: &'a mut Vec<u8>,
+    is_first: bool,
+}
+
+impl Fields<'_> {
+    fn name(&mut self, name: &str) {
+        if !self.is_first {
+            self.out.push(b',');
+        }
+        self.is_first = false;
+        self.out.push(b'"');
+        // Names are ours: there is nothing to escape.
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    pub(super) fn number(&mut self, name: &str, number: u64) {
+        self.name(name);
+        push_number(self.out, number);
+    }
+
+    pub(super) fn flag(&mut self, name: &str, flag: bool) {
+        self.name(name);
+        self.out.extend_from_slice(if flag { b"true" } else { b"false" });
+    }
+
+    pub(super) fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        push_text(self.out, text);
+    }
+
+    fn object(&mut self, name: &str, body: impl FnOnce(&mut Fields<'_>)) {
+        self.name(name);
+        self.nested(body);
+    }
+
+    fn array<T>(&mut self, name: &str, items: &[T], mut item: impl FnMut(&mut Fields<'_>, &T)) {
+        self.name(name);
+        self.out.push(b'[');
+        for (place, each) in items.iter().enumerate() {
+            if place > 0 {
+                self.out.push(b',');
+            }
+            self.nested(|line| item(line, each));
+        }
+        self.out.push(b']');
+    }
+
+    fn nested(&mut self, body: impl FnOnce(&mut Fields<'_>)) {
+        self.out.push(b'{');
+        body(&mut Fields {
+            out: self.out,
+            is_first: true,
+        });
+        self.out.push(b'}');
+    }
+
+    /// A key under the first name if it is text, else in Base64 under the second; under the third its hash, if
+    /// keys are not to be shown.
+    fn key(&mut self, [plain, base64, hash]: [&str; 3], key: &[u8], hide: Option<&Keys>) {
+        use base64::Engine as _;
+        if let Some(keys) = hide {
+            return self.text(hash, hidden(key, keys).as_str());
+        }
+        match std::str::from_utf8(key) {
+            Ok(text) => self.text(plain, text),
+            Err(_) => self.text(base64, &base64::prelude::BASE64_STANDARD.encode(key)),
+        }
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+        used += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}
+
+fn push_text(out: &mut Vec<u8>, text: &str) {
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\' && byte != 0x7f;
+    if text.bytes().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else if let Ok(quoted) = serde_json::to_vec(text) {
+        out.extend_from_slice(&quoted);
+    } else {
+        // Text is always JSON; and if it were not, the line still would be.
+        out.extend_from_slice(b"\"\"");
+    }
+}
+
+/// A line taken apart as far as the chain goes: no more of it is parsed to check a million of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sealed<'a> {
+    /// Up to the hash.
+    pub(super) body: &'a [u8],
+    pub(super) hash: Hash,
+    pub(super) seq: u64,
+    pub(super) is_event: bool,
+}
+
+impl<'a> Sealed<'a> {
+    /// `None`: no line of ours.
+    pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
+        let rest = line.strip_suffix(BEHIND_HASH)?;
+        let (rest, hash) = rest.split_at_checked(rest.len().checked_sub(HASH_CHARS)?)?;
+        let body = rest.strip_suffix(BEFORE_HASH)?;
+        let after = body.strip_prefix(b"{\"seq\":")?;
+        let end = after.iter().position(|byte| !byte.is_ascii_digit())?;
+        let (digits, after) = after.split_at_checked(end)?;
+        Some(Self {
+            body,
+            hash: Hash::parse(hash)?,
+            seq: std::str::from_utf8(digits).ok()?.parse().ok()?,
+            is_event: after.starts_with(b",\"kind\":\"event\","),
+        })
+    }
+}
