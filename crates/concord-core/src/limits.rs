@@ -104,6 +104,9 @@ pub const DELETE_WHERE_STEPS_MAX: u64 = 1 << 24;
 /// Parts of indexes that a plan chooses from.
 pub const PLAN_ACCESSES_MAX: usize = 64;
 
+/// Parts of an index that one access has: of more, all that lies between is looked at.
+pub const PLAN_SPANS_MAX: usize = 256;
+
 /// Records up to which a plan counts what a range holds.
 pub const PLAN_COUNT_MAX: usize = 256;
 

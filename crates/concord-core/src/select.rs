@@ -11,6 +11,7 @@
 
 mod plan;
 mod position;
+mod spans;
 mod walk;
 
 use alloc::sync::Arc;
@@ -19,6 +20,8 @@ use alloc::vec::Vec;
 use crate::index::{IndexDefinition, IndexName, Strays};
 use crate::key::KeyRange;
 use crate::state::State;
+
+use spans::Spans;
 
 pub use plan::conjuncts;
 pub(crate) use plan::plan;
@@ -41,12 +44,7 @@ pub enum Access {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexAccess {
     definition: Arc<IndexDefinition>,
-    /// Encoded values from here, included.
-    start: Vec<u8>,
-    /// To here, excluded.
-    end: Vec<u8>,
-    /// Whether they are one value, so that its entries are in the order of keys.
-    is_point: bool,
+    spans: Spans,
     strays: Strays,
 }
 
@@ -72,8 +70,8 @@ impl IndexAccess {
 
     /// Whether the records of one value are meant, which come in the order of their keys.
     #[must_use]
-    pub const fn is_point(&self) -> bool {
-        self.is_point
+    pub fn is_point(&self) -> bool {
+        self.spans.point().is_some()
     }
 }
 
@@ -82,7 +80,7 @@ impl Access {
     pub(crate) fn is_by_key(&self, state: &State) -> bool {
         match self {
             Self::Nothing | Self::Keys(_) => true,
-            Self::Index(access) => access.is_point && !walk::has_strays(state, access),
+            Self::Index(access) => access.is_point() && !walk::has_strays(state, access),
         }
     }
 }

@@ -17,7 +17,7 @@ mod router;
 mod tests;
 
 pub use codec::InvalidFilter;
-pub use filter::{Filter, Kinds, ReadsTime, Selector};
+pub use filter::{Filter, KeyPattern, Kinds, ReadsTime, Selector};
 pub use page::{Page, PageLimits, WatchBatch, WatchEvent, check, read};
 pub use position::{InvalidPosition, Position};
 pub use router::Router;

@@ -36,6 +36,7 @@ use crate::adapter::state_machine::Deadline;
 use crate::consensus::{AppendError, AppendOutcome, Consensus, Leadership, ReadIndexError, Views};
 use crate::roster::Roster;
 use crate::sole_voter::SoleVoter;
+use crate::stats::NodeStats;
 use crate::stop::Stop;
 use crate::types::{EncodedBatch, Runtime, StoredMembership, TypeConfig};
 
@@ -54,6 +55,7 @@ pub(crate) struct Engine<M: Machine> {
     pub(crate) heard: Mutex<Instant>,
     views: Views<M::View>,
     deadline: Arc<Deadline>,
+    pub(crate) stats: Arc<NodeStats>,
     leadership: watch::Sender<Leadership>,
     /// Changes with every entry.
     metrics: WatchReceiverOf<TypeConfig<M>, RaftMetrics<TypeConfig<M>>>,
@@ -189,13 +191,25 @@ impl<M: Machine> Consensus<M> for Engine<M> {
             if self.stop.reason().is_some() {
                 return Err(AppendError::Stopped);
             }
+            let began = Instant::now();
+            // An entry that only moves the clock on has none.
+            let requests: usize = batch.groups.iter().map(|group| group.requests.len()).sum();
             let mut bytes = Vec::new();
             batch.encode(&mut bytes);
             let (responder, answer) = OneshotResponder::new_pair();
             let entry = EncodedBatch::new(bytes.into());
             let queued = self.raft.client_write_ff(entry, Some(responder)).await;
             queued.map_err(|_| AppendError::Stopped)?;
-            Ok(outcome::<M>(answer).boxed())
+            let stats = Arc::clone(&self.stats);
+            let finished = async move {
+                let replies = outcome::<M>(answer).await?;
+                if requests > 0 {
+                    stats.requests_an_entry.record(requests as u64);
+                    stats.entry_micros.record_time(began.elapsed());
+                }
+                Ok(replies)
+            };
+            Ok(finished.boxed())
         }
         .boxed()
     }

@@ -32,6 +32,7 @@ pub mod identity;
 pub mod log;
 pub mod os;
 pub mod snapshot_store;
+pub mod stats;
 pub mod storage_error;
 
 mod codec;

@@ -42,6 +42,7 @@ pub use store::LogStore;
 
 use crate::limits;
 use crate::ports::Disk;
+use crate::stats::LogStats;
 use crate::storage_error::StorageError;
 use janitor::{Janitor, Maker};
 use state::Shared;
@@ -118,6 +119,16 @@ impl LogHandle {
     /// [`LogHealth::DiskFull`]. No lock.
     pub fn is_full(&self) -> bool {
         self.shared.is_full()
+    }
+
+    /// What the log has counted.
+    pub fn stats(&self) -> &LogStats {
+        &self.shared.stats
+    }
+
+    /// Bytes of records on disk.
+    pub fn kept_bytes(&self) -> u64 {
+        self.shared.state.lock().kept_bytes()
     }
 
     /// The last entry that can go if of the segments that end at or before entry `upto` those

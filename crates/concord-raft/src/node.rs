@@ -39,6 +39,7 @@ use crate::message::admin::MembershipChange;
 use crate::ports::{Inbound, Ports};
 use crate::proposer::{ProposeError, Proposer};
 use crate::read::{ReadError, ReadRequest, Reads};
+use crate::stats::{LogStats, NodeStats};
 use crate::status::NodeStatus;
 use crate::stop::Stop;
 
@@ -314,6 +315,32 @@ impl<M: Machine> Node<M> {
         } else {
             Err(stopped())
         }
+    }
+
+    /// What the node has counted.
+    pub fn stats(&self) -> &NodeStats {
+        &self.inner.engine.stats
+    }
+
+    /// What its log has counted.
+    pub fn log_stats(&self) -> &LogStats {
+        self.inner.log.stats()
+    }
+
+    /// Bytes of records that its log has on disk.
+    pub fn log_bytes(&self) -> u64 {
+        self.inner.log.kept_bytes()
+    }
+
+    /// Bytes of the newest snapshot, and of entries applied since.
+    pub fn snapshot_bytes(&self) -> (u64, u64) {
+        let backlog = &self.inner.engine.backlog;
+        (backlog.snapshot_bytes(), backlog.bytes())
+    }
+
+    /// How many requests of this node wait for an answer, and their bytes.
+    pub fn waiting_requests(&self) -> (u64, u64) {
+        self.inner.server.proposer.waiting()
     }
 
     /// Stops the node: hands leadership over first if it leads, then ends everything and

@@ -212,6 +212,12 @@ impl<M: Machine> Proposer<M> {
         }
     }
 
+    /// How many requests of this node wait for an answer, and their bytes.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let usage = self.usage.0.load(Ordering::Relaxed);
+        (usage / ONE_REQUEST, usage % ONE_REQUEST)
+    }
+
     /// Serves the proposals of another node, until either side ends the stream.
     pub(crate) async fn serve(&self, duplex: Duplex) {
         forward::serve(self.forwarded.clone(), duplex).await;

@@ -153,8 +153,9 @@ pub(crate) struct Running {
     forming: Mutex<Option<JoinHandle<()>>>,
     trouble: Arc<Mutex<Option<String>>>,
     #[cfg(feature = "http")]
-    http: Mutex<Option<crate::http::HttpServer>>,
+    http: Mutex<Vec<crate::http::HttpServer>>,
     http_address: std::sync::OnceLock<SocketAddr>,
+    metrics_address: std::sync::OnceLock<SocketAddr>,
     stopped: OnceCell<Result<(), Error>>,
 }
 
@@ -167,8 +168,24 @@ impl Running {
         self.peer_address.as_deref()
     }
 
+    /// What the connections with other nodes count: those that this one made, and those that it took.
+    #[cfg(feature = "http")]
+    pub(crate) fn peer_stats(&self) -> Vec<(&'static str, concord_net::NetStats)> {
+        let out = self
+            .transport
+            .as_ref()
+            .map(|transport| ("out", transport.stats()));
+        let serving = self.serving.lock();
+        let taken = serving.as_ref().map(|serving| ("in", serving.stats()));
+        out.into_iter().chain(taken).collect()
+    }
+
     pub(crate) fn http_address(&self) -> Option<SocketAddr> {
         self.http_address.get().copied()
+    }
+
+    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address.get().copied()
     }
 
     pub(crate) fn patience(&self) -> Duration {
@@ -194,9 +211,9 @@ impl Running {
         #[cfg(feature = "http")]
         {
             // Requests in flight need the node, so they go first.
-            let http = self.http.lock().take();
-            if let Some(http) = http {
-                http.shutdown().await;
+            let listeners = std::mem::take(&mut *self.http.lock());
+            for listener in listeners {
+                listener.shutdown().await;
             }
         }
         if let Some(forming) = self.forming.lock().take() {
@@ -233,7 +250,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         tracing::warn!("{warning}");
     }
     #[cfg(not(feature = "http"))]
-    if config.http.is_some() {
+    if config.http.is_some() || config.metrics_listen.is_some() {
         return Err(OpenError::Unsupported {
             what: "HTTP interface (feature `http`)",
         });
@@ -278,8 +295,9 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         forming: Mutex::new(None),
         trouble: Arc::default(),
         #[cfg(feature = "http")]
-        http: Mutex::new(None),
+        http: Mutex::default(),
         http_address: std::sync::OnceLock::new(),
+        metrics_address: std::sync::OnceLock::new(),
         stopped: OnceCell::new(),
     };
     let service = Service::new(node, &config, audit);
@@ -316,7 +334,19 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
             })?;
         // Set once: a node is finished once.
         let _ = running.http_address.set(server.local_addr());
-        *running.http.lock() = Some(server);
+        running.http.lock().push(server);
+    }
+    #[cfg(feature = "http")]
+    if let Some(listen) = &config.metrics_listen {
+        let server = crate::http::serve_metrics(concord, listen)
+            .await
+            .map_err(|source| OpenError::Listen {
+                purpose: "metrics",
+                address: listen.clone(),
+                source,
+            })?;
+        let _ = running.metrics_address.set(server.local_addr());
+        running.http.lock().push(server);
     }
     Ok(())
 }

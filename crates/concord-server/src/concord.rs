@@ -142,6 +142,11 @@ impl Concord {
         self.inner.running.http_address()
     }
 
+    /// Where metrics alone are served, if they are.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.inner.running.metrics_address()
+    }
+
     /// Where other nodes reach this one, if they do.
     pub fn peer_address(&self) -> Option<String> {
         self.inner.running.peer_address().map(str::to_owned)

@@ -109,6 +109,8 @@ pub struct Config {
     pub auth: AuthMode,
     /// The HTTP listener; `None`: there is none.
     pub http: Option<HttpConfig>,
+    /// `host:port` of a listener that serves `/metrics` alone; `None`: only the HTTP listener does.
+    pub metrics_listen: Option<String>,
     /// The peer listener and how to find the others; `None`: a cluster of one for itself.
     pub peers: Option<PeerConfig>,
     /// How long an operation may take unless it says otherwise.
@@ -259,6 +261,7 @@ impl Config {
             node_id: None,
             auth: AuthMode::Off,
             http: None,
+            metrics_listen: None,
             peers: None,
             request_timeout: limits::REQUEST_TIMEOUT,
             value_bytes_max: limits::VALUE_BYTES_MAX,
@@ -303,6 +306,13 @@ impl Config {
     #[must_use]
     pub fn http_config(mut self, http: HttpConfig) -> Self {
         self.http = Some(http);
+        self
+    }
+
+    /// Serves `/metrics` at `listen` (`host:port`), and nothing else there.
+    #[must_use]
+    pub fn metrics(mut self, listen: impl Into<String>) -> Self {
+        self.metrics_listen = Some(listen.into());
         self
     }
 

@@ -25,10 +25,11 @@ mod health;
 mod hold;
 mod index;
 mod kv;
-mod later;
 mod lease;
 mod listener;
 mod lock;
+mod metrics;
+mod once;
 mod queries;
 mod query;
 mod record;
@@ -66,8 +67,7 @@ pub(crate) async fn serve(concord: &Concord, config: &HttpConfig) -> io::Result<
     let router = router::build(app, config.docs).map_err(io::Error::other)?;
     let hosts = match &config.allowed_hosts {
         Some(names) => Hosts::Only(names.clone()),
-        None if config::is_loopback(&config.listen) => Hosts::Only(Vec::new()),
-        None => Hosts::Any,
+        None => hosts_of(&config.listen),
     };
     Ok(HttpServer::start(
         socket,
@@ -75,6 +75,29 @@ pub(crate) async fn serve(concord: &Concord, config: &HttpConfig) -> io::Result<
         Gate::new(router, concord, hosts),
         config,
     ))
+}
+
+/// Starts to serve the metrics of `concord`, and nothing else.
+pub(crate) async fn serve_metrics(concord: &Concord, listen: &str) -> io::Result<HttpServer> {
+    let socket = TcpListener::bind(listen).await?;
+    let local_addr = socket.local_addr()?;
+    let config = HttpConfig::new(listen);
+    let concord = concord.on_behalf_of(Principal::anonymous());
+    let app = Arc::new(App {
+        concord: concord.clone(),
+        body_bytes_max: config.body_bytes_max,
+    });
+    let gate = Gate::new(router::only_metrics(app), concord, hosts_of(listen));
+    Ok(HttpServer::start(socket, local_addr, gate, &config))
+}
+
+/// Under which names a listener may be addressed that says nothing of it.
+fn hosts_of(listen: &str) -> Hosts {
+    if config::is_loopback(listen) {
+        Hosts::Only(Vec::new())
+    } else {
+        Hosts::Any
+    }
 }
 
 /// The OpenAPI document of this version, as JSON.

@@ -35,6 +35,8 @@ mod full_disk;
 pub mod http;
 mod json;
 pub mod limits;
+pub mod metrics;
+mod missing;
 #[cfg(doctest)]
 mod readme;
 pub mod recipes;

@@ -26,6 +26,8 @@ use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
 use crate::full_disk::gives_space_back;
+use crate::metrics::{Operation, Requests};
+use crate::missing::{Named, refusal};
 use crate::watch::{self, Hub, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
@@ -56,6 +58,7 @@ pub(crate) struct Service {
     compression: CompressionConfig,
     watches: Hub,
     audit: Recorder,
+    requests: Requests,
 }
 
 impl fmt::Debug for Service {
@@ -77,6 +80,7 @@ impl Service {
             compression: config.compression,
             watches,
             audit,
+            requests: Requests::new(),
         }
     }
 
@@ -91,13 +95,18 @@ impl Service {
 
     /// The view for a plan that needs no wait; `None` if it does.
     pub(crate) fn read_now(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Option<Snapshot> {
-        self.node.read_now(plan)
+        let read = self.node.read_now(plan)?;
+        self.requests.read(plan.consistency);
+        Some(read)
     }
 
     /// The view for a plan.
     pub(crate) async fn read(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Result<Snapshot, Error> {
-        let read = self.node.read(plan, Instant::now() + plan.timeout).await?;
-        Ok(read)
+        let began = Instant::now();
+        let read = self.node.read(plan, began + plan.timeout).await;
+        let read = read.map_err(Error::from);
+        self.requests.waited(plan.consistency, began.elapsed(), &read);
+        read
     }
 
     /// Where requests leave their lines.
@@ -143,13 +152,21 @@ impl Service {
         timeout: Duration,
     ) -> Result<Reply, Error> {
         let command = command.into_request();
+        let (began, operation) = (Instant::now(), Operation::of(&command));
+        let outcome = self.apply(command, packing, began + timeout).await;
+        self.requests.wrote(operation, began.elapsed(), &outcome);
+        outcome
+    }
+
+    async fn apply(&self, command: Command, packing: Packing, deadline: Instant) -> Result<Reply, Error> {
         // What apply would refuse is refused before it costs the log its space.
         command.check(number(self.value_bytes_max))?;
         self.check_disk(&command)?;
-        let deadline = Instant::now() + timeout;
+        let about = Named::in_command(&command);
         let request = compression::encode(self.compression, packing, command).await?;
         let reply = self.node.propose(request, deadline).await?;
-        Ok(compression::unpacked(reply).await?.into_result()?)
+        let reply = compression::unpacked(reply).await?;
+        reply.into_result().map_err(|rejection| refusal(rejection, about))
     }
 
     /// With a full disk, what room is left in the log is for votes and for giving space back.
@@ -164,6 +181,18 @@ impl Service {
     /// Opens a watch.
     pub(crate) fn watch(&self, _: &Authorized<ReadAction>, plan: watch::Plan) -> Result<Watcher, Error> {
         Watcher::open(&self.watches, plan)
+    }
+
+    /// What was asked of this node.
+    #[cfg(feature = "http")]
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// The open watches, to be counted.
+    #[cfg(feature = "http")]
+    pub(crate) fn open_watches(&self) -> Vec<WatcherStatus> {
+        self.watches.list()
     }
 
     /// The open watches, for somebody who may see what others watch.

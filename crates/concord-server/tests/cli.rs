@@ -598,6 +598,18 @@ async fn queries_find_count_explain_and_delete() {
         plan.contains("all keys") && plan.contains("value.age == 30"),
         "{plan}"
     );
+    // Pages that looked at as much as they may and found nothing are no end.
+    let bounded = ["query", "value.age == 99", "--max-scanned", "1", "--keys-only"];
+    fails(node, &bounded, 4, "batch_too_large");
+    let found = [
+        "query",
+        "key == 'u:3' || version > 9",
+        "--max-scanned",
+        "1",
+        "--keys-only",
+        "--all",
+    ];
+    assert_eq!(ok(node, &found), "u:3\n");
     let gone = ok(node, &["query", "value.age < 35", "--delete"]);
     assert!(gone.contains("2 keys deleted"), "{gone}");
     assert_eq!(ok(node, &["query", "--keys-only"]), "u:3\n");

@@ -80,7 +80,7 @@ pub(super) const NOT_EMBEDDED: [&str; 10] = [
 ];
 
 /// Outside crates that enter only through some of ours.
-const DOORS: [(&str, &[&str]); 22] = [
+const DOORS: [(&str, &[&str]); 23] = [
     ("openraft", &["concord-raft"]),
     ("openraft-macros", &["concord-raft"]),
     ("openraft-rt", &["concord-raft"]),
@@ -108,6 +108,7 @@ const DOORS: [(&str, &[&str]); 22] = [
     ("comfy-table", &["concord-server"]),
     ("tracing-subscriber", &["concord-server", "concord-benches"]),
     ("mimalloc", &["concord-server", "concord-benches"]),
+    ("prometheus-client", &["concord-server"]),
     ("signal-hook", &["xtask"]),
 ];
 

@@ -6,14 +6,14 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 
+use super::spans::{self, Spans};
 use super::{Access, IndexAccess, Plan};
 use crate::expr::{Binary, Expr, Literal, Unary, Variable};
 use crate::filter::{Filter, KeyTest};
-use crate::index::{Extractor, Fill, Index, PathStep, Strays, encode_literal, is_cut, kind_bounds};
+use crate::index::{Extractor, Fill, Index, PathStep, Strays};
 use crate::key::KeyRange;
 use crate::limits::{PLAN_ACCESSES_MAX, PLAN_COUNT_MAX};
 use crate::state::State;
-use crate::tree::prefix_end;
 use crate::view::ReadView;
 
 impl ReadView {
@@ -57,16 +57,17 @@ pub(crate) fn plan(state: &State, filter: &Filter) -> Plan {
             .map(move |found| (index, found))
     });
     for (index, (access, used)) in found.take(PLAN_ACCESSES_MAX) {
-        let rank = if access.is_point {
+        let rank = if access.is_point() {
             Rank::Value
         } else {
             Rank::Values
         };
-        let bounds = (
-            Bound::Included(access.start.as_slice()),
-            Bound::Excluded(access.end.as_slice()),
-        );
-        let (records, is_more) = count(index.entries.range(bounds));
+        let entries = access.spans.iter().flat_map(|(start, end)| {
+            index
+                .entries
+                .range((Bound::Included(start), Bound::Excluded(end)))
+        });
+        let (records, is_more) = count(entries);
         offer(
             rank,
             Plan {
@@ -119,13 +120,13 @@ pub fn conjuncts(expr: &Expr) -> Vec<&Expr> {
 }
 
 /// `of operation literal`, whichever way round it is written.
-struct Comparison<'a> {
-    of: &'a Expr,
-    operation: Binary,
-    literal: Literal,
+pub(super) struct Comparison<'a> {
+    pub(super) of: &'a Expr,
+    pub(super) operation: Binary,
+    pub(super) literal: Literal,
 }
 
-fn comparison(expr: &Expr) -> Option<Comparison<'_>> {
+pub(super) fn comparison(expr: &Expr) -> Option<Comparison<'_>> {
     let Expr::Binary(operation, left, right) = expr else {
         return None;
     };
@@ -159,7 +160,7 @@ fn comparison(expr: &Expr) -> Option<Comparison<'_>> {
     })
 }
 
-fn constant(expr: &Expr) -> Option<Literal> {
+pub(super) fn constant(expr: &Expr) -> Option<Literal> {
     if let Expr::Literal(literal) = expr {
         return Some(literal.clone());
     }
@@ -181,7 +182,8 @@ fn key_range(filter: &Filter, conjuncts: &[&Expr]) -> KeyRange {
         }
     }
     for conjunct in conjuncts {
-        if let Some(keys) = comparison(conjunct).and_then(|comparison| keys_of(&comparison)) {
+        let compared = comparison(conjunct).and_then(|comparison| keys_of(&comparison));
+        if let Some(keys) = compared.or_else(|| keys_among(conjunct)) {
             range = range.intersection(&keys);
         }
     }
@@ -193,17 +195,7 @@ fn keys_of(comparison: &Comparison<'_>) -> Option<KeyRange> {
     if *comparison.of != Expr::Variable(Variable::Key) {
         return None;
     }
-    let text = match &comparison.literal {
-        Literal::String(text) => Bytes::copy_from_slice(text.as_bytes()),
-        Literal::Bytes(bytes) => Bytes::copy_from_slice(bytes),
-        Literal::Null | Literal::Bool(_) | Literal::Integer(_) | Literal::Float(_) => return None,
-    };
-    // The first key behind this one.
-    let behind = |text: &[u8]| {
-        let mut behind = text.to_vec();
-        behind.push(0);
-        behind
-    };
+    let text = key_text(&comparison.literal)?;
     Some(match comparison.operation {
         Binary::StartsWith => KeyRange::prefix(text),
         Binary::Equal => {
@@ -226,6 +218,42 @@ fn keys_of(comparison: &Comparison<'_>) -> Option<KeyRange> {
     })
 }
 
+/// From the first to the last of the keys that a list has, for `key in [..]`.
+fn keys_among(conjunct: &Expr) -> Option<KeyRange> {
+    let Expr::Binary(Binary::In, item, list) = conjunct else {
+        return None;
+    };
+    let (Expr::Variable(Variable::Key), Expr::List(items)) = (item.as_ref(), list.as_ref()) else {
+        return None;
+    };
+    let mut ends: Option<(Bytes, Bytes)> = None;
+    for item in items {
+        let text = key_text(&constant(item)?)?;
+        ends = Some(match ends {
+            None => (text.clone(), text),
+            Some((first, last)) => (first.min(text.clone()), last.max(text)),
+        });
+    }
+    let (first, last) = ends?;
+    Some(KeyRange::between(first, behind(&last)))
+}
+
+/// The key that a constant is; numbers and such are none, and a key is in no order with them.
+fn key_text(literal: &Literal) -> Option<Bytes> {
+    match literal {
+        Literal::String(text) => Some(Bytes::copy_from_slice(text.as_bytes())),
+        Literal::Bytes(bytes) => Some(Bytes::copy_from_slice(bytes)),
+        Literal::Null | Literal::Bool(_) | Literal::Integer(_) | Literal::Float(_) => None,
+    }
+}
+
+/// The first key behind this one.
+fn behind(text: &[u8]) -> Vec<u8> {
+    let mut behind = text.to_vec();
+    behind.push(0);
+    behind
+}
+
 /// Whether all keys of a range start with `prefix`.
 fn is_within(range: &KeyRange, prefix: &[u8]) -> bool {
     let covered = KeyRange::prefix(Bytes::copy_from_slice(prefix));
@@ -235,83 +263,28 @@ fn is_within(range: &KeyRange, prefix: &[u8]) -> bool {
 /// The parts of an index that have all records of these conjuncts, with the conjuncts that say so.
 fn accesses(index: &Index, conjuncts: &[&Expr]) -> Vec<(IndexAccess, Vec<usize>)> {
     let extractor = index.definition.extractor();
-    let access = |start: Vec<u8>, end: Vec<u8>, is_point: bool, strays: Strays| IndexAccess {
+    let access = |spans: Spans, strays: Strays| IndexAccess {
         definition: Arc::clone(&index.definition),
-        start,
-        end,
-        is_point,
+        spans,
         strays,
     };
     let mut found = Vec::new();
-    // Comparisons of one value narrow each other: of a list none of them is true.
-    let mut narrowed: Option<(Vec<u8>, Vec<u8>)> = None;
+    // Conditions of one value narrow each other: of a list none of them is true.
+    let mut narrowing = Vec::new();
     let mut used = Vec::new();
     for (place, conjunct) in conjuncts.iter().enumerate() {
-        let Some(comparison) = comparison(conjunct) else {
-            continue;
-        };
-        if comparison.operation == Binary::In {
-            if let Some((start, end)) = contained(conjunct, extractor) {
-                let strays = Strays::PartlyKnownAndObjects;
-                found.push((access(start, end, true, strays), alloc::vec![place]));
-            }
-        } else if finds(extractor, comparison.of)
-            && let Some((start, end)) = values_of(&comparison)
-        {
-            narrowed = Some(match narrowed {
-                None => (start, end),
-                Some((low, high)) => (low.max(start), high.min(end)),
-            });
+        if let Some((start, end)) = contained(conjunct, extractor) {
+            let strays = Strays::PartlyKnownAndObjects;
+            found.push((access(Spans::one(start, end), strays), alloc::vec![place]));
+        } else if let Some(spans) = spans::of_condition(extractor, conjunct) {
+            narrowing.push(spans);
             used.push(place);
         }
     }
-    if let Some((start, mut end)) = narrowed {
-        // Bounds that are crossed hold nothing.
-        if end < start {
-            end.clone_from(&start);
-        }
-        let is_point = prefix_end(&start).as_ref() == Some(&end)
-            && kind_bounds(&start).is_some_and(|(kind, _)| start != kind);
-        found.push((access(start, end, is_point, Strays::PartlyKnown), used));
+    if let Some(spans) = spans::of_all(narrowing.into_iter()) {
+        found.push((access(spans, Strays::PartlyKnown), used));
     }
     found
-}
-
-/// The entries of the values of which a comparison can be true. Nothing is equal or compares to a
-/// value of another kind, so the others are left out.
-fn values_of(comparison: &Comparison<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
-    let value = encode_literal(&comparison.literal)?;
-    let behind = prefix_end(&value)?;
-    let (kind, kind_end) = kind_bounds(&value)?;
-    // Under the bytes of a long string there are others, before it and behind.
-    let (exclusive_start, exclusive_end) = if is_cut(&value) {
-        (value.clone(), behind.clone())
-    } else {
-        (behind.clone(), value.clone())
-    };
-    Some(match comparison.operation {
-        Binary::Equal => (value, behind),
-        Binary::Less => (kind.to_vec(), exclusive_end),
-        Binary::LessOrEqual => (kind.to_vec(), behind),
-        Binary::Greater => (exclusive_start, kind_end.to_vec()),
-        Binary::GreaterOrEqual => (value, kind_end.to_vec()),
-        Binary::StartsWith => {
-            // Without its end the bytes of a string are the start of those that begin with it.
-            let start = value.get(..value.len().checked_sub(2)?)?.to_vec();
-            matches!(comparison.literal, Literal::String(_) | Literal::Bytes(_)).then_some(())?;
-            let end = prefix_end(&start)?;
-            (start, end)
-        }
-        Binary::NotEqual
-        | Binary::In
-        | Binary::Add
-        | Binary::Subtract
-        | Binary::Multiply
-        | Binary::Divide
-        | Binary::Remainder
-        | Binary::EndsWith
-        | Binary::Contains => return None,
-    })
 }
 
 /// The entries of the lists that a constant is in, for `constant in list`.
@@ -322,13 +295,11 @@ fn contained(conjunct: &Expr, extractor: &Extractor) -> Option<(Vec<u8>, Vec<u8>
     if !finds(extractor, list) && !finds_items(extractor, list) {
         return None;
     }
-    let value = encode_literal(&constant(item)?)?;
-    let behind = prefix_end(&value)?;
-    Some((value, behind))
+    spans::point(item)
 }
 
 /// Whether an extractor finds what an expression comes to.
-fn finds(extractor: &Extractor, expr: &Expr) -> bool {
+pub(super) fn finds(extractor: &Extractor, expr: &Expr) -> bool {
     match extractor {
         Extractor::Expression(expression) => expression.root() == expr,
         // Of a text or bytes `value` comes to something, too, which the path of no step does not find.

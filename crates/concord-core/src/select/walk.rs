@@ -1,6 +1,7 @@
 //! Looking at the candidates of an access.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use core::ops::{Bound, ControlFlow};
 
 use super::{Access, IndexAccess};
@@ -187,29 +188,24 @@ fn entries<'a>(
     })?;
     let after = walk.after.map(|(value, key)| {
         // Where keys decide, all entries have one value.
-        let value = if value.is_empty() {
-            access.start.as_slice()
-        } else {
-            value
+        let value = match access.spans.point() {
+            Some(point) if value.is_empty() => point,
+            Some(_) | None => value,
         };
         [value, key].concat()
     });
-    let (mut start, mut end) = (
-        Bound::Included(access.start.as_slice()),
-        Bound::Excluded(access.end.as_slice()),
-    );
-    match (walk.direction, &after) {
-        (Direction::Ascending, Some(after)) if *after >= access.start => start = Bound::Excluded(after),
-        (Direction::Descending, Some(after)) if *after < access.end => end = Bound::Excluded(after),
-        (Direction::Ascending | Direction::Descending, _) => {}
-    }
-    if is_over || is_crossed(start, end) {
+    let rest: Vec<_> = access
+        .spans
+        .iter()
+        .filter_map(|span| rest_of(span, walk.direction, after.as_deref()))
+        .collect();
+    if is_over || rest.is_empty() {
         return Ok(());
     }
     walk_entries(
         state,
         index,
-        (start, end),
+        &rest,
         walk.direction,
         walk.revision,
         |entry, record| {
@@ -229,6 +225,26 @@ fn entries<'a>(
     )
 }
 
+type Bounds<'s> = (Bound<&'s [u8]>, Bound<&'s [u8]>);
+
+/// What of a span lies behind a place.
+fn rest_of<'s>(
+    (start, end): (&'s [u8], &'s [u8]),
+    direction: Direction,
+    after: Option<&'s [u8]>,
+) -> Option<Bounds<'s>> {
+    let bounds = match (direction, after) {
+        (Direction::Ascending, Some(after)) if after >= start => {
+            (Bound::Excluded(after), Bound::Excluded(end))
+        }
+        (Direction::Descending, Some(after)) if after < end => {
+            (Bound::Included(start), Bound::Excluded(after))
+        }
+        (Direction::Ascending | Direction::Descending, _) => (Bound::Included(start), Bound::Excluded(end)),
+    };
+    (!is_crossed(bounds.0, bounds.1)).then_some(bounds)
+}
+
 fn walk_strays<'a>(
     state: &'a State,
     index: &'a Index,
@@ -241,7 +257,7 @@ fn walk_strays<'a>(
     walk_entries(
         state,
         index,
-        bounds,
+        &[bounds],
         Direction::Ascending,
         revision,
         |_, record| visit(record.key(), record),

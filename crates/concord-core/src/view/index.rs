@@ -205,7 +205,7 @@ impl ReadView {
         walk(
             self.state(),
             index,
-            (start, end),
+            &[(start, end)],
             request.direction,
             revision,
             |entry, record| {
@@ -244,17 +244,19 @@ impl ReadView {
 /// The part of an index within bounds.
 type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
-/// Calls `visit` for each entry of an index as it was at a revision, in order, with its record.
+/// Calls `visit` for each entry of an index as it was at a revision, in order, with its record. The bounds of its
+/// parts are in ascending order and apart.
 pub(crate) fn walk<'a>(
     state: &'a State,
     index: &'a Index,
-    bounds: Bounds<'_>,
+    parts: &[Bounds<'_>],
     direction: Direction,
     revision: Revision,
     mut visit: impl FnMut(&[u8], RecordRef<'a>) -> ControlFlow<()>,
 ) -> Result<(), ViewError> {
     let mut present = Ordered {
-        range: index.entries.range(bounds),
+        parts: parts.iter().map(|bounds| index.entries.range(*bounds)),
+        range: None,
         direction,
     };
     if revision == state.revision {
@@ -266,7 +268,7 @@ pub(crate) fn walk<'a>(
         }
         return Ok(());
     }
-    let past = Past::collect(state, index, bounds, revision)?;
+    let past = Past::collect(state, index, parts, revision)?;
     // What has changed since is told by the past, the rest is as it was.
     let mut unchanged = core::iter::from_fn(|| {
         present.find(|entry| key_of(entry).is_some_and(|key| !past.changed.contains(key)))
@@ -307,7 +309,7 @@ impl<'a> Past<'a> {
     fn collect(
         state: &'a State,
         index: &Index,
-        bounds: Bounds<'_>,
+        parts: &[Bounds<'_>],
         revision: Revision,
     ) -> Result<Self, ViewError> {
         let behind = Place {
@@ -333,7 +335,7 @@ impl<'a> Past<'a> {
             };
             for mut entry in index.values(&scope(&record)) {
                 entry.extend_from_slice(key);
-                if within(&entry, bounds) {
+                if is_in(&entry, parts) {
                     past.entries.insert(entry, record);
                 }
             }
@@ -353,22 +355,42 @@ impl<'a> Past<'a> {
     }
 }
 
-/// Entries in either direction.
-struct Ordered<'a> {
-    range: tree::Range<'a>,
+/// Entries of parts in either direction.
+struct Ordered<'a, P> {
+    parts: P,
+    range: Option<tree::Range<'a>>,
     direction: Direction,
 }
 
-impl<'a> Iterator for Ordered<'a> {
+impl<'a, P: DoubleEndedIterator<Item = tree::Range<'a>>> Iterator for Ordered<'a, P> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let (entry, _) = match self.direction {
-            Direction::Ascending => self.range.next(),
-            Direction::Descending => self.range.next_back(),
-        }?;
-        Some(entry)
+        loop {
+            if let Some(range) = &mut self.range {
+                let found = match self.direction {
+                    Direction::Ascending => range.next(),
+                    Direction::Descending => range.next_back(),
+                };
+                if let Some((entry, _)) = found {
+                    return Some(entry);
+                }
+            }
+            self.range = Some(match self.direction {
+                Direction::Ascending => self.parts.next(),
+                Direction::Descending => self.parts.next_back(),
+            }?);
+        }
     }
+}
+
+/// Whether a place lies within one of these parts, which are in ascending order.
+fn is_in(at: &[u8], parts: &[Bounds<'_>]) -> bool {
+    let begun = parts.partition_point(|(start, _)| within(at, (*start, Bound::Unbounded)));
+    parts
+        .get(..begun)
+        .and_then(<[_]>::last)
+        .is_some_and(|part| within(at, *part))
 }
 
 /// The live record of a key.

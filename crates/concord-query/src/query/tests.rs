@@ -1,5 +1,7 @@
 //! Queries case by case; over all of them: see [`properties`].
 
+mod packed;
+mod plans;
 mod properties;
 
 use concord_core::document::Document;

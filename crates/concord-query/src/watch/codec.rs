@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! filter:    version u8 (1)  flags u8  selector  [expression]     0x01 put · 0x02 delete · 0x04 expire · 0x08 expression
-//! selector:  kind u8, bytes...        0 key · 1 prefix · 2 range: start, end · 3 range: start · 4 glob
+//! selector:  kind u8, bytes...        0 key · 1 prefix · 2 range: start, end · 3 range: start · 4 glob · 5 pattern
 //! bytes:     length u32, big-endian, and as many
 //! ```
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use concord_core::expr::Expression;
 use concord_core::key::{Key, KeyRange};
 
-use super::filter::{Filter, Kinds, Selector};
+use super::filter::{Filter, KeyPattern, Kinds, Selector};
 use concord_core::glob::Glob;
 
 const VERSION: u8 = 1;
@@ -21,6 +23,7 @@ const PREFIX: u8 = 1;
 const RANGE: u8 = 2;
 const FROM: u8 = 3;
 const GLOB: u8 = 4;
+const PATTERN: u8 = 5;
 
 /// Bytes that are no filter of a known version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +50,8 @@ impl Filter {
                 None => put(&mut out, FROM, &[range.start()]),
             },
             Selector::Glob(glob) => put(&mut out, GLOB, &[glob.source()]),
+            // The text: a program can be longer than a filter may be. Nothing in the log depends on what it means.
+            Selector::Pattern(pattern) => put(&mut out, PATTERN, &[pattern.text().as_bytes()]),
         }
         if let Some(predicate) = &self.predicate {
             bytes(&mut out, &predicate.to_bytes());
@@ -81,6 +86,11 @@ impl Filter {
             GLOB => {
                 let glob = Glob::new(Bytes::copy_from_slice(part()?));
                 Selector::Glob(glob.map_err(|_| wrong("no pattern"))?)
+            }
+            PATTERN => {
+                let text = str::from_utf8(part()?).map_err(|_| wrong("no text"))?;
+                let pattern = KeyPattern::new(text).map_err(|_| wrong("no regular expression"))?;
+                Selector::Pattern(Arc::new(pattern))
             }
             _ => return Err(wrong("unknown selector")),
         };
@@ -161,6 +171,14 @@ mod tests {
                 "010c03000000016100000006012408030301",
             ),
             (filter(Selector::Glob(glob), &[], None), "0100040000000361 2a3f"),
+            (
+                filter(
+                    Selector::Pattern(Arc::new(KeyPattern::new("^a+$").unwrap())),
+                    &[ChangeKind::Put],
+                    None,
+                ),
+                "010105000000045e612b24",
+            ),
         ]
     }
 
@@ -186,6 +204,14 @@ mod tests {
         assert!(
             Filter::from_bytes(&[1, 0x17, 1, 0, 0, 0, 0]).is_err(),
             "unknown flags"
+        );
+        assert!(
+            Filter::from_bytes(&[1, 1, 5, 0, 0, 0, 1, b'(']).is_err(),
+            "no regular expression"
+        );
+        assert!(
+            Filter::from_bytes(&[1, 1, 5, 0, 0, 0, 1, 0xff]).is_err(),
+            "no text"
         );
     }
 }

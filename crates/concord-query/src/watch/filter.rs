@@ -1,6 +1,7 @@
 //! Which keys, which kinds of change, and what must be true of the record.
 
 use core::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use concord_core::expr::{Expression, Scope, Variable};
@@ -9,6 +10,10 @@ use concord_core::key::{Key, KeyRange};
 use concord_core::view::{Change, ChangeKind};
 
 use concord_core::glob::Glob;
+use concord_core::pattern::Pattern;
+
+use crate::limits::ROUTE_STEPS_MAX;
+use crate::pattern::{self, InvalidPattern};
 
 /// Which keys are watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +26,60 @@ pub enum Selector {
     Range(KeyRange),
     /// Those that match a pattern.
     Glob(Glob),
+    /// Those in which a regular expression is found.
+    Pattern(Arc<KeyPattern>),
 }
+
+/// A regular expression with what it has become.
+#[derive(Clone, Debug)]
+pub struct KeyPattern {
+    text: String,
+    program: Pattern,
+    prefix: Bytes,
+}
+
+impl KeyPattern {
+    /// Reads a pattern, as [`pattern::parse`].
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidPattern> {
+        let text = text.into();
+        Ok(Self {
+            program: pattern::parse(&text)?,
+            prefix: pattern::literal_prefix(&text).into(),
+            text,
+        })
+    }
+
+    /// The text that it was read from.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What every key starts with in which it is found.
+    #[must_use]
+    pub const fn literal_prefix(&self) -> &Bytes {
+        &self.prefix
+    }
+
+    /// Whether it is found in a key, as long as that is little work; if not: it may be.
+    fn may_match(&self, key: &[u8]) -> bool {
+        let work = self.program.program().len().saturating_mul(key.len());
+        work > ROUTE_STEPS_MAX || self.program.matches(key, &mut 0)
+    }
+}
+
+/// The program follows from the text.
+impl PartialEq for KeyPattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for KeyPattern {}
 
 impl Selector {
     /// Every key.
@@ -30,14 +88,23 @@ impl Selector {
         Self::Prefix(Bytes::new())
     }
 
-    /// Whether `key` is one of them.
+    /// Whether `key` is one of them. Adds the steps of a pattern to `work`.
     #[must_use]
-    pub fn matches(&self, key: &[u8]) -> bool {
+    pub fn matches(&self, key: &[u8], work: &mut u64) -> bool {
         match self {
             Self::Key(wanted) => wanted.as_bytes() == key,
             Self::Prefix(prefix) => key.starts_with(prefix),
             Self::Range(range) => range.contains(key),
             Self::Glob(glob) => glob.matches(key),
+            Self::Pattern(pattern) => pattern.program.matches(key, work),
+        }
+    }
+
+    /// Whether `key` may be one of them, by little work: only a pattern leaves the rest of it to who reads the change.
+    fn may_match(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Pattern(pattern) => pattern.may_match(key),
+            Self::Key(_) | Self::Prefix(_) | Self::Range(_) | Self::Glob(_) => self.matches(key, &mut 0),
         }
     }
 }
@@ -55,6 +122,7 @@ impl fmt::Display for Selector {
                 None => write!(f, "range from {}", shown(range.start())),
             },
             Self::Glob(glob) => write!(f, "glob {glob}"),
+            Self::Pattern(pattern) => write!(f, "pattern {}", pattern.text),
         }
     }
 }
@@ -165,14 +233,14 @@ impl Filter {
 
     /// Whether a change may concern the watcher, by its key and kind. A change always has a key (D-EVT-1).
     #[must_use]
-    pub fn matches(&self, key: &[u8], kind: ChangeKind) -> bool {
-        self.kinds.contains(kind) && self.selector.matches(key)
+    pub fn may_admit(&self, key: &[u8], kind: ChangeKind) -> bool {
+        self.kinds.contains(kind) && self.selector.may_match(key)
     }
 
-    /// Whether a change concerns the watcher.
+    /// Whether a change concerns the watcher. Adds the steps that this took to `work`.
     #[must_use]
-    pub fn admits(&self, change: &Change<'_>) -> bool {
-        if !self.matches(change.key(), change.kind()) {
+    pub fn admits(&self, change: &Change<'_>, work: &mut u64) -> bool {
+        if !self.kinds.contains(change.kind()) || !self.selector.matches(change.key(), work) {
             return false;
         }
         let Some(predicate) = &self.predicate else {
@@ -183,6 +251,6 @@ impl Filter {
         } else {
             change.record()
         };
-        record.is_some_and(|record| predicate.holds(&Scope::of(&record, Timestamp::new(0))))
+        record.is_some_and(|record| predicate.holds_within(&Scope::of(&record, Timestamp::new(0)), work))
     }
 }

@@ -7,6 +7,7 @@ use concord_core::view::{Change, ChangeKind, Changes, ReadView, ViewError};
 
 use super::filter::Filter;
 use super::position::Position;
+use crate::limits::STEPS_A_VISIT;
 
 /// One change of one key, with its records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ pub struct PageLimits {
     pub events: usize,
     /// Bytes of keys and values. The event that reaches it is the last, so that any event fits.
     pub bytes: usize,
-    /// Changes looked at, matching or not.
+    /// Changes looked at, matching or not; each [`STEPS_A_VISIT`] steps of a filter are one more.
     pub visits: usize,
 }
 
@@ -104,9 +105,13 @@ pub fn read(
             settle(&mut page, change.revision());
             return Ok(page);
         }
-        visits = visits.saturating_add(1);
+        let mut work = 0;
+        let admits = filter.admits(&change, &mut work);
+        // A costly filter looks at fewer changes before others get their turn.
+        let more = usize::try_from(work / STEPS_A_VISIT).unwrap_or(usize::MAX);
+        visits = visits.saturating_add(1).saturating_add(more);
         page.position = Position::within(change.revision(), change.order());
-        if filter.admits(&change) {
+        if admits {
             events = events.saturating_add(1);
             let event = event(&change, with_previous)?;
             page.bytes = page.bytes.saturating_add(size_bytes(&event));

@@ -71,7 +71,7 @@ impl<T: Ord + Clone> Router<T> {
                 .whole
                 .insert(watcher, filter.kinds)
                 .is_some(),
-            Selector::Range(_) | Selector::Glob(_) => self
+            Selector::Range(_) | Selector::Glob(_) | Selector::Pattern(_) => self
                 .below(shared_prefix(&filter.selector))
                 .narrowed
                 .insert(watcher, filter.clone())
@@ -93,7 +93,7 @@ impl<T: Ord + Clone> Router<T> {
                 }
                 removed
             }
-            Selector::Prefix(_) | Selector::Range(_) | Selector::Glob(_) => {
+            Selector::Prefix(_) | Selector::Range(_) | Selector::Glob(_) | Selector::Pattern(_) => {
                 let prefix = shared_prefix(&filter.selector);
                 let Some(below) = self.below.get_mut(&prefix) else {
                     return;
@@ -109,7 +109,8 @@ impl<T: Ord + Clone> Router<T> {
         self.len = self.len.saturating_sub(usize::from(removed));
     }
 
-    /// Calls `found` once for every watcher that a change concerns.
+    /// Calls `found` once for every watcher that a change concerns, or may concern where to know it is more work
+    /// than all who wait for the routing should wait for.
     pub fn route(&self, key: &[u8], kind: ChangeKind, mut found: impl FnMut(&T)) {
         if let Some(watchers) = self.exact.get(key) {
             visit(watchers, kind, &mut found);
@@ -117,7 +118,7 @@ impl<T: Ord + Clone> Router<T> {
         self.each_prefix_of(key, |below| {
             visit(&below.whole, kind, &mut found);
             for (watcher, filter) in &below.narrowed {
-                if filter.matches(key, kind) {
+                if filter.may_admit(key, kind) {
                     found(watcher);
                 }
             }
@@ -174,6 +175,7 @@ fn shared_prefix(selector: &Selector) -> Bytes {
         Selector::Key(key) => key.clone().into_bytes(),
         Selector::Prefix(prefix) => prefix.clone(),
         Selector::Glob(glob) => glob.literal_prefix().clone(),
+        Selector::Pattern(pattern) => pattern.literal_prefix().clone(),
         Selector::Range(range) => range_prefix(range),
     }
 }

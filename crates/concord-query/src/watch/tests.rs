@@ -1,5 +1,7 @@
 //! Routing and reading against a naive filter over all changes.
 
+use std::sync::Arc;
+
 use concord_core::batch::{Batch, Group};
 use concord_core::ids::{LogIndex, Millis, Revision, SessionId, Term, Timestamp};
 use concord_core::key::{Key, KeyRange};
@@ -254,6 +256,44 @@ fn positions_read_back_and_anything_else_is_refused() {
     assert!(order.is_sorted());
 }
 
+/// A pattern that is much work for a long key: who routes for all does not wait for it, and who reads looks at fewer
+/// changes at a time.
+#[test]
+fn a_costly_pattern_costs_only_who_asks_for_it() {
+    let pattern = Arc::new(KeyPattern::new("(a|b|ab){20}c$").unwrap());
+    let filter = Filter::new(Selector::Pattern(pattern));
+    let mut router = Router::default();
+    router.insert(7, &filter);
+    let whom = |key: &str| {
+        let mut found = Vec::new();
+        router.route(key.as_bytes(), ChangeKind::Put, |watcher| found.push(*watcher));
+        found
+    };
+    assert_eq!(whom("ab"), [], "short: it is known that it does not match");
+    let long = "ab".repeat(200);
+    assert_eq!(whom(&long), [7], "long: it may match");
+
+    let mut log = Log::new();
+    for _ in 0..10 {
+        log.put(&long, None);
+    }
+    log.put(&format!("{long}c"), None);
+    let view = log.view();
+    let limits = PageLimits { visits: 20, ..ROOMY };
+    let start = Position::behind(Revision::new(1));
+    let page = read(&view, &filter, false, start, view.revision(), limits).unwrap();
+    assert_eq!(page.batches, []);
+    assert!(
+        page.position < Position::behind(Revision::new(11)),
+        "{:?}",
+        page.position
+    );
+    let all = read_all(&view, &filter, start, limits);
+    let told: Vec<_> = all.iter().flat_map(|batch| &batch.events).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].revision, Revision::new(12));
+}
+
 fn keys() -> impl Strategy<Value = String> {
     vec(prop::sample::select(vec!["a", "b", "\u{0}", "é"]), 1..5).prop_map(|parts| parts.concat())
 }
@@ -268,6 +308,8 @@ fn selectors() -> impl Strategy<Value = Selector> {
         (keys(), keys()).prop_map(|(start, end)| Selector::Range(KeyRange::between(start, end))),
         keys().prop_map(|start| Selector::Range(KeyRange::from(start))),
         glob,
+        prop::sample::select(vec!["a", "^a", "^ab+$", "^(a|b)a", "b$", "^é?b", "^a|b", "[^a]"])
+            .prop_map(|text| Selector::Pattern(Arc::new(KeyPattern::new(text).unwrap()))),
     ]
 }
 
@@ -312,7 +354,8 @@ proptest! {
             found.sort_unstable();
             let expected: Vec<usize> = (0..filters.len())
                 .filter(stays)
-                .filter(|watcher| filters[*watcher].matches(key.as_bytes(), kind))
+                .filter(|watcher| filters[*watcher].kinds.contains(kind)
+                    && filters[*watcher].selector.matches(key.as_bytes(), &mut 0))
                 .collect();
             prop_assert_eq!(found, expected, "{:?} {:?}", key, kind);
         }
@@ -352,7 +395,7 @@ proptest! {
         let naive: Vec<(u64, ChangeKind, Vec<u8>)> = view
             .changes(Revision::new(1))
             .unwrap()
-            .filter(|change| filter.kinds.contains(change.kind()) && filter.selector.matches(change.key()))
+            .filter(|change| filter.kinds.contains(change.kind()) && filter.selector.matches(change.key(), &mut 0))
             .map(|change| (change.revision().get(), change.kind(), change.key().to_vec()))
             .collect();
         let found: Vec<_> = small

@@ -46,6 +46,11 @@ impl Backlog {
         self.bytes.load(Ordering::Acquire)
     }
 
+    /// The size of the newest snapshot.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.snapshot_bytes.load(Ordering::Acquire)
+    }
+
     /// There is a snapshot up to entry `index`, of a file with `file_bytes`, which holds
     /// `covered` of what was applied.
     pub(crate) fn covered(&self, covered: u64, index: u64, file_bytes: u64) {

@@ -25,6 +25,7 @@ use openraft::storage::RaftStateMachine;
 use openraft::storage::{ApplyResponder, EntryResponder};
 use openraft::{OptionalSend, RaftSnapshotBuilder, Snapshot};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::adapter::backlog::Backlog;
 use crate::blocking::Blocking;
@@ -35,6 +36,7 @@ use crate::limits;
 use crate::roster::Roster;
 use crate::snapshot_store::{SnapshotFile, SnapshotHeader, SnapshotStore};
 use crate::sole_voter::SoleVoter;
+use crate::stats::NodeStats;
 use crate::stop::Stop;
 use crate::storage_error::StorageError;
 use crate::types::{
@@ -78,6 +80,8 @@ pub(crate) struct Files {
     pub(crate) blocking: Blocking,
     /// Who is told when that fails.
     pub(crate) stop: Stop,
+    /// What is counted on the way.
+    pub(crate) stats: Arc<NodeStats>,
 }
 
 impl Files {
@@ -162,6 +166,7 @@ struct Burst<M: Machine> {
     waiting: Vec<(ApplyResponder<TypeConfig<M>>, Replies<M>)>,
     entries: usize,
     bytes: usize,
+    began: Option<Instant>,
 }
 
 impl<M: Machine> Burst<M> {
@@ -170,6 +175,7 @@ impl<M: Machine> Burst<M> {
             waiting: Vec::new(),
             entries: 0,
             bytes: 0,
+            began: None,
         }
     }
 
@@ -278,6 +284,11 @@ impl<M: Machine> StateMachine<M> {
             responder.send(replies);
         }
         self.backlog.add(burst.bytes as u64);
+        if let Some(began) = burst.began.take() {
+            let stats = &self.files.stats;
+            stats.apply_micros.record_time(began.elapsed());
+            stats.applied_entries.add(burst.entries as u64);
+        }
         (burst.entries, burst.bytes) = (0, 0);
     }
 
@@ -311,6 +322,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         let mut burst = Burst::new();
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
+            burst.began.get_or_insert_with(Instant::now);
             burst.entries += 1;
             burst.bytes = burst
                 .bytes
@@ -357,6 +369,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         self.applied = meta.last_log_id;
         self.adopt(meta.last_membership.clone())?;
         self.publish_recovered();
+        self.files.stats.snapshots_installed.add(1);
         self.note_snapshot(self.backlog.bytes(), file_bytes);
         let store = self.files.store.clone();
         let cleaned = self
@@ -405,6 +418,7 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
             membership: self.meta.last_membership.clone(),
         };
         loop {
+            let began = Instant::now();
             let (store, view, header) = (self.files.store.clone(), self.view.clone(), header.clone());
             let built = self
                 .files
@@ -413,6 +427,7 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
                 .await;
             match built {
                 Ok(file) => {
+                    self.files.stats.snapshot_micros.record_time(began.elapsed());
                     let index = self.meta.last_log_id.map_or(0, |last| last.index);
                     self.backlog.covered(self.covers, index, file.file_bytes());
                     return Ok(with_meta(file));

@@ -57,14 +57,15 @@ pub(crate) async fn start<M: Machine>(
     let opened = open(config, directory, ports).await?;
     let publisher = Publisher::new(M::empty().view(), LogIndex::new(0));
     let views = publisher.views();
-    let (deadline, roster) = (Arc::new(Deadline::default()), Arc::new(opened.roster));
     let files = Files {
         store: opened.snapshots.clone(),
         identity: Arc::clone(&identity),
         blocking,
         stop: stop.clone(),
+        stats: Arc::default(),
     };
-    let node_id = identity.current().node_id;
+    let (deadline, roster) = (Arc::new(Deadline::default()), Arc::new(opened.roster));
+    let (node_id, stats) = (identity.current().node_id, Arc::clone(&files.stats));
     let sole_voter = Arc::new(SoleVoter::new(node_id));
     let backlog = Arc::new(Backlog::new(config.snapshot.after_bytes));
     let machine = StateMachine::<M>::new(
@@ -80,9 +81,8 @@ pub(crate) async fn start<M: Machine>(
         log: opened.log,
         gate: Arc::clone(&sole_voter),
     };
-    let book = Arc::new(AddressBook::default());
+    let (book, seeds) = (Arc::new(AddressBook::default()), draw_seeds(ports));
     let network = Network::<M>::new(Arc::clone(&ports.transport), Arc::clone(&book), blocking);
-    let seeds = draw_seeds(ports);
     let raft_config = Arc::new(raft_config(config)?);
     let raft = seeds
         .scope(openraft::Raft::build(
@@ -95,9 +95,10 @@ pub(crate) async fn start<M: Machine>(
         .boxed()
         .await
         .map_err(|fatal| start_error(stop, &fatal))?;
-    let (metrics, server) = (raft.metrics(), raft.server_metrics());
     let engine = Arc::new(Engine {
         node_id,
+        metrics: raft.metrics(),
+        server: raft.server_metrics(),
         raft,
         book,
         roster,
@@ -109,9 +110,8 @@ pub(crate) async fn start<M: Machine>(
         heard: Mutex::new(Instant::now()),
         views,
         deadline,
+        stats,
         leadership: watch::Sender::new(Leadership::default()),
-        metrics,
-        server,
     });
     let health = opened.log_handle.health();
     tokio::spawn(watcher::run(Arc::clone(&engine), health));

@@ -83,6 +83,9 @@ impl<M: Machine> Engine<M> {
         let current = self.leadership_of(now);
         self.leadership.send_if_modified(|leadership| {
             let changed = *leadership != current;
+            if changed && current.leader.is_some() && current.leader != leadership.leader {
+                self.stats.leader_changes.add(1);
+            }
             if changed {
                 *leadership = current;
             }

@@ -11,6 +11,7 @@ use super::LogHealth;
 use super::record::Carried;
 use super::segment::Segment;
 use crate::limits;
+use crate::stats::LogStats;
 use crate::storage_error::StorageError;
 use crate::types::{Entry, LogId};
 
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     /// The disk is full, as `health` says: asked for every write.
     is_full: AtomicBool,
     closing: AtomicBool,
+    pub(super) stats: LogStats,
 }
 
 impl Shared {
@@ -35,6 +37,7 @@ impl Shared {
             health,
             is_full: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            stats: LogStats::default(),
         }
     }
 
@@ -261,6 +264,11 @@ impl State {
             newer_bytes = newer_bytes.saturating_add(kept.written);
         }
         None
+    }
+
+    /// Bytes of the segments that are kept.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.segments.values().map(|kept| kept.written).sum()
     }
 
     /// Where to read from for `index`, how far that leads, and in which segments.

@@ -9,6 +9,8 @@
 use std::io;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::janitor::Janitor;
 use super::record::{self, Carried, FRAME_HEADER_BYTES, FrameHeader, RECORD_HEADER_BYTES, Record};
 use super::recover::Recovered;
@@ -135,13 +137,14 @@ impl Writer {
     }
 
     fn store(&mut self, requests: &[Request]) -> Result<(), StorageError> {
-        let (mut committed, mut sync, mut purged) = (None, false, None);
+        let (mut committed, mut sync, mut purged, mut appended) = (None, false, None, 0_usize);
         for request in requests {
             match request {
                 Request::Append { entries, ticket, .. } => {
                     for entry in entries {
                         self.put_entry(entry)?;
                     }
+                    appended += entries.len();
                     self.ticket = *ticket;
                     sync = true;
                 }
@@ -176,6 +179,9 @@ impl Writer {
         self.publish();
         if sync {
             self.sync()?;
+        }
+        if appended > 0 {
+            self.shared.stats.entries_a_sync.record(appended as u64);
         }
         if let Some(purged) = purged {
             let gone = self.shared.state.lock().take_purged_segments(purged);
@@ -340,6 +346,7 @@ impl Writer {
         let written = self.segment.file.write_all_at(&self.buffer, self.offset);
         written.map_err(self.segment.io("write", self.offset))?;
         self.offset += self.buffer.len() as u64;
+        self.shared.stats.written_bytes.add(self.buffer.len() as u64);
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES);
         self.vouched = self.durable;
@@ -347,10 +354,12 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {
+        let began = Instant::now();
         self.segment
             .file
             .sync_data()
             .map_err(self.segment.io("sync", self.offset))?;
+        self.shared.stats.sync_micros.record_time(began.elapsed());
         self.durable = self.sequence;
         Ok(())
     }

@@ -53,7 +53,9 @@ pub(super) enum Ended<T> {
 impl Lease {
     pub(super) async fn take(session: &Session, args: &HoldArgs) -> Result<Self, CliError> {
         let asked = Instant::now();
-        let request = Request::post("/api/v1/leases").json(&json!({ "ttl": args.ttl }));
+        let request = Request::post("/api/v1/leases")
+            .json(&json!({ "ttl": args.ttl }))
+            .once(None);
         let granted: Value = session.client.send(&request).await?.data()?;
         let (id, ttl_ms) = (number(&granted, "id"), number(&granted, "ttl_ms"));
         let ttl = Duration::from_millis(ttl_ms);
@@ -92,7 +94,7 @@ impl Lease {
     /// Ends it, and what hangs on it. If that fails it ends by its time.
     pub(super) async fn revoke(self) {
         self.keeper.abort();
-        let request = Request::delete(format!("/api/v1/leases/{}", self.id));
+        let request = Request::delete(format!("/api/v1/leases/{}", self.id)).once(None);
         self.client.send(&request).await.ok();
     }
 }
@@ -141,7 +143,7 @@ pub(super) async fn acquire(
             body.insert("wait".to_owned(), json!(format!("{}ms", wait.as_millis())));
         }
         let request = Request::post(path).json(&body);
-        // The lease makes a request that is sent again get on where the one before was.
+        // The lease makes a request that is sent again get on where the one before was: it needs no name.
         let client = session.client.with_timeout(session.client.timeout() + wait);
         let answer = tokio::select! {
             biased;

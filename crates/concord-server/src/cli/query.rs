@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::key::with_read;
 use super::keyspace::{next_cursor, print_page};
 use super::output::{cell, plain};
-use crate::client::Request;
+use crate::client::{ClientError, Request};
 
 const QUERY: &str = "/api/v1/query";
 
@@ -27,7 +27,17 @@ pub(super) async fn query(session: &mut Session, args: &QueryArgs) -> Result<(),
     let mut is_first = true;
     loop {
         let request = request(args, cursor.as_deref())?;
-        let page: Value = session.client.send(&request).await?.data()?;
+        let page: Value = match session.client.send(&request).await {
+            Ok(answer) => answer.data()?,
+            // It has looked at as much as it may and found nothing: that is no answer, but a place to go on from.
+            Err(error) => match next_of(&error).filter(|_| args.all) {
+                Some(next) if cursor.as_ref() != Some(&next) => {
+                    cursor = Some(next);
+                    continue;
+                }
+                Some(_) | None => return Err(error.into()),
+            },
+        };
         if session.out.is_json() {
             session.out.json(&page)?;
         } else {
@@ -42,6 +52,13 @@ pub(super) async fn query(session: &mut Session, args: &QueryArgs) -> Result<(),
             Some(_) | None => return Ok(()),
         }
     }
+}
+
+/// Where a query goes on that was ended without an answer.
+fn next_of(error: &ClientError) -> Option<String> {
+    let stopped = error.details().get("stopped").and_then(Value::as_str);
+    let cursor = error.details().get("cursor").and_then(Value::as_str);
+    cursor.filter(|_| stopped.is_some()).map(str::to_owned)
 }
 
 fn request(args: &QueryArgs, cursor: Option<&str>) -> Result<Request, CliError> {

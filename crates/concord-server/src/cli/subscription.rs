@@ -73,6 +73,7 @@ fn create(args: &CreateSubscriptionArgs) -> Request {
         "start": args.start,
         "end": args.end,
         "glob": args.glob,
+        "pattern": args.pattern,
         "events": args.events,
         "where": args.only_where,
         "from_revision": args.from_revision,

@@ -41,6 +41,7 @@ fn request(args: &WatchArgs) -> Request {
         .query("start", args.start.as_deref())
         .query("end", args.end.as_deref())
         .query("glob", args.glob.as_deref())
+        .query("pattern", args.pattern.as_deref())
         .query("events", args.events.as_deref())
         .query("where", args.only_where.as_deref())
         .query("with_previous", args.previous.then_some(true))

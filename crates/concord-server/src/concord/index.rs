@@ -14,7 +14,7 @@ use concord_core::ids::Revision;
 use concord_core::index::{Extractor, IndexDefinition, IndexName, IndexStatus, InvalidIndex};
 use concord_core::record::Record;
 use concord_core::reply::Reply;
-use concord_core::view::{Direction, IndexRequest, ReadView};
+use concord_core::view::{Direction, IndexRequest, ReadView, ViewError};
 use concord_query::{IndexCursor, extractor};
 use concord_raft::ReadConsistency;
 use futures::Stream;
@@ -27,6 +27,7 @@ use super::write::{Write, WriteKind};
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
+use crate::missing::Named;
 use crate::service::{ReadPlan, permit};
 
 impl Concord {
@@ -279,7 +280,7 @@ impl<'a> IntoFuture for GetIndex<'a> {
         };
         concord.read(ReadAction::ListIndexes, plan, move |view| {
             let found = view.index(&name);
-            found.ok_or_else(|| Error::new(ErrorKind::NotFound, "index not found"))
+            found.ok_or_else(|| Named::index(name.as_str()).not_found())
         })
     }
 }
@@ -532,7 +533,13 @@ impl<'a> IntoFuture for Lookup<'a> {
 }
 
 fn page(view: &ReadView, request: &IndexRequest, keys_only: bool) -> Result<LookupPage, Error> {
-    let page = view.lookup(request)?;
+    let page = view.lookup(request).map_err(|error| {
+        if error == ViewError::IndexNotFound {
+            Named::index(request.name.as_str()).not_found()
+        } else {
+            error.into()
+        }
+    })?;
     let mut records = page.records;
     if keys_only {
         for record in &mut records {

@@ -20,6 +20,7 @@ use super::watch::Watch;
 use super::write::{Write, WriteKind};
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind};
+use crate::missing::Named;
 use crate::service::{ReadPlan, permit};
 use crate::watch::{Plan, Watcher, behind};
 
@@ -148,7 +149,7 @@ fn name_of(name: impl AsRef<str>) -> Result<SubscriptionName, Error> {
 
 fn found(view: &ReadView, name: &SubscriptionName) -> Result<Subscription, Error> {
     let found = view.subscription(name);
-    found.ok_or_else(|| Error::new(ErrorKind::NotFound, "subscription not found"))
+    found.ok_or_else(|| Named::Subscription(name.as_str().to_owned()).not_found())
 }
 
 fn filter_of(subscription: &Subscription) -> Result<Filter, Error> {

@@ -1,6 +1,7 @@
 //! Watches: what happens to keys, as it happens or from any revision on.
 
 use std::future::IntoFuture;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use concord_core::ids::Revision;
 use concord_core::key::{Key, KeyRange};
 use concord_core::view::ChangeKind;
 use concord_query::Glob;
-use concord_query::watch::{self, Filter, Kinds, Position, Selector};
+use concord_query::watch::{self, Filter, KeyPattern, Kinds, Position, Selector};
 use concord_raft::ReadConsistency;
 
 use super::Concord;
@@ -142,6 +143,15 @@ impl Watch<'_> {
         self.selector = Glob::new(Bytes::copy_from_slice(pattern.as_ref()))
             .map(Selector::Glob)
             .map_err(|error| Error::invalid_request(error.to_string()));
+        self
+    }
+
+    /// Only keys in which this regular expression is found: see
+    /// [the query language](concord_query::pattern) for what one is.
+    pub fn pattern(mut self, pattern: &str) -> Self {
+        self.selector = KeyPattern::new(pattern)
+            .map(|pattern| Selector::Pattern(Arc::new(pattern)))
+            .map_err(|error| Error::invalid_request(format!("pattern: {error}")));
         self
     }
 

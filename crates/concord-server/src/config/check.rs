@@ -59,6 +59,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     check_timing(config)?;
     check_http(config)?;
+    check_metrics(config)?;
     config
         .peers
         .as_ref()
@@ -120,6 +121,20 @@ fn check_http(config: &Config) -> Result<(), ConfigError> {
             "http.allowed_hosts",
             "must be host names without port",
         ));
+    }
+    Ok(())
+}
+
+/// Figures betray less than data, but they are read in plaintext, too.
+fn check_metrics(config: &Config) -> Result<(), ConfigError> {
+    let Some(listen) = &config.metrics_listen else {
+        return Ok(());
+    };
+    check_address("metrics.listen", listen)?;
+    let allows_plaintext = config.http.as_ref().is_some_and(|http| http.plaintext);
+    if config.profile == Profile::Prod && !allows_plaintext && !is_loopback(listen) {
+        let reason = "would serve plaintext to other machines; listen on a loopback address or say `http.plaintext = true`";
+        return Err(ConfigError::invalid("metrics.listen", reason));
     }
     Ok(())
 }

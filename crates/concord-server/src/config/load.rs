@@ -233,6 +233,7 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
     });
     config.audit = super::audit::build(&draft, profile, places)?;
     config.http = http(&draft, places)?;
+    config.metrics_listen.clone_from(&draft.metrics_listen);
     config.peers = peers(draft, places)?;
     Ok(config)
 }

@@ -28,6 +28,7 @@ pub(super) struct Draft {
     pub(super) http_body_bytes_max: Option<u64>,
     pub(super) http_allowed_hosts: Option<Vec<String>>,
     pub(super) http_docs: Option<bool>,
+    pub(super) metrics_listen: Option<String>,
     pub(super) peers_listen: Option<String>,
     pub(super) peers_advertise: Option<String>,
     pub(super) peers_seeds: Option<Vec<String>>,
@@ -179,6 +180,12 @@ static SETTINGS: &[Setting] = &[
         about: "serve the Swagger UI at /docs",
         read: |draft, raw| set(&mut draft.http_docs, raw.boolean()),
         show: |config| config.http.as_ref().map(|http| http.docs.to_string()),
+    },
+    Setting {
+        key: "metrics.listen",
+        about: "host:port of a listener for /metrics alone, such as 127.0.0.1:9568; without it only HTTP serves them",
+        read: |draft, raw| set(&mut draft.metrics_listen, raw.text()),
+        show: |config| config.metrics_listen.as_deref().map(text),
     },
     Setting {
         key: "peers.listen",

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::decode::percent_decode;
 use super::error::{ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use crate::concord::{Concord, Write};
 use crate::error::ErrorKind;
 use crate::limits;

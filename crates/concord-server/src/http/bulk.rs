@@ -17,7 +17,7 @@ use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::ApiResult;
-use super::later::Once;
+use super::once::Once;
 use super::query::{Nothing, Query};
 use super::record::RecordBody;
 use super::value::{Format, value_of};

@@ -24,7 +24,7 @@ use super::app::{App, ReadParams};
 use super::body;
 use super::decode::percent_decode;
 use super::error::{self, ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use super::record::ValueBody;
 use super::scan::limit;
 use crate::concord::{Concord, Leased};

@@ -16,7 +16,7 @@ use super::condition::NoConditions;
 use super::decode::percent_decode;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use super::query::{Nothing, Query};
 use super::record::RecordBody;
 use super::scan::{Order, limit};

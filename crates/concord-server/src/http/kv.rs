@@ -19,7 +19,7 @@ use super::body::{self, Declared, MediaType};
 use super::condition::{ConditionHeaders, ConditionParams, Conditions, expected};
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use super::query::Query;
 use super::record::RecordBody;
 use super::value::{Format, text, value_of};

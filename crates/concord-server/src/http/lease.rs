@@ -14,7 +14,7 @@ use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use super::query::{Nothing, Query};
 use super::scan::limit;
 use crate::concord::Leased;

@@ -15,7 +15,7 @@ use super::body::Json;
 use super::condition::NoConditions;
 use super::docs::WriteRefusals;
 use super::error::{ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use super::query::{Nothing, Query};
 use super::record::RecordBody;
 use super::scan::Order;

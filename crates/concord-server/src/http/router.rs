@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
-use axum::routing::put;
+use axum::routing::{get, put};
 use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -12,8 +12,8 @@ use super::app::{KEYS, Shared};
 use super::error::ApiError;
 use super::watch::subscriptions;
 use super::{
-    audit, bulk, cluster, docs, election, health, index, kv, lease, lock, queries, registry, scan, settings,
-    ttl, txn, watch,
+    audit, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries, registry, scan,
+    settings, ttl, txn, watch,
 };
 use crate::error::ErrorKind;
 
@@ -24,6 +24,7 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(health::ready))
         .routes(routes!(health::api_health))
         .routes(routes!(health::api_ready))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(kv::put, kv::get, kv::delete))
         .routes(routes!(bulk::put_many))
         .routes(routes!(bulk::get_many))
@@ -94,6 +95,15 @@ pub(super) fn build(app: Shared, with_pages: bool) -> Result<Router, serde_json:
     Ok(router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method))
+}
+
+/// A router for `/metrics` alone.
+pub(super) fn only_metrics(app: Shared) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::metrics))
+        .with_state(app)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
 }
 
 async fn no_such_path(uri: Uri) -> ApiError {

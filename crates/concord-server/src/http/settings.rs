@@ -12,7 +12,7 @@ use super::body::Json;
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::ApiResult;
-use super::later::Once;
+use super::once::Once;
 use super::query::{Nothing, Query};
 
 /// The settings that the whole cluster judges by.

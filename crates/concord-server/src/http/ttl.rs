@@ -14,7 +14,7 @@ use super::body::{self, Json, MaybeJson};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use super::query::{Nothing, Query};
 use super::record::{RecordBody, TtlBody};
 use super::scan::Order;

@@ -17,7 +17,7 @@ use super::body::{self, Json, present};
 use super::condition::NoConditions;
 use super::docs::WriteRefusals;
 use super::error::{ApiError, ApiResult};
-use super::later::Once;
+use super::once::Once;
 use super::query::Query;
 use super::record::RecordBody;
 use super::value::{Format, value_of};

@@ -43,7 +43,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WatchParams {
-    /// Only this key. One of `key`, `prefix`, `start` and `end`, `glob`; none: all keys.
+    /// Only this key. One of `key`, `prefix`, `start` and `end`, `glob`, `pattern`; none: all keys.
     key: Option<String>,
     /// Only keys that start with this.
     prefix: Option<String>,
@@ -53,6 +53,8 @@ pub(crate) struct WatchParams {
     end: Option<String>,
     /// Only keys that match: `*` any run of characters, `?` one, `\` takes the next as it is.
     glob: Option<String>,
+    /// Only keys in which this regular expression is found.
+    pattern: Option<String>,
     /// Only these kinds of change, comma-separated: `put`, `delete`, `expire`.
     events: Option<String>,
     /// Only if this expression is true of the record that was written, or of the one that was removed.
@@ -137,6 +139,22 @@ fn watching<'a>(watch: Watch<'a>, params: &WatchParams) -> ApiResult<Watch<'a>> 
 }
 
 fn narrowed<'a>(watch: Watch<'a>, params: &WatchParams) -> ApiResult<Watch<'a>> {
+    let several = || {
+        ApiError::invalid_request("only one of key, prefix, glob, pattern, and start with end can be given")
+    };
+    if let Some(pattern) = &params.pattern {
+        let others = [
+            &params.key,
+            &params.prefix,
+            &params.start,
+            &params.end,
+            &params.glob,
+        ];
+        return match others.iter().any(|other| other.is_some()) {
+            true => Err(several()),
+            false => Ok(watch.pattern(pattern)),
+        };
+    }
     match (
         &params.key,
         &params.prefix,
@@ -151,9 +169,7 @@ fn narrowed<'a>(watch: Watch<'a>, params: &WatchParams) -> ApiResult<Watch<'a>> 
         (None, None, Some(start), None, None) => Ok(watch.from(start)),
         (None, None, None, Some(end), None) => Ok(watch.between("", end)),
         (None, None, None, None, Some(glob)) => Ok(watch.glob(glob)),
-        _ => Err(ApiError::invalid_request(
-            "only one of key, prefix, glob, and start with end can be given",
-        )),
+        _ => Err(several()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod data_plane;
 mod indexes;
+mod poison;
 
 use self::data_plane::DATA_PLANE;
 use self::indexes::INDEXES;
@@ -493,6 +494,21 @@ async fn errors_name_what_is_wrong() {
         ("GET", "/kv?limit=x", "", "", "parameter", "limit"),
         ("POST", "/kv/k/touch", "if-match: *", "", "header", "if-match"),
         ("GET", "/nothing", "", "", "path", "/api/v1/nothing"),
+        // What is not there is named.
+        ("GET", "/indexes/mine", "", "", "index", "mine"),
+        ("DELETE", "/indexes/mine", "", "", "index", "mine"),
+        ("POST", "/indexes/mine/reindex", "", "", "index", "mine"),
+        ("GET", "/indexes/mine/lookup?value=1", "", "", "index", "mine"),
+        ("GET", "/subscriptions/mine", "", "", "subscription", "mine"),
+        ("DELETE", "/subscriptions/mine", "", "", "subscription", "mine"),
+        (
+            "POST",
+            "/subscriptions/mine/ack",
+            JSON,
+            "{\"revision\":1}",
+            "subscription",
+            "mine",
+        ),
     ] {
         let reply = send(
             &url,

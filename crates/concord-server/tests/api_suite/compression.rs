@@ -87,6 +87,7 @@ fn long_document() -> Json {
 pub(crate) async fn run_all(door: &Door) {
     every_read_gives_back_what_was_put(door).await;
     conditions_are_about_the_content(door).await;
+    filters_and_indexes_see_the_content(door).await;
     numbers_are_counted_however_they_are_kept(door).await;
 }
 
@@ -152,6 +153,44 @@ async fn conditions_are_about_the_content(door: &Door) {
         };
         assert!(is_true, "{compress:?}");
     }
+}
+
+/// Queries, lookups, watches by predicate and deletes by filter, of values that are kept packed.
+async fn filters_and_indexes_see_the_content(door: &Door) {
+    let numbered = |n: u64| {
+        let mut document = long_document();
+        document["n"] = json!(n);
+        document
+    };
+    let from = door
+        .put_compressed("packed:f:0", &numbered(0), Some(true))
+        .await
+        .unwrap();
+    for (n, compress) in (1..6).zip(CHOICES.into_iter().cycle()) {
+        let name = format!("packed:f:{n}");
+        door.put_compressed(&name, &numbered(n), compress).await.unwrap();
+    }
+    let only = "value.n in [2, 4] || value.n == 5 && size(value.lines) == 200";
+    let query = json!({"prefix": "packed:f:", "where": only, "order_by": "$.n", "order": "desc"});
+    let found = door.keys_of_query(query).await;
+    assert_eq!(found, ["packed:f:5", "packed:f:4", "packed:f:2"]);
+    let query = [
+        ("prefix", "packed:f:"),
+        ("where", only),
+        ("from_revision", &from.to_string()),
+    ];
+    let mut watching = Watching::open(door, &query).await.unwrap();
+    let told: Vec<_> = watching
+        .take(3)
+        .await
+        .into_iter()
+        .map(|event| event.value)
+        .collect();
+    assert_eq!(told, [numbered(2), numbered(4), numbered(5)]);
+    let gone = json!({"verb": "delete_where", "prefix": "packed:f:", "where": only});
+    assert_eq!(door.deleted_by(&gone).await, 3);
+    let left = door.keys_of_query(json!({"prefix": "packed:f:"})).await;
+    assert_eq!(left, ["packed:f:0", "packed:f:1", "packed:f:3"]);
 }
 
 async fn numbers_are_counted_however_they_are_kept(door: &Door) {

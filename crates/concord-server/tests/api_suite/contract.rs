@@ -106,6 +106,7 @@ const PROMISED: &[&str] = &[
     "post /api/v1/subscriptions/{name}/reset",
     "get /api/v1/watches",
     "get /health",
+    "get /metrics",
     "get /ready",
     "post /api/v1/cluster/compact",
     "post /api/v1/cluster/members",

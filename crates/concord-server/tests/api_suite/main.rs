@@ -19,6 +19,7 @@ mod indexes;
 mod leases;
 mod lifecycle;
 mod membership;
+mod metrics;
 mod protocol;
 mod queries;
 mod recipes;

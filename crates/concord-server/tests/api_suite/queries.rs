@@ -40,8 +40,13 @@ impl Door {
         }
     }
 
-    async fn keys_of_query(&self, body: Json) -> Vec<String> {
+    pub(crate) async fn keys_of_query(&self, body: Json) -> Vec<String> {
         self.query(&body).await.unwrap().keys
+    }
+
+    /// How many keys a delete by filter removed.
+    pub(crate) async fn deleted_by(&self, body: &Json) -> u64 {
+        self.query(body).await.unwrap().count
     }
 }
 

@@ -121,6 +121,7 @@ impl Watching {
                         }
                         "end" => watch,
                         "glob" => watch.glob(value),
+                        "pattern" => watch.pattern(value),
                         "where" => watch.only_if(value),
                         "from_revision" => watch.from_revision(Revision::new(value.parse().unwrap())),
                         "after" => watch.after(value.parse().unwrap()),
@@ -265,7 +266,7 @@ pub(crate) async fn every_change_is_told_and_nothing_else(door: &Door) {
 
 /// D-EVT-3: everybody gets everything that they asked for, whoever else watches.
 pub(crate) async fn each_watcher_gets_what_its_filter_lets_through(door: &Door) {
-    let queries: [(Narrowing<'_>, &[&str]); 7] = [
+    let queries: [(Narrowing<'_>, &[&str]); 9] = [
         (&[("key", "pick:b")], &["put pick:b", "delete pick:b"]),
         (
             &[("prefix", "pick:")],
@@ -296,6 +297,11 @@ pub(crate) async fn each_watcher_gets_what_its_filter_lets_through(door: &Door) 
             &["put pick:a", "put pick:b", "put pick:c", "put pick:z"],
         ),
         (&[("glob", "*:c")], &["put pick:c"]),
+        (
+            &[("pattern", "^p.*:[bz]$"), ("events", "put")],
+            &["put pick:b", "put pick:z"],
+        ),
+        (&[("pattern", "k:[^abz]")], &["put pick:c"]),
         (
             &[("prefix", "pick:"), ("events", "delete,expire")],
             &["delete pick:b"],
@@ -691,6 +697,9 @@ async fn wrong_parameters_of_a_watch_are_named() {
         ("key=a&prefix=b", "invalid_request", "only one"),
         ("glob=", "invalid_request", "glob"),
         ("glob=a%5C", "invalid_request", "glob"),
+        ("pattern=(", "invalid_request", "pattern"),
+        ("pattern=(a%7B999%7D)%7B999%7D", "invalid_request", "pattern"),
+        ("pattern=a&prefix=b", "invalid_request", "only one"),
         ("start=b&end=a", "invalid_request", "between"),
         ("events=put,created", "invalid_request", "created"),
         ("events=", "invalid_request", "events"),

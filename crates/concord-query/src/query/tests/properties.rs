@@ -20,8 +20,8 @@ const KEYS: [&str; 8] = ["a:1", "a:2", "a:3", "a:40", "b:1", "b:2", "c", "a:1:x"
 fn arb_document() -> impl Strategy<Value = Document> {
     let scalar = prop_oneof![
         4 => (0_i64..4).prop_map(Document::integer),
-        1 => select(&["x", "y", ""][..]).prop_map(text),
-        1 => Just(Document::Bool(true)),
+        2 => select(&["x", "y", "", "xa", "x\0", "xb"][..]).prop_map(text),
+        1 => any::<bool>().prop_map(Document::Bool),
         1 => Just(Document::Null),
     ];
     let value = prop_oneof![
@@ -59,7 +59,7 @@ fn write(log: &mut Log, writes: &[Write]) {
     }
 }
 
-const PREDICATES: [&str; 18] = [
+const PREDICATES: [&str; 28] = [
     "value.n == 1",
     "value.n >= 1",
     "2 > value.n",
@@ -78,6 +78,16 @@ const PREDICATES: [&str; 18] = [
     "key >= 'a:2' && key < 'b'",
     "key.startsWith('a:') && value.m < 2",
     "value.n == -1 || version > 1",
+    "value.n in [0, 2, 'x']",
+    "value.n in [3, 1, 1.0, true]",
+    "value.n in [1, null]",
+    "value.n in []",
+    "value.n == 0 || 2 == value.n || value.n > 2",
+    "value.n in [0, 1, 2] && (value.n < 1 || value.n in ['y', 2])",
+    "value.n > 0 || value.n < 2 && value.m == 1",
+    "key in ['a:2', 'b:1', 'c']",
+    "key in ['b:1', 'a:1'] && value.n in [1, 2]",
+    "value.n < 1 || value.n.startsWith('x')",
 ];
 
 #[derive(Clone, Debug)]

@@ -36,6 +36,7 @@ fn bench() -> Bench {
         identity: directory.identity(),
         blocking: Blocking::new(Host::Task),
         stop: stop.clone(),
+        stats: Arc::default(),
     };
     let sole_voter = Arc::new(SoleVoter::new(NodeId::new(1)));
     let backlog = Arc::new(Backlog::new(u64::MAX));

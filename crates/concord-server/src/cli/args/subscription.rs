@@ -50,20 +50,23 @@ pub(crate) struct CreateSubscriptionArgs {
     /// Its name.
     pub(crate) name: String,
     /// One key.
-    #[arg(long, conflicts_with_all = ["prefix", "start", "end", "glob"])]
+    #[arg(long, conflicts_with_all = ["prefix", "start", "end", "glob", "pattern"])]
     pub(crate) key: Option<String>,
     /// Keys that begin with this.
-    #[arg(long, conflicts_with_all = ["start", "end", "glob"])]
+    #[arg(long, conflicts_with_all = ["start", "end", "glob", "pattern"])]
     pub(crate) prefix: Option<String>,
     /// Keys from this one on.
-    #[arg(long, conflicts_with = "glob")]
+    #[arg(long, conflicts_with_all = ["glob", "pattern"])]
     pub(crate) start: Option<String>,
     /// Keys before this one.
-    #[arg(long, conflicts_with = "glob")]
+    #[arg(long, conflicts_with_all = ["glob", "pattern"])]
     pub(crate) end: Option<String>,
     /// Keys that match: * any run of characters, ? one, \ takes the next as it is.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pattern")]
     pub(crate) glob: Option<String>,
+    /// Keys in which this regular expression is found.
+    #[arg(long)]
+    pub(crate) pattern: Option<String>,
     /// Only these kinds of change, comma-separated: put, delete, expire.
     #[arg(long, value_name = "KINDS")]
     pub(crate) events: Option<String>,

@@ -7,23 +7,26 @@ use super::ClientArgs;
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
     /// Keys that begin with this; without it, and without another choice, all keys.
-    #[arg(value_name = "PREFIX", conflicts_with_all = ["key", "prefix", "start", "end", "glob"])]
+    #[arg(value_name = "PREFIX", conflicts_with_all = ["key", "prefix", "start", "end", "glob", "pattern"])]
     pub(crate) positional: Option<String>,
     /// One key.
-    #[arg(long, conflicts_with_all = ["prefix", "start", "end", "glob"])]
+    #[arg(long, conflicts_with_all = ["prefix", "start", "end", "glob", "pattern"])]
     pub(crate) key: Option<String>,
     /// Keys that begin with this.
-    #[arg(long, conflicts_with_all = ["start", "end", "glob"])]
+    #[arg(long, conflicts_with_all = ["start", "end", "glob", "pattern"])]
     pub(crate) prefix: Option<String>,
     /// Keys from this one on.
-    #[arg(long, conflicts_with = "glob")]
+    #[arg(long, conflicts_with_all = ["glob", "pattern"])]
     pub(crate) start: Option<String>,
     /// Keys before this one.
-    #[arg(long, conflicts_with = "glob")]
+    #[arg(long, conflicts_with_all = ["glob", "pattern"])]
     pub(crate) end: Option<String>,
     /// Keys that match: * any run of characters, ? one, \ takes the next as it is.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pattern")]
     pub(crate) glob: Option<String>,
+    /// Keys in which this regular expression is found.
+    #[arg(long)]
+    pub(crate) pattern: Option<String>,
     /// Only these kinds of change, comma-separated: put, delete, expire.
     #[arg(long, value_name = "KINDS")]
     pub(crate) events: Option<String>,

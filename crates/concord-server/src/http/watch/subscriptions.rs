@@ -19,7 +19,7 @@ use crate::http::condition::NoConditions;
 use crate::http::decode::percent_decode;
 use crate::http::docs::{ReadRefusals, WriteRefusals};
 use crate::http::error::{ApiError, ApiResult};
-use crate::http::later::Once;
+use crate::http::once::Once;
 use crate::http::query::{Nothing, Query};
 use crate::limits;
 
@@ -49,7 +49,7 @@ impl<S: Sync> FromRequestParts<S> for PathSubscription {
 pub(crate) struct CreateSubscriptionBody {
     /// Its name, 1 to 255 bytes.
     name: String,
-    /// Only this key. One of `key`, `prefix`, `start` and `end`, `glob`; none: all keys.
+    /// Only this key. One of `key`, `prefix`, `start` and `end`, `glob`, `pattern`; none: all keys.
     #[serde(default)]
     key: Option<String>,
     /// Only keys that start with this.
@@ -64,6 +64,9 @@ pub(crate) struct CreateSubscriptionBody {
     /// Only keys that match: `*` any run of characters, `?` one, `\` takes the next as it is.
     #[serde(default)]
     glob: Option<String>,
+    /// Only keys in which this regular expression is found.
+    #[serde(default)]
+    pattern: Option<String>,
     /// Only these kinds of change, comma-separated: `put`, `delete`, `expire`.
     #[serde(default)]
     events: Option<String>,
@@ -114,6 +117,7 @@ pub(crate) async fn create(
         start: body.start,
         end: body.end,
         glob: body.glob,
+        pattern: body.pattern,
         events: body.events,
         only_where: body.only_where,
         ..WatchParams::default()

@@ -1,0 +1,25 @@
+//! What a node tells Prometheus.
+//!
+//! ```text
+//!   service ──> Requests ─┐
+//!   raft ─────> its stats ┼──> Reading ──> families ──> text
+//!   views ────────────────┘    one a scrape
+//! ```
+//!
+//! Counting is done where the work is, by relaxed additions; everything else is read when somebody asks. There is one
+//! table of families: what is served, `docs/metrics.md`, the dashboard and the alerts all go by it. Nothing of it is global:
+//! two nodes in one process count apart. Labels have few values that are known beforehand, but for the ids of members.
+
+#[cfg(feature = "http")]
+mod families;
+#[cfg(feature = "http")]
+mod reading;
+mod requests;
+#[cfg(feature = "http")]
+mod text;
+
+#[cfg(feature = "http")]
+pub use families::{Family, Kind, families};
+pub(crate) use requests::{Operation, Requests};
+#[cfg(feature = "http")]
+pub(crate) use text::{CONTENT_TYPE, render};

@@ -1,0 +1,545 @@
+//! The table of everything that is measured.
+
+use concord_net::{NetStats, RefusalReason};
+use concord_raft::stats::HistogramCounts;
+use concord_raft::{MemberStatus, Role};
+
+use super::reading::Reading;
+
+/// What is measured under one name.
+#[derive(Debug)]
+pub struct Family {
+    /// Its name, without `concord_` before it and, of a counter, `_total` behind it.
+    pub name: &'static str,
+    /// What its numbers are.
+    pub kind: Kind,
+    /// The labels of its series, in order.
+    pub labels: &'static [&'static str],
+    /// What it is about.
+    pub about: &'static str,
+    read: fn(&Reading<'_>, &mut Vec<Sample>),
+}
+
+/// What numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// They only grow, until the node starts again.
+    Counter,
+    /// They go up and down.
+    Gauge,
+    /// How often something was how large.
+    Histogram,
+}
+
+/// One series at one moment.
+#[derive(Debug)]
+pub(super) struct Sample {
+    pub(super) labels: Vec<String>,
+    pub(super) value: Figure,
+}
+
+/// Its value.
+#[derive(Debug)]
+pub(super) enum Figure {
+    Number(f64),
+    /// With what a bound and the sum are multiplied by.
+    Counts(HistogramCounts, f64),
+}
+
+/// Everything that is measured, in the order in which it is served.
+pub fn families() -> &'static [Family] {
+    FAMILIES
+}
+
+impl Family {
+    /// The name of the family as it is served, and as a query finds it: `concord_keys`, `concord_reads_total`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        let suffix = if self.kind == Kind::Counter { "_total" } else { "" };
+        format!("concord_{}{suffix}", self.name)
+    }
+
+    pub(super) fn read(&self, from: &Reading<'_>) -> Vec<Sample> {
+        let mut out = Vec::new();
+        (self.read)(from, &mut out);
+        out
+    }
+}
+
+static FAMILIES: &[Family] = &[
+    Family {
+        name: "build_info",
+        kind: Kind::Gauge,
+        labels: &["version"],
+        about: "The version that runs; always 1",
+        read: |_, out| one(out, &[env!("CARGO_PKG_VERSION")], 1),
+    },
+    Family {
+        name: "ready",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "1 if the node has a leader and has caught up",
+        read: |from, out| only(out, u64::from(from.status.is_ready())),
+    },
+    Family {
+        name: "raft_role",
+        kind: Kind::Gauge,
+        labels: &["role"],
+        about: "1 for what the node is: outside, learner, follower, candidate, leader or stopped",
+        read: |from, out| each_role(from, out),
+    },
+    Family {
+        name: "raft_term",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The current term",
+        read: |from, out| only(out, from.status.term.get()),
+    },
+    Family {
+        name: "raft_has_leader",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "1 if the node knows a leader that it has heard of lately",
+        read: |from, out| only(out, u64::from(from.status.leader.is_some())),
+    },
+    Family {
+        name: "raft_leader_changes",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "How often another leader became known",
+        read: |from, out| only(out, from.node().leader_changes.get()),
+    },
+    Family {
+        name: "raft_last_index",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The last entry in the log",
+        read: |from, out| only(out, from.status.last_index.get()),
+    },
+    Family {
+        name: "raft_commit_index",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The last entry known to be committed",
+        read: |from, out| only(out, from.status.commit_index.get()),
+    },
+    Family {
+        name: "raft_applied_index",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The last entry applied",
+        read: |from, out| only(out, from.status.applied_index.get()),
+    },
+    Family {
+        name: "raft_snapshot_index",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The last entry in the newest snapshot",
+        read: |from, out| only(out, from.status.snapshot_index.get()),
+    },
+    Family {
+        name: "raft_purged_index",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The last entry dropped from the log",
+        read: |from, out| only(out, from.status.purged_index.get()),
+    },
+    Family {
+        name: "raft_members",
+        kind: Kind::Gauge,
+        labels: &["kind"],
+        about: "Members: voter or learner",
+        read: |from, out| each_kind(from, out),
+    },
+    Family {
+        name: "raft_peer_lag_entries",
+        kind: Kind::Gauge,
+        labels: &["peer"],
+        about: "Entries that a member is behind; told by the leader",
+        read: |from, out| each_peer(from, out, |member| member.lag_entries.map(number)),
+    },
+    Family {
+        name: "raft_peer_silent_seconds",
+        kind: Kind::Gauge,
+        labels: &["peer"],
+        about: "Seconds since a member last answered; told by the leader",
+        read: |from, out| {
+            each_peer(from, out, |member| {
+                member.silent_ms.map(|ms| number(ms) / 1_000.0)
+            })
+        },
+    },
+    Family {
+        name: "raft_entry_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        about: "From the proposal of an entry until it is applied, on the leader",
+        read: |from, out| times(out, &[], from.node().entry_micros.counts()),
+    },
+    Family {
+        name: "raft_entry_requests",
+        kind: Kind::Histogram,
+        labels: &[],
+        about: "Requests in an entry, on the leader",
+        read: |from, out| counts(out, &[], from.node().requests_an_entry.counts()),
+    },
+    Family {
+        name: "apply_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        about: "How long a burst of entries takes to be applied and shown",
+        read: |from, out| times(out, &[], from.node().apply_micros.counts()),
+    },
+    Family {
+        name: "apply_entries",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Entries applied",
+        read: |from, out| only(out, from.node().applied_entries.get()),
+    },
+    Family {
+        name: "log_sync_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        about: "How long the disk takes to make log records durable",
+        read: |from, out| times(out, &[], from.log().sync_micros.counts()),
+    },
+    Family {
+        name: "log_sync_entries",
+        kind: Kind::Histogram,
+        labels: &[],
+        about: "Entries that become durable together",
+        read: |from, out| counts(out, &[], from.log().entries_a_sync.counts()),
+    },
+    Family {
+        name: "log_written_bytes",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Bytes written to the log",
+        read: |from, out| only(out, from.log().written_bytes.get()),
+    },
+    Family {
+        name: "log_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Bytes of log records on disk",
+        read: |from, out| only(out, from.raft().log_bytes()),
+    },
+    Family {
+        name: "snapshot_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        about: "How long a snapshot takes to be written",
+        read: |from, out| times(out, &[], from.node().snapshot_micros.counts()),
+    },
+    Family {
+        name: "snapshot_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The size of the newest snapshot",
+        read: |from, out| only(out, from.raft().snapshot_bytes().0),
+    },
+    Family {
+        name: "snapshot_backlog_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Bytes of entries applied since the newest snapshot: what a restart replays",
+        read: |from, out| only(out, from.raft().snapshot_bytes().1),
+    },
+    Family {
+        name: "snapshots_installed",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Snapshots taken over from a leader",
+        read: |from, out| only(out, from.node().snapshots_installed.get()),
+    },
+    Family {
+        name: "disk_full",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "1 if the disk has no room for more log",
+        read: |from, out| only(out, u64::from(from.status.disk_full)),
+    },
+    Family {
+        name: "proposals_waiting",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Requests of this node that wait for an answer",
+        read: |from, out| only(out, from.raft().waiting_requests().0),
+    },
+    Family {
+        name: "proposals_waiting_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Their bytes",
+        read: |from, out| only(out, from.raft().waiting_requests().1),
+    },
+    Family {
+        name: "write_seconds",
+        kind: Kind::Histogram,
+        labels: &["operation", "result"],
+        about: "How long writes took that came in through this node; result: ok, refused, failed, unknown",
+        read: |from, out| each_write(from, out),
+    },
+    Family {
+        name: "reads",
+        kind: Kind::Counter,
+        labels: &["consistency"],
+        about: "Reads that this node served: strong, leader, eventual",
+        read: |from, out| each_level(from, out),
+    },
+    Family {
+        name: "read_wait_seconds",
+        kind: Kind::Histogram,
+        labels: &["consistency"],
+        about: "How long reads waited for their view, of those that had to",
+        read: |from, out| each_wait(from, out),
+    },
+    Family {
+        name: "errors",
+        kind: Kind::Counter,
+        labels: &["operation", "code"],
+        about: "Requests that ended with an error, by its name",
+        read: |from, out| each_error(from, out),
+    },
+    Family {
+        name: "revision",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The revision that the node shows",
+        read: |from, out| only(out, from.view.revision().get()),
+    },
+    Family {
+        name: "compact_revision",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The revision up to which history is forgotten",
+        read: |from, out| only(out, from.view.compact_revision().get()),
+    },
+    Family {
+        name: "keys",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Keys",
+        read: |from, out| only(out, from.statistics.usage.keys),
+    },
+    Family {
+        name: "stored_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Bytes of keys and values as they are kept",
+        read: |from, out| only(out, from.statistics.usage.bytes),
+    },
+    Family {
+        name: "raw_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Bytes of keys and values as they were put",
+        read: |from, out| only(out, from.statistics.raw_bytes()),
+    },
+    Family {
+        name: "compressed_values",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Values that are kept compressed",
+        read: |from, out| only(out, from.statistics.packed.values),
+    },
+    Family {
+        name: "history_entries",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Changes that are kept",
+        read: |from, out| only(out, count(from.statistics.history_entries)),
+    },
+    Family {
+        name: "history_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Bytes of changes, replaced versions and tombstones",
+        read: |from, out| only(out, from.statistics.history_bytes),
+    },
+    Family {
+        name: "leases",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Leases that live",
+        read: |from, out| only(out, count(from.view.lease_count())),
+    },
+    Family {
+        name: "indexes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Indexes",
+        read: |from, out| only(out, count(from.view.indexes().count())),
+    },
+    Family {
+        name: "index_entries",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Entries of all indexes together",
+        read: |from, out| only(out, count(from.view.indexes().map(|index| index.entries).sum())),
+    },
+    Family {
+        name: "subscriptions",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Durable subscriptions",
+        read: |from, out| only(out, count(from.view.subscriptions().count())),
+    },
+    Family {
+        name: "watches",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Watches open on this node",
+        read: |from, out| only(out, count(from.watchers.len())),
+    },
+    Family {
+        name: "watch_lag_revisions",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Revisions that the slowest watch is behind",
+        read: |from, out| {
+            only(
+                out,
+                from.watchers.iter().map(|watcher| watcher.lag).max().unwrap_or(0),
+            )
+        },
+    },
+    Family {
+        name: "peer_connections",
+        kind: Kind::Gauge,
+        labels: &["direction"],
+        about: "Connections with other nodes: in or out",
+        read: |from, out| each_direction(from, out, |stats| stats.open),
+    },
+    Family {
+        name: "peer_received_bytes",
+        kind: Kind::Counter,
+        labels: &["direction"],
+        about: "Bytes received over them",
+        read: |from, out| each_direction(from, out, |stats| stats.bytes_received),
+    },
+    Family {
+        name: "peer_sent_bytes",
+        kind: Kind::Counter,
+        labels: &["direction"],
+        about: "Bytes sent over them",
+        read: |from, out| each_direction(from, out, |stats| stats.bytes_sent),
+    },
+    Family {
+        name: "peer_refused",
+        kind: Kind::Counter,
+        labels: &["direction", "reason"],
+        about: "Connections refused or dropped",
+        read: |from, out| each_refusal(from, out),
+    },
+    Family {
+        name: "memory_resident_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Memory that the process has in use",
+        read: |from, out| from.resident_bytes.into_iter().for_each(|bytes| only(out, bytes)),
+    },
+];
+
+fn one(out: &mut Vec<Sample>, labels: &[&str], value: u64) {
+    put(out, labels, number(value));
+}
+
+fn put(out: &mut Vec<Sample>, labels: &[&str], value: f64) {
+    out.push(Sample {
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        value: Figure::Number(value),
+    });
+}
+
+fn only(out: &mut Vec<Sample>, value: u64) {
+    one(out, &[], value);
+}
+
+/// Lengths of time, counted in microseconds.
+fn times(out: &mut Vec<Sample>, labels: &[&str], counts: HistogramCounts) {
+    histogram(out, labels, counts, 1e-6);
+}
+
+fn counts(out: &mut Vec<Sample>, labels: &[&str], counts: HistogramCounts) {
+    histogram(out, labels, counts, 1.0);
+}
+
+fn histogram(out: &mut Vec<Sample>, labels: &[&str], counts: HistogramCounts, unit: f64) {
+    out.push(Sample {
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        value: Figure::Counts(counts, unit),
+    });
+}
+
+fn count(things: usize) -> u64 {
+    u64::try_from(things).unwrap_or(u64::MAX)
+}
+
+/// Prometheus knows no other numbers: beyond 2^53 the last digits are lost.
+fn number(value: u64) -> f64 {
+    value as f64
+}
+
+fn each_role(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    let roles = [
+        Role::Outside,
+        Role::Learner,
+        Role::Follower,
+        Role::Candidate,
+        Role::Leader,
+        Role::Stopped,
+    ];
+    for role in roles {
+        one(out, &[role.name()], u64::from(from.status.role == role));
+    }
+}
+
+fn each_kind(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    one(out, &["voter"], count(from.status.voters().count()));
+    one(out, &["learner"], count(from.status.learners().count()));
+}
+
+fn each_peer(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&MemberStatus) -> Option<f64>) {
+    for member in &from.status.members {
+        if let Some(value) = of(member) {
+            put(out, &[&member.node_id.to_string()], value);
+        }
+    }
+}
+
+fn each_write(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    from.requests()
+        .each_write(|operation, result, counts| times(out, &[operation, result], counts));
+}
+
+fn each_level(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    from.requests()
+        .each_level(|level, reads, _| one(out, &[level], reads));
+}
+
+fn each_wait(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    from.requests()
+        .each_level(|level, _, waits| times(out, &[level], waits));
+}
+
+fn each_error(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    for ((operation, code), count) in from.requests().errors() {
+        one(out, &[operation, code], count);
+    }
+}
+
+fn each_direction(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&NetStats) -> u64) {
+    for (direction, stats) in &from.peers {
+        one(out, &[direction], of(stats));
+    }
+}
+
+fn each_refusal(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    for (direction, stats) in &from.peers {
+        for reason in RefusalReason::ALL {
+            one(out, &[direction, reason.name()], stats.refused(reason));
+        }
+    }
+}
