@@ -182,5 +182,6 @@ fn judge_whole<M: StoreLike>(world: &World<M>) -> Result<(), String> {
     let (compared, jumps) = clients.watches.with(|book| (book.compared, book.jumps));
     trace.mark_times("watch: event told again", compared);
     trace.mark_times("watch: behind compaction", jumps);
+    trace.mark_times("index compared with all records", world.replicas.indexes_compared);
     Ok(())
 }

@@ -138,6 +138,8 @@ fn all_seeds_hold() {
             "judged: unknown but done",
             "watch: behind compaction",
             "lock lost",
+            "index compared with all records",
+            "asked again by name",
         ];
         for mark in Fault::ALL.map(Fault::name).into_iter().chain(events) {
             assert!(

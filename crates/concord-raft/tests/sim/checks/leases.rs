@@ -151,6 +151,7 @@ fn missing_lease(rejection: &Rejection) -> Option<LeaseId> {
 /// The one lease without which a request cannot succeed.
 fn lease_of(asked: &Asked) -> Option<LeaseId> {
     match asked {
+        Asked::Command(Command::Idempotent { command, .. }) => lease_of(&Asked::Command((**command).clone())),
         Asked::Command(Command::LeaseKeepAlive { lease } | Command::LeaseRevoke { lease }) => Some(*lease),
         Asked::Command(Command::Put {
             lifetime: Lifetime::Lease(lease),

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use concord_core::expr::{Binary, Expr, Literal, Variable};
 use concord_core::ids::{LeaseId, Timestamp};
 use concord_core::reply::TouchOutcome;
 use concord_core::view::ChangeKind;
 use concord_core::{
-    Command, Compare, Condition, Document, Key, Keys, Lifetime, Operation, OperationResult, Operator, Record,
-    Rejection, Reply, StoredRecord, StoredValue, Test, Txn, TxnOutcome, Value, ValueFormat,
+    Command, Compare, Condition, Document, Filter, Key, Keys, Lifetime, Operation, OperationResult, Operator,
+    Record, Rejection, Reply, StoredRecord, StoredValue, Test, TouchItem, Txn, TxnOutcome, Value,
+    ValueFormat,
 };
 
 use super::watches::{Event, State};
@@ -251,6 +253,18 @@ impl<'a> Run<'a> {
                 }
                 matches!(reply, None | Some(Reply::WrittenMany { .. }))
             }
+            Command::TouchMany { items } => {
+                let touch = |item: &TouchItem| self.touch(item.key.as_bytes(), item.lifetime.into());
+                let there: Vec<_> = items.iter().map(touch).collect();
+                let told = |outcome: &TouchOutcome| matches!(outcome, TouchOutcome::Touched { .. });
+                match reply {
+                    None => true,
+                    Some(Reply::TouchedMany { outcomes, .. }) => outcomes.iter().map(told).eq(there),
+                    Some(_) => false,
+                }
+            }
+            Command::DeleteWhere { filter, limit } => self.delete_where(filter, *limit, reply),
+            Command::Idempotent { command, .. } => self.command(command, reply),
             Command::DeleteMany { keys } => {
                 let there: Vec<_> = keys.iter().map(|key| self.delete(key.as_bytes())).collect();
                 match reply {
@@ -268,7 +282,31 @@ impl<'a> Run<'a> {
             Command::LeaseGrant { .. } => matches!(reply, None | Some(Reply::LeaseGranted { .. })),
             Command::LeaseKeepAlive { .. } => matches!(reply, None | Some(Reply::LeaseKept { .. })),
             Command::Compact { .. } => matches!(reply, None | Some(Reply::Compacted { .. })),
+            Command::CreateIndex { .. } | Command::DropIndex { .. } | Command::Reindex { .. } => {
+                matches!(reply, None | Some(Reply::IndexChanged { .. }))
+            }
             other => unreachable!("the workload has no {other:?}"),
+        }
+    }
+
+    fn delete_where(&mut self, filter: &Filter, limit: Option<u64>, reply: Option<&Reply>) -> bool {
+        let mut doomed = self.selected(&Keys::Range(filter.range().clone()));
+        doomed.retain(|(_, record)| {
+            let predicate = filter.predicate().expect("the workload has no other filters");
+            is_true(predicate.root(), &record.value, record.version)
+        });
+        let most = limit.map_or(usize::MAX, |limit| usize::try_from(limit).expect("a small limit"));
+        let left = doomed.len().saturating_sub(most);
+        doomed.truncate(most);
+        for (key, _) in &doomed {
+            self.delete(key);
+        }
+        match reply {
+            None => true,
+            Some(Reply::DeletedWhere { count, more, .. }) => {
+                *count == doomed.len() as u64 && *more == (left > 0)
+            }
+            Some(_) => false,
         }
     }
 
@@ -321,7 +359,9 @@ impl<'a> Run<'a> {
             (Some(Condition::ValueIs(value)), Some(current)) => *value == current.value,
             (Some(Condition::ModRevisionIs(revision)), Some(current)) => *revision == current.mod_revision,
             (Some(Condition::VersionIs(version)), Some(current)) => *version == current.version,
-            (Some(Condition::Predicate(_)), Some(_)) => unreachable!("the workload has no predicates"),
+            (Some(Condition::Predicate(predicate)), Some(current)) => {
+                is_true(predicate.root(), &current.value, current.version)
+            }
         }
     }
 
@@ -430,7 +470,36 @@ fn holds(test: &Test, record: Option<&Expected>) -> bool {
             compare(*operator, lease, given.get())
         }
         Test::Exists(exists) => *exists == record.is_some(),
-        Test::Predicate(_) => unreachable!("the workload has no predicates"),
+        Test::Predicate(predicate) => {
+            record.is_some_and(|record| is_true(predicate.root(), &record.value, record.version))
+        }
+    }
+}
+
+/// The predicates of the workload, judged apart from the store's evaluation.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the workload has no others, and says so when it is given one"
+)]
+fn is_true(predicate: &Expr, value: &Value, version: u64) -> bool {
+    match predicate {
+        Expr::Any(parts) => parts.iter().any(|part| is_true(part, value, version)),
+        Expr::Binary(operation, of, constant) => match (of.as_ref(), constant.as_ref(), operation) {
+            (Expr::Variable(Variable::Value), Expr::Literal(Literal::String(text)), Binary::Equal) => {
+                value.as_text() == Some(text)
+            }
+            (Expr::Variable(Variable::Version), Expr::Literal(Literal::Integer(given)), operation) => {
+                let given = given.as_u64().expect("a count of writes");
+                match operation {
+                    Binary::LessOrEqual => version <= given,
+                    Binary::Greater => version > given,
+                    Binary::Equal => version == given,
+                    other => unreachable!("the workload has no {other:?}"),
+                }
+            }
+            other => unreachable!("the workload has no {other:?}"),
+        },
+        other => unreachable!("the workload has no {other:?}"),
     }
 }
 
@@ -444,6 +513,7 @@ fn plain(value: &StoredValue) -> Value {
 pub(crate) fn is_refused(state: &State, command: &Command, rejection: &Rejection) -> bool {
     let record = |key: &Key| state.get(key.as_bytes()).map(|record| &**record);
     match (command, rejection) {
+        (Command::Idempotent { command, .. }, rejection) => is_refused(state, command, rejection),
         (
             Command::Put { key, condition, .. } | Command::Delete { key, condition, .. },
             Rejection::ConditionFailed { current },

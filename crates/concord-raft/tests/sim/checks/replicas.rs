@@ -6,8 +6,8 @@ use concord_core::ids::{LogIndex, NodeId, Term};
 use concord_raft::Published;
 use concord_raft::status::{NodeStatus, Role};
 
-use super::leases;
 use super::watches::Watches;
+use super::{indexes, leases};
 use crate::trace;
 use crate::workload::StoreLike;
 
@@ -21,6 +21,8 @@ pub(crate) struct Replicas {
     states: BTreeMap<LogIndex, (u64, usize)>,
     /// States of different nodes that were compared.
     pub(crate) compared: u64,
+    /// Indexes that were compared with all records.
+    pub(crate) indexes_compared: u64,
     /// Who watches them.
     pub(crate) watches: Watches,
 }
@@ -59,6 +61,7 @@ impl Replicas {
         }
         self.watches.look(seat, &published.view)?;
         leases::look(&published.view)?;
+        self.indexes_compared += u64::from(indexes::look(&published.view)?);
         let state = fingerprint::<M>(&published.view);
         let (other, whose) = *self
             .states

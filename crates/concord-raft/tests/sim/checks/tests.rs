@@ -265,7 +265,7 @@ fn a_handle_must_not_go_back_and_nodes_must_agree() {
     assert!(check(&[read(1, 0, None, 2), after_restart]));
 }
 
-fn put_of(key: &str, value: &str) -> Command {
+pub(super) fn put_of(key: &str, value: &str) -> Command {
     Command::Put {
         key: Key::try_from(key).unwrap(),
         value: Value::text(value).into(),
@@ -282,7 +282,7 @@ fn store_with(keys: &[&str]) -> concord_core::ReadView {
 }
 
 /// A store that was asked for this, at once.
-fn store_after(commands: &[Command]) -> (concord_core::ReadView, Vec<Reply>) {
+pub(super) fn store_after(commands: &[Command]) -> (concord_core::ReadView, Vec<Reply>) {
     store_at(commands, 1)
 }
 

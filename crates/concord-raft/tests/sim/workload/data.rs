@@ -4,10 +4,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use concord_core::expr::{Binary, Expr, Variable};
 use concord_core::ids::{LeaseId, Millis, Revision};
+use concord_core::index::{Extractor, IndexDefinition, IndexName};
 use concord_core::{
-    Command, Compare, Condition, Key, KeyRange, Keys, Lifetime, Operation, Operator, PutItem, ReadView,
-    Record, Reply, Test, TouchItem, Txn, Value,
+    Command, Compare, Condition, Expression, Filter, IdempotencyKey, Key, KeyRange, Keys, Lifetime,
+    Operation, Operator, PutItem, ReadView, Record, Reply, Test, TouchItem, Txn, Value,
 };
 use concord_raft::node::Node;
 use concord_raft::proposer::ProposeError;
@@ -19,7 +21,9 @@ use crate::history::{Asked, Said};
 use crate::random::Random;
 
 /// A prefix of its own: these keys come and go by themselves.
-const DATA: &str = "data:";
+pub(crate) const DATA: &str = "data:";
+/// The index of these values, while there is one.
+pub(crate) const INDEX: &str = "data";
 /// Leases that are remembered, to hang keys on and to keep alive.
 const LEASES_KEPT: usize = 4;
 /// Ids that clients choose lie above those that the store chooses.
@@ -33,6 +37,9 @@ pub(crate) enum Kind {
     Touch,
     PutMany,
     DeleteMany,
+    TouchMany,
+    DeleteWhere,
+    Index,
     Txn,
     Read,
     Grant,
@@ -41,13 +48,16 @@ pub(crate) enum Kind {
     Compact,
 }
 
-const KINDS: [(Kind, u64); 12] = [
+const KINDS: [(Kind, u64); 15] = [
     (Kind::Put, 3),
     (Kind::PutIf, 3),
     (Kind::DeleteIf, 2),
     (Kind::Touch, 2),
     (Kind::PutMany, 2),
     (Kind::DeleteMany, 1),
+    (Kind::TouchMany, 1),
+    (Kind::DeleteWhere, 1),
+    (Kind::Index, 1),
     (Kind::Txn, 6),
     (Kind::Read, 3),
     (Kind::Grant, 3),
@@ -161,12 +171,65 @@ impl Maker<'_> {
         let Some(record) = self.view.get(key.as_bytes()) else {
             return Condition::Absent;
         };
-        match self.random.within(0..5) {
+        match self.random.within(0..6) {
             0 => Condition::Present,
             1 => Condition::ValueIs(record.to_record().expect("no value is damaged here").value),
             2 => Condition::ModRevisionIs(record.mod_revision()),
             3 => Condition::VersionIs(record.version()),
+            4 => Condition::Predicate(self.predicate(&key.clone())),
             _ => Condition::Absent,
+        }
+    }
+
+    /// What may well be true of a key, of the few shapes that the model knows.
+    fn predicate(&mut self, key: &Key) -> Expression {
+        let record = self.view.get(key.as_bytes());
+        let version = record.as_ref().map_or(1, |record| record.version());
+        let text = record.and_then(|record| {
+            let value = record.to_record().expect("no value is damaged here").value;
+            value.as_text().map(str::to_owned)
+        });
+        let of_version =
+            |operation| Expr::Variable(Variable::Version).with(operation, Expr::integer(version));
+        let root = match (self.random.within(0..4), text) {
+            (0, _) => of_version(Binary::LessOrEqual),
+            (1, _) => of_version(Binary::Greater),
+            (2, Some(text)) => Expr::Variable(Variable::Value).with(Binary::Equal, Expr::string(text)),
+            (_, Some(text)) => Expr::Any(vec![
+                Expr::Variable(Variable::Value).with(Binary::Equal, Expr::string(text)),
+                of_version(Binary::Greater),
+            ]),
+            (_, None) => of_version(Binary::Equal),
+        };
+        Expression::new(root).expect("a small expression")
+    }
+
+    fn delete_where(&mut self) -> Command {
+        let key = self.key();
+        let predicate = self.predicate(&key);
+        let range = KeyRange::prefix(DATA);
+        Command::DeleteWhere {
+            filter: Filter::new(range, Vec::new(), Some(predicate)).expect("a small filter"),
+            limit: self.random.chance(50).then(|| self.random.within(1..3)),
+        }
+    }
+
+    /// Makes the index, or drops it, or has it filled anew.
+    fn index(&mut self) -> Command {
+        let name = IndexName::new(INDEX).expect("a short name");
+        if self.view.index(&name).is_none() {
+            let value = Expression::new(Expr::Variable(Variable::Value)).expect("a small expression");
+            let extractor = Extractor::Expression(value);
+            let definition = IndexDefinition::new(name, DATA, extractor, false).expect("a plain index");
+            return Command::CreateIndex {
+                definition: Arc::new(definition),
+                fill: self.random.chance(80),
+            };
+        }
+        if self.random.chance(50) {
+            Command::Reindex { name }
+        } else {
+            Command::DropIndex { name }
         }
     }
 
@@ -184,7 +247,8 @@ impl Maker<'_> {
             Operator::Greater,
         ]);
         let number = |number: fn(&Record) -> u64| record.as_ref().map_or(0, number);
-        let test = match (self.random.within(0..6), &record) {
+        let predicate = self.predicate(&key);
+        let test = match (self.random.within(0..7), &record) {
             (0, _) => Test::ModRevision(
                 operator,
                 Revision::new(number(|record| record.mod_revision.get())),
@@ -195,6 +259,7 @@ impl Maker<'_> {
             ),
             (2, _) => Test::Version(operator, number(|record| record.version)),
             (3, Some(record)) => Test::Value(Operator::Equal, record.value.clone()),
+            (6, _) => Test::Predicate(predicate),
             (4, Some(record)) => Test::Lease(Operator::Equal, record.lease.unwrap_or_default()),
             _ => Test::Exists(record.is_some()),
         };
@@ -304,6 +369,16 @@ impl Maker<'_> {
             Kind::DeleteMany => Command::DeleteMany {
                 keys: (0..self.random.within(1..4)).map(|_| self.key()).collect(),
             },
+            Kind::TouchMany => Command::TouchMany {
+                items: (0..self.random.within(1..4))
+                    .map(|_| TouchItem {
+                        key: self.key(),
+                        lifetime: self.lifetime(),
+                    })
+                    .collect(),
+            },
+            Kind::DeleteWhere => self.delete_where(),
+            Kind::Index => self.index(),
             Kind::Txn => Command::Txn(self.txn()),
             Kind::Grant => Command::LeaseGrant {
                 lease: LeaseId::new(if self.random.chance(50) {
@@ -368,6 +443,15 @@ impl Clients {
             };
             maker.command(kind)
         };
+        let command = command.map(|command| {
+            if random.chance(30) && !matches!(command, Command::Compact { .. } | Command::LeaseGrant { .. }) {
+                // No two requests have one value, so no two have one name.
+                let key = IdempotencyKey::new(format!("request {value}")).expect("a short name");
+                let command = Box::new(command);
+                return Command::Idempotent { key, command };
+            }
+            command
+        });
         let Some(command) = command else {
             return self
                 .read_all(node, ReadConsistency::Strong, data.all_keys())
@@ -394,11 +478,24 @@ impl Clients {
         node: &Node<M>,
         command: Command,
     ) -> (Said, ControlFlow<()>) {
-        let request = command.to_bytes();
-        let ticket = self.history.request(Asked::Command(command));
-        let answer = node
-            .propose(request, Instant::now() + self.workload.patience)
+        let ticket = self.history.request(Asked::Command(command.clone()));
+        let mut answer = node
+            .propose(command.to_bytes(), Instant::now() + self.workload.patience)
             .await;
+        // Under a name it can be asked again, by another sequence: it is done once all the same.
+        if let Command::Idempotent { .. } = &command
+            && let Err(ProposeError::OutcomeUnknown { .. }) = answer
+        {
+            self.trace.mark("asked again by name");
+            answer = node
+                .propose(command.to_bytes(), Instant::now() + self.workload.patience)
+                .await;
+            // A refusal of the second says nothing of the first.
+            if answer.is_err() {
+                let waited_ms = 0;
+                answer = Err(ProposeError::OutcomeUnknown { waited_ms });
+            }
+        }
         let (said, mark, flow) = match answer {
             Ok(reply) => (Said::Reply(reply), "write answered", ControlFlow::Continue(())),
             Err(ProposeError::OutcomeUnknown { .. }) => {
