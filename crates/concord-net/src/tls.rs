@@ -20,10 +20,10 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use parking_lot::{Mutex, RwLock};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 pub use self::certificate::{CLUSTER_URI, CertificateFacts, NODE_URI, UnfitCertificate};
@@ -31,7 +31,7 @@ use self::files::PemFile;
 pub use self::files::TlsError;
 use self::policy::{Identity, Origin};
 pub(crate) use self::stream::{ALERT_RECORD, HANDSHAKE_RECORD, PeerStream, ProvenNode};
-pub use self::stream::{TlsFailure, TlsServerStream};
+pub use self::stream::{TlsFailure, TlsServerStream, is_refused, words};
 use crate::limits::CERTIFICATE_WARNING_DAYS;
 
 /// Which files a listener takes its certificate from.
@@ -303,8 +303,42 @@ pub fn client_config(trust: Trust<'_>, identity: Option<(&Path, &Path)>) -> Resu
     policy::named_client(roots, ca, shown)
 }
 
-/// The wait of a listener for a client's handshake, by default.
-pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the certificates in a PEM file say, in their order. Blocks.
+///
+/// # Errors
+///
+/// [`TlsError`] if it cannot be read, or there is none in it.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateFacts>, TlsError> {
+    let file = PemFile::read(path)?;
+    let read = |(line, certificate): (usize, CertificateDer<'_>)| {
+        CertificateFacts::read(&certificate).map_err(|why| file.at(line, why.to_string()))
+    };
+    file.certificates()?.into_iter().map(read).collect()
+}
+
+/// Checks that a key is private, and that of the certificate. Blocks.
+///
+/// # Errors
+///
+/// [`TlsError`] if not.
+pub fn check_key(certificate: &Path, key: &Path) -> Result<(), TlsError> {
+    let settings = TlsSettings::new(certificate, key);
+    Tls::open(TlsPurpose::Clients(&[]), settings).map(|_| ())
+}
+
+/// Checks that the authorities in a PEM file issued this certificate. Blocks.
+///
+/// # Errors
+///
+/// [`TlsError`] if not.
+pub fn check_issued(certificate: &CertificateDer<'_>, ca: &Path) -> Result<(), TlsError> {
+    let (roots, _) = policy::authorities(&PemFile::read(ca)?)?;
+    verify::required_clients(roots, policy::provider())
+        .map_err(|reason| TlsError::unfit(ca, reason))?
+        .verify_client_cert(certificate, &[], UnixTime::now())
+        .map(|_| ())
+        .map_err(|error| TlsError::unfit(ca, format!("did not issue the certificate: {error}")))
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! The `concord` command line: a server (`start`) and a client of a running cluster.
 //!
-//! Every command but `start`, `config` and `audit` with files talks HTTP to a node that runs already; none
+//! Every command but `start`, `config`, `cert` and `audit` with files talks HTTP to a node that runs already; none
 //! opens a data directory, so none can act on a store of its own by mistake. Commands,
 //! flags and exit codes are documented in `docs/cli.md`.
 
 mod args;
 mod audit;
 mod bulk;
+mod cert;
 mod cluster;
 mod config;
 mod election;
@@ -81,6 +82,9 @@ fn client_args(
         ("--endpoints", before.endpoints.is_some()),
         ("--timeout", before.timeout.is_some()),
         ("--output", before.output.is_some()),
+        ("--ca-cert", before.tls.ca_cert.is_some()),
+        ("--client-cert", before.tls.client_cert.is_some()),
+        ("--client-key", before.tls.client_key.is_some()),
     ];
     let Some(own) = command.client_args() else {
         return match given.into_iter().find(|(_, given)| *given) {
@@ -106,6 +110,7 @@ fn client_args(
     if let Some(output) = before.output.filter(|_| !is_own("output")) {
         client.output = output;
     }
+    client.tls.take(&before.tls, is_own);
     Ok(Some(client))
 }
 
@@ -113,6 +118,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
     match command {
         Command::Start(args) => start::run(&args),
         Command::Config(command) => config::run(&command),
+        Command::Cert(command) => cert::run(&command),
         Command::Completions { shell } => completions(shell),
         Command::Status(_)
         | Command::Ready(_)
@@ -176,7 +182,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Subscription(command) => subscription::run(s, &command).await,
         Command::Audit(command) => audit::run(s, &command).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
-        Command::Start(_) | Command::Config(_) | Command::Completions { .. } => Ok(()),
+        Command::Start(_) | Command::Config(_) | Command::Cert(_) | Command::Completions { .. } => Ok(()),
     }?;
     session.out.flush()
 }
@@ -192,7 +198,11 @@ fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
 impl Session {
     fn new(args: &ClientArgs) -> Result<Self, CliError> {
         Ok(Self {
-            client: Client::new(&args.endpoints, args.timeout)?,
+            client: Client::secured(
+                &args.endpoints,
+                args.timeout,
+                &args.tls.client_tls().map_err(CliError::Usage)?,
+            )?,
             timeout: args.timeout,
             out: Out::new(args.output),
         })
@@ -207,7 +217,7 @@ impl Session {
 impl Command {
     fn client_args(&self) -> Option<&ClientArgs> {
         match self {
-            Self::Start(_) | Self::Config(_) | Self::Completions { .. } => None,
+            Self::Start(_) | Self::Config(_) | Self::Cert(_) | Self::Completions { .. } => None,
             Self::Status(client) | Self::Members(client) => Some(client),
             Self::Ready(args) => Some(&args.client),
             Self::Get(args) => Some(&args.client),

@@ -16,6 +16,7 @@
 mod error;
 mod follow;
 mod request;
+mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub use self::error::ClientError;
 pub use self::follow::{Event, Follow};
 pub(crate) use self::request::encode;
 pub use self::request::{Effect, Request};
+pub use self::tls::ClientTls;
 
 /// A node that does not even accept a connection in this time is passed over.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -60,7 +62,7 @@ pub struct Answer {
 }
 
 impl Client {
-    /// A client of the nodes at these addresses (`http://host:port`; `host:port` means the same).
+    /// A client of the nodes at these addresses (`http://host:port` or `https://host:port`; `host:port` is the first).
     /// `timeout` bounds each request with all its attempts. Connects to nothing yet.
     ///
     /// # Errors
@@ -70,15 +72,31 @@ impl Client {
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
+        Self::secured(endpoints, timeout, &ClientTls::default())
+    }
+
+    /// The same with authorities and a certificate of its own. With either, `host:port` is `https://host:port`, and
+    /// plaintext is refused: whoever says whom to trust does not mean to trust everybody.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::new`], and if a file cannot be used.
+    pub fn secured(
+        endpoints: impl IntoIterator<Item = impl AsRef<str>>,
+        timeout: Duration,
+        tls: &ClientTls,
+    ) -> Result<Self, ClientError> {
         let endpoints: Vec<String> = endpoints
             .into_iter()
-            .map(|text| endpoint(text.as_ref()))
+            .map(|text| endpoint(text.as_ref(), tls.is_set()))
             .collect::<Result<_, _>>()?;
         if endpoints.is_empty() {
             return Err(ClientError::no_endpoint());
         }
         // Nodes are named outright, so a proxy would only be in the way.
+        let is_secure = endpoints.iter().any(|endpoint| endpoint.starts_with(HTTPS));
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.configure(is_secure)?)
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
             .build()
@@ -272,8 +290,10 @@ async fn read_body(mut response: reqwest::Response) -> Result<Bytes, BodyError> 
     Ok(body.into())
 }
 
+const HTTPS: &str = "https://";
+
 /// The base address without a final slash.
-fn endpoint(text: &str) -> Result<String, ClientError> {
+fn endpoint(text: &str, is_secured: bool) -> Result<String, ClientError> {
     let bad = |reason: &str| ClientError::BadEndpoint {
         endpoint: text.to_owned(),
         reason: reason.to_owned(),
@@ -281,14 +301,19 @@ fn endpoint(text: &str) -> Result<String, ClientError> {
     let full = if text.contains("://") {
         text.to_owned()
     } else {
-        format!("http://{text}")
+        format!("{}{text}", if is_secured { HTTPS } else { "http://" })
     };
     let url = reqwest::Url::parse(&full).map_err(|e| bad(&e.to_string()))?;
-    if url.scheme() != "http" {
-        return Err(bad("this version speaks http only"));
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(bad("must be http:// or https://"));
+    }
+    if is_secured && url.scheme() == "http" {
+        return Err(bad(
+            "is plaintext, and certificates are given for TLS: use https://",
+        ));
     }
     if url.host_str().is_none_or(str::is_empty) || url.query().is_some() {
-        return Err(bad("must be http://host:port"));
+        return Err(bad("must be http://host:port or https://host:port"));
     }
     Ok(full.trim_end_matches('/').to_owned())
 }

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use concord_core::Store;
 use concord_core::ids::NodeId;
-use concord_net::{ClusterSecret, Listener, NetConfig, Serving, TcpTransport};
+use concord_net::tls::Tls;
+use concord_net::{ClusterSecret, IdentitySource, Listener, NetConfig, Serving, TcpTransport};
 use concord_raft::os::{OsClock, OsDisk, OsEntropy};
 use concord_raft::ports::{Ports, Transport};
 use concord_raft::{
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle;
 
 use self::lonely::Lonely;
 use crate::audit::{AuditOpenError, Recorder};
+use crate::certificates::Certificates;
 use crate::concord::Concord;
 use crate::config::{self, Config, ConfigError, PeerConfig, Start};
 use crate::error::Error;
@@ -152,6 +154,9 @@ pub(crate) struct Running {
     serving: Mutex<Option<Serving>>,
     forming: Mutex<Option<JoinHandle<()>>>,
     trouble: Arc<Mutex<Option<String>>>,
+    certificates: Arc<Certificates>,
+    /// Looks for new certificates.
+    renewing: Mutex<Option<JoinHandle<()>>>,
     #[cfg(feature = "http")]
     http: Mutex<Vec<crate::http::HttpServer>>,
     http_address: std::sync::OnceLock<SocketAddr>,
@@ -197,6 +202,10 @@ impl Running {
         self.trouble.lock().clone()
     }
 
+    pub(crate) fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
+    }
+
     /// Whether a shutdown has been through.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.initialized()
@@ -216,8 +225,10 @@ impl Running {
                 listener.shutdown().await;
             }
         }
-        if let Some(forming) = self.forming.lock().take() {
-            forming.abort();
+        for task in [&self.forming, &self.renewing] {
+            if let Some(task) = task.lock().take() {
+                task.abort();
+            }
         }
         let stopped = node.stopped();
         // Boxed, like every call into the engine: its futures are too deep to nest.
@@ -259,8 +270,9 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
     let identity = directory.identity();
     let node_id = identity.current().node_id;
     let audit = open_audit(&config, node_id).await?;
+    let certificates = open_certificates(&config, node_id).await?;
     let peers = match &config.peers {
-        Some(peers) => Some(open_peers(peers, &directory).await?),
+        Some(peers) => Some(open_peers(peers, certificates.peers.clone(), &directory).await?),
         None => None,
     };
     let transport: Arc<dyn Transport> = match &peers {
@@ -294,6 +306,8 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         serving: Mutex::new(serving),
         forming: Mutex::new(None),
         trouble: Arc::default(),
+        certificates: Arc::clone(&certificates),
+        renewing: Mutex::new(None),
         #[cfg(feature = "http")]
         http: Mutex::default(),
         http_address: std::sync::OnceLock::new(),
@@ -323,9 +337,14 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
         // A member asks whom an administrator names; until then this node only listens.
         Start::Wait => {}
     }
+    if !running.certificates.is_empty() {
+        let watch = Arc::clone(&running.certificates).watch(config.tls_reload_interval);
+        *running.renewing.lock() = Some(tokio::spawn(watch));
+    }
     #[cfg(feature = "http")]
     if let Some(http) = &config.http {
-        let server = crate::http::serve(concord, http)
+        let tls = running.certificates.http.clone();
+        let server = crate::http::serve(concord, http, tls)
             .await
             .map_err(|source| OpenError::Listen {
                 purpose: "http",
@@ -338,7 +357,7 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     }
     #[cfg(feature = "http")]
     if let Some(listen) = &config.metrics_listen {
-        let server = crate::http::serve_metrics(concord, listen)
+        let server = crate::http::serve_metrics(concord, listen, running.certificates.http.clone())
             .await
             .map_err(|source| OpenError::Listen {
                 purpose: "metrics",
@@ -387,23 +406,49 @@ async fn open_audit(config: &Config, node_id: NodeId) -> Result<Recorder, OpenEr
     }
 }
 
-async fn open_peers(config: &PeerConfig, directory: &DataDirectory) -> Result<Peers, OpenError> {
+async fn open_certificates(config: &Config, node_id: NodeId) -> Result<Arc<Certificates>, OpenError> {
+    let config = config.clone();
+    let opening = tokio::task::spawn_blocking(move || Certificates::open(&config));
+    let certificates = match opening.await {
+        Ok(certificates) => certificates?,
+        // The runtime ends: as good as never started.
+        Err(_) => return Err(StartError::Stopped(StopReason::Shutdown).into()),
+    };
+    let named = certificates
+        .peers
+        .as_ref()
+        .and_then(|tls| tls.status().certificate.node_id);
+    match named {
+        // No peer would talk to it.
+        Some(named) if named != node_id => Err(ConfigError::foreign_certificate(named, node_id).into()),
+        Some(_) | None => Ok(Arc::new(certificates)),
+    }
+}
+
+async fn open_peers(
+    config: &PeerConfig,
+    tls: Option<Arc<Tls>>,
+    directory: &DataDirectory,
+) -> Result<Peers, OpenError> {
     let secret = config::peer_secret(config);
     let secret =
         ClusterSecret::new(secret.expose().as_bytes().to_vec()).map_err(|_| ConfigError::unfit_secret())?;
     let identity = directory.identity();
-    let transport = TcpTransport::new(
-        Arc::new(move || identity.current()),
-        secret.clone(),
-        NetConfig::default(),
-    );
-    let listener = Listener::bind(&config.listen, secret, NetConfig::default())
+    let identity: IdentitySource = Arc::new(move || identity.current());
+    let transport = match &tls {
+        Some(tls) => TcpTransport::secured(identity, secret.clone(), NetConfig::default(), Arc::clone(tls)),
+        None => TcpTransport::new(identity, secret.clone(), NetConfig::default()),
+    };
+    let mut listener = Listener::bind(&config.listen, secret, NetConfig::default())
         .await
         .map_err(|error| OpenError::Listen {
             purpose: "peers",
             address: error.address,
             source: error.source,
         })?;
+    if let Some(tls) = tls {
+        listener = listener.secured(tls);
+    }
     let bound = listener.local_addr();
     let address = match &config.advertise {
         Some(advertise) => advertise.clone(),

@@ -70,6 +70,7 @@ pub use self::watch::Watch;
 pub use self::write::{Compact, Configure, Delete, Increment, Put, Stores, Touch, Write, WriteKind};
 
 use crate::audit::AuditLog;
+use crate::certificates::CertificateStatus;
 use crate::compose::{self, OpenError, Running};
 use crate::config::Config;
 use crate::error::Error;
@@ -159,7 +160,21 @@ impl Concord {
     /// `forbidden`, where authentication says so.
     pub fn status(&self) -> Result<NodeStatus, Error> {
         let permitted = service::permit(&self.principal, ReadAction::Status)?;
-        Ok(self.service().status(&permitted))
+        let mut status = self.service().status(&permitted);
+        status
+            .warnings
+            .extend(self.inner.running.certificates().warnings());
+        Ok(status)
+    }
+
+    /// The certificates that this node's listeners use now, and how long they last.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`, where authentication says so.
+    pub fn certificates(&self) -> Result<Vec<CertificateStatus>, Error> {
+        service::permit(&self.principal, ReadAction::Status)?;
+        Ok(self.inner.running.certificates().status())
     }
 
     /// How much is stored on this node. No wait, no network.

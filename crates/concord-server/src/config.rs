@@ -31,11 +31,13 @@ mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
+use concord_net::tls::TlsSettings;
 
 pub use self::audit::{AuditConfig, AuditFailure, AuditKeyMode, AuditSync};
 #[cfg(feature = "http")]
@@ -46,6 +48,7 @@ pub use self::load::{Loaded, Loader, Overrides};
 pub use self::reference::reference;
 pub use self::secret::Secret;
 pub use self::settings::setting_names;
+pub(crate) use self::tls::tls_of;
 use crate::limits;
 
 /// Where the dev profile keeps its data.
@@ -113,6 +116,8 @@ pub struct Config {
     pub metrics_listen: Option<String>,
     /// The peer listener and how to find the others; `None`: a cluster of one for itself.
     pub peers: Option<PeerConfig>,
+    /// How often the files of certificates are looked at, to use new ones.
+    pub tls_reload_interval: Duration,
     /// How long an operation may take unless it says otherwise.
     pub request_timeout: Duration,
     /// The largest value, in bytes.
@@ -140,11 +145,14 @@ pub struct Config {
 pub struct HttpConfig {
     /// `host:port`; port 0 takes a free one.
     pub listen: String,
+    /// Serve HTTPS with this certificate; with authorities for clients, each client must show a certificate
+    /// of theirs. `None`: plaintext.
+    pub tls: Option<TlsSettings>,
     /// Accept plaintext from other machines. Only the prod profile asks.
     pub plaintext: bool,
     /// Open connections at most.
     pub connections_max: usize,
-    /// Time that a client may take for a request head.
+    /// Time that a client may take for a request head, and for the TLS handshake before it.
     pub header_timeout: Duration,
     /// Largest request body in bytes.
     pub body_bytes_max: usize,
@@ -168,6 +176,9 @@ pub struct PeerConfig {
     pub secret: Option<Secret>,
     /// How a node without data comes to belong to a cluster.
     pub start: Start,
+    /// Mutual TLS: the certificate names this node, and that of each peer must be of the authority and name it.
+    /// `None`: plaintext.
+    pub tls: Option<TlsSettings>,
     /// Accept plaintext from other machines. Only the prod profile asks.
     pub plaintext: bool,
 }
@@ -263,6 +274,7 @@ impl Config {
             http: None,
             metrics_listen: None,
             peers: None,
+            tls_reload_interval: limits::TLS_RELOAD_INTERVAL,
             request_timeout: limits::REQUEST_TIMEOUT,
             value_bytes_max: limits::VALUE_BYTES_MAX,
             watches_max: limits::WATCHES_MAX,
@@ -389,6 +401,7 @@ impl HttpConfig {
     pub fn new(listen: impl Into<String>) -> Self {
         Self {
             listen: listen.into(),
+            tls: None,
             plaintext: false,
             connections_max: limits::HTTP_CONNECTIONS_MAX,
             header_timeout: limits::HTTP_HEADER_TIMEOUT,
@@ -396,6 +409,13 @@ impl HttpConfig {
             allowed_hosts: None,
             docs: true,
         }
+    }
+
+    /// Serves HTTPS.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsSettings) -> Self {
+        self.tls = Some(tls);
+        self
     }
 }
 
@@ -407,8 +427,16 @@ impl PeerConfig {
             advertise: None,
             secret: Some(secret),
             start: Start::Alone,
+            tls: None,
             plaintext: false,
         }
+    }
+
+    /// Talks to other nodes through mutual TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsSettings) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Forms a cluster with the nodes at these addresses, this one among them.

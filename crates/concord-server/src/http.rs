@@ -36,6 +36,7 @@ mod record;
 mod registry;
 mod router;
 mod scan;
+mod secure;
 mod settings;
 mod ttl;
 mod txn;
@@ -46,6 +47,7 @@ use std::io;
 use std::sync::Arc;
 
 use concord_auth::Principal;
+use concord_net::tls::Tls;
 use tokio::net::TcpListener;
 
 use self::app::App;
@@ -55,7 +57,11 @@ use crate::concord::Concord;
 use crate::config::{self, HttpConfig};
 
 /// Starts to serve `concord`.
-pub(crate) async fn serve(concord: &Concord, config: &HttpConfig) -> io::Result<HttpServer> {
+pub(crate) async fn serve(
+    concord: &Concord,
+    config: &HttpConfig,
+    tls: Option<Arc<Tls>>,
+) -> io::Result<HttpServer> {
     let socket = TcpListener::bind(&config.listen).await?;
     let local_addr = socket.local_addr()?;
     // Nobody proves who they are yet, and everybody may do everything.
@@ -74,11 +80,16 @@ pub(crate) async fn serve(concord: &Concord, config: &HttpConfig) -> io::Result<
         local_addr,
         Gate::new(router, concord, hosts),
         config,
+        tls,
     ))
 }
 
-/// Starts to serve the metrics of `concord`, and nothing else.
-pub(crate) async fn serve_metrics(concord: &Concord, listen: &str) -> io::Result<HttpServer> {
+/// Starts to serve the metrics of `concord`, and nothing else. No listener is laxer than the other, so it has the same TLS.
+pub(crate) async fn serve_metrics(
+    concord: &Concord,
+    listen: &str,
+    tls: Option<Arc<Tls>>,
+) -> io::Result<HttpServer> {
     let socket = TcpListener::bind(listen).await?;
     let local_addr = socket.local_addr()?;
     let config = HttpConfig::new(listen);
@@ -88,7 +99,7 @@ pub(crate) async fn serve_metrics(concord: &Concord, listen: &str) -> io::Result
         body_bytes_max: config.body_bytes_max,
     });
     let gate = Gate::new(router::only_metrics(app), concord, hosts_of(listen));
-    Ok(HttpServer::start(socket, local_addr, gate, &config))
+    Ok(HttpServer::start(socket, local_addr, gate, &config, tls))
 }
 
 /// Under which names a listener may be addressed that says nothing of it.

@@ -21,6 +21,7 @@
 
 mod answer;
 mod audit;
+mod certificates;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
@@ -50,6 +51,7 @@ pub use audit::{
     AuditCursor, AuditDirectory, AuditExport, AuditFinding, AuditHead, AuditLog, AuditOpenError, AuditPage,
     AuditQuery, AuditReport, AuditStatus,
 };
+pub use certificates::CertificateStatus;
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::txn;
 pub use concord::{
@@ -69,6 +71,7 @@ pub use concord_core::record::Record;
 pub use concord_core::settings::{Compaction, Settings};
 pub use concord_core::value::{Value, ValueFormat};
 pub use concord_core::view::{ChangeKind, Direction, PackedUsage, Statistics, Usage, Version};
+pub use concord_net::tls::TlsSettings;
 pub use concord_query::query::{Explanation, QueryCursor, Reads, Stop};
 pub use concord_query::watch::{InvalidPosition, Position, WatchBatch, WatchEvent};
 pub use concord_query::{Cursor, IndexCursor, InvalidCursor};

@@ -21,6 +21,12 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that a caller may ask an operation to take.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
+/// How often the files of certificates are looked at, by default.
+pub const TLS_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The most often that they may be.
+pub const TLS_RELOAD_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// The shortest heartbeat.
 pub const HEARTBEAT_MIN: Duration = Duration::from_millis(10);
 

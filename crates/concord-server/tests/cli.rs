@@ -7,6 +7,8 @@
 mod process;
 #[path = "cli/recipes.rs"]
 mod recipes;
+#[path = "cli/tls.rs"]
+mod tls;
 
 use std::net::SocketAddr;
 use std::process::{Output, Stdio};

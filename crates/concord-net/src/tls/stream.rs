@@ -1,5 +1,6 @@
 //! Handshakes, and the streams that come of them.
 
+use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub enum TlsFailure {
     #[error("the other side ended the connection within the TLS handshake: it may not use TLS")]
     Abandoned,
     /// No agreement, or a certificate that is not accepted.
-    #[error("{}", words_of(.0))]
+    #[error("{}", words(.0).unwrap_or_else(|| .0.to_string()))]
     Refused(io::Error),
     /// Too slow.
     #[error("no TLS handshake within {} ms", .0.as_millis())]
@@ -48,24 +49,66 @@ pub enum TlsFailure {
     Setup(#[from] TlsError),
 }
 
-/// The library's words, and what they mean for certificates.
-fn words_of(error: &io::Error) -> String {
-    match error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    {
-        Some(rustls::Error::AlertReceived(alert)) => {
-            format!("the other side refused the TLS handshake ({alert:?}); its log says why")
+/// What TLS has to do with an error, if it has.
+fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
-        Some(rustls::Error::NoCertificatesPresented) => "the other side has no certificate".to_owned(),
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why))) => {
-            format!("the other side's {why}")
+        // An I/O error passes over the error that it is made of.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| cause_of(inner)) {
+            return Some(found);
         }
-        Some(rustls::Error::InvalidCertificate(why)) => {
-            format!("the other side's certificate is not accepted: {why}")
-        }
-        _ => error.to_string(),
+        cause = error.source();
     }
+    None
+}
+
+/// An error of TLS in words, for users of libraries that have TLS only as a cause of theirs.
+pub fn words(error: &(dyn Error + 'static)) -> Option<String> {
+    cause_of(error).map(words_of)
+}
+
+/// Whether the other side refused the handshake, so that nothing that was sent can have had an effect.
+pub fn is_refused(error: &(dyn Error + 'static)) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        cause_of(error),
+        Some(rustls::Error::AlertReceived(
+            Alert::CertificateRequired
+                | Alert::BadCertificate
+                | Alert::UnsupportedCertificate
+                | Alert::CertificateExpired
+                | Alert::CertificateUnknown
+                | Alert::CertificateRevoked
+                | Alert::UnknownCA
+                | Alert::DecryptError
+                | Alert::AccessDenied
+        ))
+    )
+}
+
+/// The library's words, and what they mean for certificates.
+fn words_of(error: &rustls::Error) -> String {
+    use rustls::{CertificateError, Error, InvalidMessage};
+    if let Error::AlertReceived(alert) = error {
+        return format!("the other side refused the TLS handshake ({alert:?}); its log says why");
+    }
+    if let Error::InvalidCertificate(why) = error {
+        if let CertificateError::Other(why) = why {
+            return format!("the other side's {why}");
+        }
+        return format!("the other side's certificate is not accepted: {why}");
+    }
+    if *error == Error::InvalidMessage(InvalidMessage::InvalidContentType) {
+        return "the other side does not speak TLS".to_owned();
+    }
+    if *error == Error::NoCertificatesPresented {
+        return "the other side has no certificate".to_owned();
+    }
+    error.to_string()
 }
 
 impl From<io::Error> for TlsFailure {

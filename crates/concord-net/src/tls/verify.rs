@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{
@@ -158,16 +157,6 @@ pub(super) fn required_clients(
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, String> {
     WebPkiClientVerifier::builder_with_provider(roots, provider)
-        .build()
-        .map_err(|error| error.to_string())
-}
-
-/// Verifies a server by its name, as every HTTPS client does.
-pub(super) fn named_server(
-    roots: Arc<RootCertStore>,
-    provider: Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, String> {
-    WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
         .map_err(|error| error.to_string())
 }

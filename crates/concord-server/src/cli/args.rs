@@ -8,6 +8,7 @@ use concord_query::duration;
 use reqwest::header::HeaderValue;
 
 mod audit;
+mod cert;
 mod cluster;
 mod hold;
 mod index;
@@ -16,9 +17,11 @@ mod lease;
 mod query;
 mod start;
 mod subscription;
+mod tls;
 mod watch;
 
 pub(crate) use self::audit::{AuditCommand, AuditDirArgs, AuditFilterArgs, AuditQueryArgs, AuditVerifyArgs};
+pub(crate) use self::cert::{CaArgs, CertCommand, CertOutArgs, ClientCertArgs, NodeCertArgs, SignerArgs};
 pub(crate) use self::cluster::{Bound, ClusterCommand, SettingsArgs, SettingsCommand};
 pub(crate) use self::hold::{
     CampaignArgs, ElectionCommand, HoldArgs, LockArgs, RegisterArgs, RegistryCommand,
@@ -32,6 +35,7 @@ pub(crate) use self::lease::LeaseCommand;
 pub(crate) use self::query::QueryArgs;
 pub(crate) use self::start::{ConfigCommand, StartArgs};
 pub(crate) use self::subscription::{ConsumeArgs, CreateSubscriptionArgs, SubscriptionCommand};
+pub(crate) use self::tls::{TlsArgs, TlsBeforeArgs};
 pub(crate) use self::watch::WatchArgs;
 
 /// A strongly consistent key-value store: a server, and a client of a running cluster.
@@ -56,6 +60,8 @@ pub(crate) struct BeforeArgs {
     /// For people, or for programs.
     #[arg(long, short, value_enum, help_heading = "Connection")]
     pub(crate) output: Option<Output>,
+    #[command(flatten)]
+    pub(crate) tls: TlsBeforeArgs,
 }
 
 const EXIT_CODES: &str = "\
@@ -119,6 +125,9 @@ pub(crate) enum Command {
     /// The audit log: who did what, and whether it is as it was written.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make certificates for TLS: an authority, nodes, clients.
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Check or print a node's configuration, without starting it.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -137,7 +146,7 @@ pub(crate) struct ClientArgs {
         long,
         env = "CONCORD_ENDPOINTS",
         value_delimiter = ',',
-        default_value = "http://127.0.0.1:4000",
+        default_value = "127.0.0.1:4000",
         help_heading = "Connection"
     )]
     pub(crate) endpoints: Vec<String>,
@@ -160,6 +169,8 @@ pub(crate) struct ClientArgs {
         help_heading = "Connection"
     )]
     pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 /// Under which name a write is done once, however often it is sent.

@@ -42,12 +42,14 @@ async fn serve(config: Config) -> Result<(), CliError> {
         opened = Concord::open(config) => opened?,
     };
     announce(&concord, &data_dir)?;
+    let renewing = tokio::spawn(renew_when_told(concord.clone()));
     let failure = tokio::select! {
         biased;
         // A node that has failed is reported even if it is told to stop at the same time.
         failure = failed(&concord) => Some(failure),
         () = stop.next() => None,
     };
+    renewing.abort();
     tracing::info!("stopping; a second Ctrl-C stops at once");
     tokio::select! {
         biased;
@@ -76,6 +78,22 @@ async fn failed(concord: &Concord) -> Error {
     reason.ok().flatten().unwrap_or(StopReason::Shutdown).into()
 }
 
+/// Looks at the files of certificates at once when told to (SIGHUP), besides doing so at intervals.
+async fn renew_when_told(concord: Concord) {
+    let mut told = match signal(SignalKind::hangup()) {
+        Ok(told) => told,
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGHUP");
+            return;
+        }
+    };
+    while told.recv().await.is_some() {
+        let certificates = std::sync::Arc::clone(concord.running().certificates());
+        let changed = tokio::task::spawn_blocking(move || certificates.reload()).await;
+        tracing::info!(changed = changed.unwrap_or(false), "looked for new certificates");
+    }
+}
+
 /// Says where the node can be found, one address a line, for people and for programs.
 fn announce(concord: &Concord, data_dir: &str) -> Result<(), CliError> {
     let mut out = Out::new(Output::Table);
@@ -95,11 +113,11 @@ fn announce(concord: &Concord, data_dir: &str) -> Result<(), CliError> {
 
 /// Logs go to standard error, so that standard output has the addresses only.
 fn start_logging(config: &LoggingConfig) -> Result<(), CliError> {
-    // openraft tells of every step it takes and of every attempt to reach a peer that is down:
-    // only who asks for it by name gets that.
+    // openraft tells of every step it takes and of every attempt to reach a peer that is down, rustls warns of
+    // what strangers try: only who asks for the former by name gets either.
     let filter = match config.filter.contains("openraft") {
         true => config.filter.clone(),
-        false => format!("openraft=error,{}", config.filter),
+        false => format!("openraft=error,rustls=error,{}", config.filter),
     };
     let filter = EnvFilter::try_new(filter)
         .map_err(|e| CliError::Usage(format!("log filter `{}`: {e}", config.filter)))?;

@@ -1,6 +1,7 @@
 //! What can go wrong between a client and a cluster, and whether a write may have happened.
 
 use bytes::Bytes;
+use concord_net::tls;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -16,6 +17,12 @@ pub enum ClientError {
         /// As it was given.
         endpoint: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificates cannot be used. Nothing was sent.
+    #[error("{reason}")]
+    Certificates {
+        /// Which, and what is wrong.
         reason: String,
     },
     /// No node could be reached. Nothing was written.
@@ -86,6 +93,7 @@ impl ClientError {
     pub fn code(&self) -> &str {
         match self {
             Self::BadEndpoint { .. } => "invalid_request",
+            Self::Certificates { .. } => "invalid_config",
             Self::Unreachable { .. } => "unreachable",
             Self::Unknown { .. } => "outcome_unknown",
             Self::Refused { code, .. } => code,
@@ -98,6 +106,7 @@ impl ClientError {
         match self {
             Self::Refused { details, .. } => details,
             Self::BadEndpoint { .. }
+            | Self::Certificates { .. }
             | Self::Unreachable { .. }
             | Self::Unknown { .. }
             | Self::Garbled { .. } => &Value::Null,
@@ -136,8 +145,9 @@ impl ClientError {
     }
 
     pub(super) fn transport(endpoint: &str, error: &reqwest::Error, effect: Effect) -> Self {
-        let reason = innermost(error);
-        if error.is_connect() || error.is_builder() || effect == Effect::Reads {
+        let reason = tls::words(error).unwrap_or_else(|| innermost(error));
+        // A certificate is judged when the client's own handshake is through already.
+        if tls::is_refused(error) || error.is_connect() || error.is_builder() || effect == Effect::Reads {
             return Self::Unreachable {
                 tried: vec![format!("{endpoint}: {reason}")],
             };
@@ -159,7 +169,7 @@ impl ClientError {
             Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => ASK_ANOTHER.contains(&code.as_str()),
             Self::Garbled { .. } => effect == Effect::Reads,
-            Self::BadEndpoint { .. } | Self::Unknown { .. } => false,
+            Self::BadEndpoint { .. } | Self::Certificates { .. } | Self::Unknown { .. } => false,
         }
     }
 
@@ -171,7 +181,7 @@ impl ClientError {
             Self::Refused { code, .. } => {
                 code == "timeout" || self.may_have_happened() || ASK_ANOTHER.contains(&code.as_str())
             }
-            Self::BadEndpoint { .. } => false,
+            Self::BadEndpoint { .. } | Self::Certificates { .. } => false,
         }
     }
 

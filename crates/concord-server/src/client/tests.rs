@@ -240,14 +240,7 @@ fn endpoints_are_addresses() {
     ] {
         assert!(Client::new([good], PATIENT).is_ok(), "{good}");
     }
-    for bad in [
-        "",
-        "https://a",
-        "ftp://a",
-        "http://",
-        "http://a:70000",
-        "http://a/?b=c",
-    ] {
+    for bad in ["", "ftp://a", "http://", "http://a:70000", "http://a/?b=c"] {
         assert!(Client::new([bad], PATIENT).is_err(), "{bad}");
     }
     assert!(Client::new(Vec::<String>::new(), PATIENT).is_err());

@@ -6,7 +6,8 @@ use concord_core::ids::NodeId;
 use concord_core::value::PACKING_LEVELS;
 
 use super::error::ConfigError;
-use super::{Config, PeerConfig, Profile, Secret, Start};
+use super::tls;
+use super::{Config, HttpConfig, PeerConfig, Profile, Secret, Start};
 use crate::limits;
 
 /// Known to everyone, so only good between processes of one developer's machine.
@@ -57,6 +58,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(audit) = &config.audit {
         super::audit::check(audit)?;
     }
+    if config.tls_reload_interval < limits::TLS_RELOAD_INTERVAL_MIN {
+        return Err(ConfigError::invalid(
+            "tls.reload_interval",
+            "must be at least 100 ms",
+        ));
+    }
     check_timing(config)?;
     check_http(config)?;
     check_metrics(config)?;
@@ -98,8 +105,11 @@ fn check_timing(config: &Config) -> Result<(), ConfigError> {
 fn check_http(config: &Config) -> Result<(), ConfigError> {
     let Some(http) = &config.http else { return Ok(()) };
     check_address("http.listen", &http.listen)?;
-    if config.profile == Profile::Prod && !http.plaintext && !is_loopback(&http.listen) {
-        let reason = "would serve plaintext to other machines; listen on a loopback address or say `http.plaintext = true`";
+    tls::check_http(http)?;
+    let is_plain = http.tls.is_none() && !http.plaintext;
+    if config.profile == Profile::Prod && is_plain && !is_loopback(&http.listen) {
+        let reason = "would serve plaintext to other machines; give `http.tls.certificate`, listen on a loopback \
+                      address, or say `http.plaintext = true`";
         return Err(ConfigError::invalid("http.listen", reason));
     }
     if http.connections_max == 0 {
@@ -131,8 +141,10 @@ fn check_metrics(config: &Config) -> Result<(), ConfigError> {
         return Ok(());
     };
     check_address("metrics.listen", listen)?;
-    let allows_plaintext = config.http.as_ref().is_some_and(|http| http.plaintext);
-    if config.profile == Profile::Prod && !allows_plaintext && !is_loopback(listen) {
+    // It has the certificates of the HTTP listener, if there are any.
+    let is_fine = |http: &HttpConfig| http.plaintext || http.tls.is_some();
+    let is_fine = config.http.as_ref().is_some_and(is_fine);
+    if config.profile == Profile::Prod && !is_fine && !is_loopback(listen) {
         let reason = "would serve plaintext to other machines; listen on a loopback address or say `http.plaintext = true`";
         return Err(ConfigError::invalid("metrics.listen", reason));
     }
@@ -152,8 +164,11 @@ fn check_peers(profile: Profile, peers: &PeerConfig) -> Result<(), ConfigError> 
         Start::Join(member) => check_reachable("peers.join", member)?,
         Start::Seeds(seeds) => check_seeds(peers, seeds)?,
     }
-    if profile == Profile::Prod && !peers.plaintext && !is_loopback(&peers.listen) {
-        let reason = "would talk plaintext with other machines; listen on a loopback address or say `peers.plaintext = true`";
+    tls::check_peers(peers)?;
+    let is_plain = peers.tls.is_none() && !peers.plaintext;
+    if profile == Profile::Prod && is_plain && !is_loopback(&peers.listen) {
+        let reason = "would talk plaintext with other machines; give `peers.tls.certificate`, listen on a loopback \
+                      address, or say `peers.plaintext = true`";
         return Err(ConfigError::invalid("peers.listen", reason));
     }
     match &peers.secret {
@@ -209,10 +224,12 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if let Some(http) = &config.http
         && !is_loopback(&http.listen)
     {
-        warnings.push(format!(
-            "HTTP at {} answers other machines, in plaintext and without authentication",
-            http.listen
-        ));
+        let how = match &http.tls {
+            None => Some("in plaintext and without authentication"),
+            Some(tls) if tls.ca.is_none() => Some("without authentication"),
+            Some(_) => None,
+        };
+        warnings.extend(how.map(|how| format!("HTTP at {} answers other machines, {how}", http.listen)));
     }
     warnings
 }

@@ -6,7 +6,7 @@ use super::settings;
 pub(super) const PREFIX: &str = "CONCORD_";
 
 /// Variables that the command line reads itself.
-const CLIENT: [&str; 8] = [
+const CLIENT: [&str; 11] = [
     "CONFIG",
     "ENDPOINTS",
     "TOKEN",
@@ -15,6 +15,9 @@ const CLIENT: [&str; 8] = [
     "TIMEOUT",
     "ROOT_TOKEN",
     "COLOR",
+    "CA_CERT",
+    "CLIENT_CERT",
+    "CLIENT_KEY",
 ];
 
 /// What the variable `name` is to the configuration.

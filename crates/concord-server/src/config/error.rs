@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use concord_core::ids::NodeId;
+
 /// Where a setting was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -152,6 +154,11 @@ impl ConfigError {
 
     pub(crate) fn unfit_secret() -> Self {
         Self::invalid("peers.secret", "cannot be used as a secret")
+    }
+
+    pub(crate) fn foreign_certificate(named: NodeId, own: NodeId) -> Self {
+        let reason = format!("is of node {named}, and this is node {own}");
+        Self::invalid("peers.tls.certificate", reason)
     }
 
     pub(super) fn missing(key: &str, reason: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ use super::environment::{self, Variable};
 use super::error::{ConfigError, Place};
 use super::raw::Raw;
 use super::settings::{self, Draft, Setting};
+use super::tls;
 use super::{AuthMode, Config, DEV_DATA_DIR, HttpConfig, LogFormat, PeerConfig, Profile, Secret, Start};
 
 /// Where the server profile listens for HTTP.
@@ -178,6 +179,8 @@ impl Layers {
         let place_of = |key: &str| places.get(key).cloned().unwrap_or(Place::Code);
         let config = build(self.draft, &places)
             .and_then(|config| config.validate().map(|()| config))
+            // Files that cannot be used are found here, where the lines that name them are known.
+            .and_then(|config| tls::tls_of(&config).map(|_| config))
             .map_err(|error| error.placed(place_of))?;
         Ok(Loaded { config, places })
     }
@@ -205,6 +208,7 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
     config.node_id = draft.node_id;
     config.auth = draft.auth.unwrap_or(AuthMode::Off);
     put(&mut config.request_timeout, draft.request_timeout);
+    put(&mut config.tls_reload_interval, draft.tls_reload_interval);
     put(&mut config.timing.heartbeat, draft.heartbeat);
     put(&mut config.timing.election_min, draft.election_min);
     put(&mut config.timing.election_max, draft.election_max);
@@ -235,6 +239,14 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
     config.http = http(&draft, places)?;
     config.metrics_listen.clone_from(&draft.metrics_listen);
     config.peers = peers(draft, places)?;
+    if !tls::is_used(&config) && places.contains_key("tls.reload_interval") {
+        let (key, other) = ("tls.reload_interval", "http.tls.certificate");
+        return Err(ConfigError::contradiction(
+            key,
+            "has no effect without `peers.tls.certificate` or",
+            other,
+        ));
+    }
     Ok(config)
 }
 
@@ -259,6 +271,12 @@ fn http(draft: &Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
         http.body_bytes_max,
     )?;
     http.allowed_hosts.clone_from(&draft.http_allowed_hosts);
+    http.tls = tls::settings(
+        tls::HTTP,
+        draft.http_tls_certificate.clone(),
+        draft.http_tls_key.clone(),
+        draft.http_tls_client_ca.clone(),
+    )?;
     Ok(Some(http))
 }
 
@@ -275,6 +293,12 @@ fn peers(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
             draft.peers_seeds,
             draft.peers_join,
             draft.peers_wait == Some(true),
+        )?,
+        tls: tls::settings(
+            tls::PEERS,
+            draft.peers_tls_certificate,
+            draft.peers_tls_key,
+            draft.peers_tls_ca,
         )?,
         plaintext: draft.peers_plaintext.unwrap_or(false),
     }))

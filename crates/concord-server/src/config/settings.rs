@@ -3,12 +3,14 @@
 //! The file, the variables, `config show` and the documentation all go by this table,
 //! so a setting cannot be in one and not in another.
 
+use std::path::Path;
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
 
 use super::audit::{AuditDraft, AuditFailure, AuditKeyMode, AuditSync};
 use super::raw::Raw;
+use super::tls;
 use super::{AuthMode, Config, LogFormat, Profile, Secret, Start};
 use concord_query::duration;
 
@@ -28,6 +30,9 @@ pub(super) struct Draft {
     pub(super) http_body_bytes_max: Option<u64>,
     pub(super) http_allowed_hosts: Option<Vec<String>>,
     pub(super) http_docs: Option<bool>,
+    pub(super) http_tls_certificate: Option<String>,
+    pub(super) http_tls_key: Option<String>,
+    pub(super) http_tls_client_ca: Option<String>,
     pub(super) metrics_listen: Option<String>,
     pub(super) peers_listen: Option<String>,
     pub(super) peers_advertise: Option<String>,
@@ -37,6 +42,10 @@ pub(super) struct Draft {
     pub(super) peers_secret: Option<Secret>,
     pub(super) peers_secret_file: Option<String>,
     pub(super) peers_plaintext: Option<bool>,
+    pub(super) peers_tls_certificate: Option<String>,
+    pub(super) peers_tls_key: Option<String>,
+    pub(super) peers_tls_ca: Option<String>,
+    pub(super) tls_reload_interval: Option<Duration>,
     pub(super) value_bytes_max: Option<u64>,
     pub(super) watches_max: Option<u64>,
     pub(super) compression_enabled: Option<bool>,
@@ -152,7 +161,7 @@ static SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "http.header_timeout",
-        about: "time that a client may take for a request head",
+        about: "time that a client may take for a request head, and for the TLS handshake before it",
         read: |draft, raw| set(&mut draft.http_header_timeout, raw.duration()),
         show: |config| config.http.as_ref().map(|http| length(http.header_timeout)),
     },
@@ -180,6 +189,24 @@ static SETTINGS: &[Setting] = &[
         about: "serve the Swagger UI at /docs",
         read: |draft, raw| set(&mut draft.http_docs, raw.boolean()),
         show: |config| config.http.as_ref().map(|http| http.docs.to_string()),
+    },
+    Setting {
+        key: "http.tls.certificate",
+        about: "PEM file with the certificate of the HTTP listener, then its chain; with it, HTTPS only",
+        read: |draft, raw| set(&mut draft.http_tls_certificate, raw.text()),
+        show: |config| path(&config.http.as_ref()?.tls.as_ref()?.certificate),
+    },
+    Setting {
+        key: "http.tls.key",
+        about: "PEM file with the private key of that certificate",
+        read: |draft, raw| set(&mut draft.http_tls_key, raw.text()),
+        show: |config| path(&config.http.as_ref()?.tls.as_ref()?.key),
+    },
+    Setting {
+        key: "http.tls.client_ca",
+        about: "PEM file with authorities: each client must show a certificate of theirs",
+        read: |draft, raw| set(&mut draft.http_tls_client_ca, raw.text()),
+        show: |config| path(config.http.as_ref()?.tls.as_ref()?.ca.as_ref()?),
     },
     Setting {
         key: "metrics.listen",
@@ -246,6 +273,30 @@ static SETTINGS: &[Setting] = &[
         about: "prod: accept plaintext peers from other machines",
         read: |draft, raw| set(&mut draft.peers_plaintext, raw.boolean()),
         show: |config| config.peers.as_ref().map(|peers| peers.plaintext.to_string()),
+    },
+    Setting {
+        key: "peers.tls.certificate",
+        about: "PEM file with this node's certificate, then its chain; with it, mutual TLS only",
+        read: |draft, raw| set(&mut draft.peers_tls_certificate, raw.text()),
+        show: |config| path(&config.peers.as_ref()?.tls.as_ref()?.certificate),
+    },
+    Setting {
+        key: "peers.tls.key",
+        about: "PEM file with the private key of that certificate",
+        read: |draft, raw| set(&mut draft.peers_tls_key, raw.text()),
+        show: |config| path(&config.peers.as_ref()?.tls.as_ref()?.key),
+    },
+    Setting {
+        key: "peers.tls.ca",
+        about: "PEM file with the authorities of the other nodes' certificates",
+        read: |draft, raw| set(&mut draft.peers_tls_ca, raw.text()),
+        show: |config| path(config.peers.as_ref()?.tls.as_ref()?.ca.as_ref()?),
+    },
+    Setting {
+        key: "tls.reload_interval",
+        about: "how often the files of certificates are looked at, to use new ones; 10s if not set",
+        read: |draft, raw| set(&mut draft.tls_reload_interval, raw.duration()),
+        show: |config| tls::is_used(config).then(|| length(config.tls_reload_interval)),
     },
     Setting {
         key: "limits.value_bytes_max",
@@ -509,6 +560,10 @@ fn choose<T: Copy>(slot: &mut Option<T>, raw: &Raw, choices: &[(&str, T)]) -> Re
 /// Text as TOML.
 fn text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
+}
+
+fn path(path: &Path) -> Option<String> {
+    Some(text(&path.to_string_lossy()))
 }
 
 fn list(items: &[String]) -> String {

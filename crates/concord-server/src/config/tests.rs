@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod tls;
+
 fn load(toml: &str) -> Result<Loaded, ConfigError> {
     load_with(toml, &[], Overrides::new())
 }

@@ -15,6 +15,7 @@ use tower::Service as _;
 
 use super::courtesy::Asked;
 use super::error::ApiError;
+use super::secure::ClientCertificate;
 use crate::concord::Concord;
 use crate::error::ErrorKind;
 
@@ -74,12 +75,16 @@ impl Gate {
     pub(super) fn into_service(
         self,
         asked: Asked,
+        client: Option<ClientCertificate>,
     ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Clone
     + Send
     + 'static {
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
             asked.set();
+            if let Some(client) = &client {
+                request.extensions_mut().insert(client.clone());
+            }
             let host = match request.uri().host() {
                 Some(host) => Some(host),
                 None => request

@@ -1,7 +1,7 @@
 //! Accepts connections: bounded in number, in header time and at shutdown.
 //!
 //! ```text
-//!   accept ── permit ── task: hyper connection ── Gate ── router
+//!   accept ── permit ── task: (TLS) ── hyper connection ── Gate ── router
 //!      │                         │
 //!      └───── stop ──────────────┴── finishes the request it is in, then closes
 //! ```
@@ -11,15 +11,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use concord_net::tls::Tls;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::courtesy::{Asked, Courteous};
 use super::gate::Gate;
+use super::secure::{self, ClientCertificate};
 use crate::config::HttpConfig;
 use crate::limits;
 
@@ -38,6 +41,7 @@ impl HttpServer {
         local_addr: SocketAddr,
         gate: Gate,
         config: &HttpConfig,
+        tls: Option<Arc<Tls>>,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let acceptor = Acceptor {
@@ -45,6 +49,8 @@ impl HttpServer {
             gate,
             builder: builder(config.header_timeout),
             head_timeout: config.header_timeout,
+            tls,
+            stopping: watch::Sender::new(()),
             permits: Arc::new(Semaphore::new(config.connections_max)),
         };
         let task = tokio::spawn(acceptor.run(stopped));
@@ -95,6 +101,9 @@ struct Acceptor {
     builder: auto::Builder<TokioExecutor>,
     /// How long a connection may take until its first request is there.
     head_timeout: Duration,
+    tls: Option<Arc<Tls>>,
+    /// Gone when no more connections are taken: those that still shake hands then go too.
+    stopping: watch::Sender<()>,
     permits: Arc<Semaphore>,
 }
 
@@ -124,6 +133,7 @@ impl Acceptor {
             }
         }
         drop(self.socket);
+        drop(self.stopping);
         if tokio::time::timeout(limits::HTTP_DRAIN_TIMEOUT, graceful.shutdown())
             .await
             .is_err()
@@ -132,43 +142,74 @@ impl Acceptor {
         }
     }
 
-    fn serve(
-        &self,
-        stream: TcpStream,
-        permit: tokio::sync::OwnedSemaphorePermit,
-        graceful: &GracefulShutdown,
-    ) {
+    fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit, graceful: &GracefulShutdown) {
         // Answers are small and complete: waiting to fill a packet only adds delay.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off Nagle's algorithm");
         }
+        let connection = Connection {
+            gate: self.gate.clone(),
+            builder: self.builder.clone(),
+            head_timeout: self.head_timeout,
+            permit,
+            watcher: graceful.watcher(),
+        };
+        let Some(tls) = self.tls.clone() else {
+            tokio::spawn(connection.serve(stream, None));
+            return;
+        };
+        let mut stopping = self.stopping.subscribe();
+        // In a task of its own: a client that is slow with its handshake keeps nobody waiting.
+        tokio::spawn(async move {
+            let secured = tokio::select! {
+                biased; // an order to stop goes before progress
+                _ = stopping.changed() => None,
+                secured = secure::secure(&tls, stream, connection.head_timeout) => secured,
+            };
+            if let Some(secured) = secured {
+                connection.serve(secured.stream, secured.client).await;
+            }
+        });
+    }
+}
+
+/// What a connection is served with, TLS or not. Counted from when it was accepted.
+struct Connection {
+    gate: Gate,
+    builder: auto::Builder<TokioExecutor>,
+    head_timeout: Duration,
+    permit: OwnedSemaphorePermit,
+    watcher: Watcher,
+}
+
+impl Connection {
+    async fn serve<S>(self, stream: S, client: Option<ClientCertificate>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let asked = Asked::default();
         let stream = Courteous::new(stream, asked.clone(), self.gate.concord().clone());
         let connection = self
             .builder
             .serve_connection(
                 TokioIo::new(stream),
-                self.gate.clone().into_service(asked.clone()),
+                self.gate.into_service(asked.clone(), client),
             )
             .into_owned();
-        let connection = graceful.watch(connection);
-        let head_timeout = self.head_timeout;
-        tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            // The library's own limit begins when it knows which version of HTTP is spoken, so that whoever
-            // says nothing at all would be waited for without end.
-            let ended = match tokio::time::timeout(head_timeout, &mut connection).await {
-                Ok(ended) => ended,
-                Err(_) if asked.is_set() => connection.await,
-                Err(_) => {
-                    tracing::debug!("http connection closed: no request came");
-                    Ok(())
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "http connection ended early");
+        let mut connection = pin!(self.watcher.watch(connection));
+        // The library's own limit begins when it knows which version of HTTP is spoken, so that whoever
+        // says nothing at all would be waited for without end.
+        let ended = match tokio::time::timeout(self.head_timeout, &mut connection).await {
+            Ok(ended) => ended,
+            Err(_) if asked.is_set() => connection.await,
+            Err(_) => {
+                tracing::debug!("http connection closed: no request came");
+                Ok(())
             }
-            drop(permit);
-        });
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "http connection ended early");
+        }
+        drop(self.permit);
     }
 }

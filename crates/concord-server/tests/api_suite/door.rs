@@ -57,7 +57,7 @@ pub(crate) enum Door {
 
 impl Door {
     pub(crate) fn http(write: &str, read: &str) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::http_client();
         Self::Http {
             client,
             write: write.to_owned(),

@@ -10,6 +10,9 @@
 mod audit;
 mod bad_input;
 mod cases;
+#[path = "../../../concord-net/tests/loopback/certificates.rs"]
+#[expect(dead_code, reason = "made for tests of peers, too")]
+mod certificates;
 mod cluster;
 mod compression;
 mod contract;
@@ -24,6 +27,7 @@ mod protocol;
 mod queries;
 mod recipes;
 mod subscriptions;
+mod tls;
 mod txns;
 mod watches;
 mod wire;
@@ -50,4 +54,14 @@ async fn every_case_holds_for_three_nodes_over_http() {
     let cluster = Cluster::start(3).await;
     cases::run_all(&Door::http(&cluster.url(1), &cluster.url(2))).await;
     cluster.stop().await;
+}
+
+/// A client that connects to nodes only. The library wants to be told about TLS even where there is none.
+fn http_client() -> reqwest::Client {
+    let trust = concord_net::tls::Trust::Authorities(Vec::new());
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(concord_net::tls::client_config(trust, None).unwrap())
+        .no_proxy()
+        .build()
+        .unwrap()
 }

@@ -48,7 +48,7 @@ impl Sse {
 
     /// Opens the stream of a path.
     pub(crate) async fn open_at(base: &str, path: &str, last_id: Option<&str>) -> Outcome<Self> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::http_client();
         let mut request = client.get(format!("{base}/api/v1/{path}"));
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);

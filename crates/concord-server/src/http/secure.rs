@@ -1,0 +1,88 @@
+//! The TLS around HTTP connections.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use concord_net::tls::{CertificateFacts, Tls, TlsServerStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::error::{ApiError, body_of};
+use crate::error::ErrorKind;
+
+/// Every TLS record of a handshake begins with this; no HTTP request does.
+const HANDSHAKE_RECORD: u8 = 0x16;
+/// What is read of a request that came in plaintext, so that its sender can read the answer.
+const PLAINTEXT_BYTES_MAX: usize = 64 << 10;
+/// How long that may take.
+const PLAINTEXT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The verified certificate that a client showed: in the extensions of each of its requests, where
+/// client certificates are required.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientCertificate(Arc<CertificateFacts>);
+
+impl ClientCertificate {
+    /// Who it is for, if it has one clear name.
+    pub(crate) fn common_name(&self) -> Option<&str> {
+        self.0.common_name.as_deref()
+    }
+}
+
+/// A connection with TLS around it.
+pub(super) struct Secured {
+    pub(super) stream: TlsServerStream<TcpStream>,
+    pub(super) client: Option<ClientCertificate>,
+}
+
+/// Shakes hands within the time for it; `None`: the connection is gone, and why was logged.
+pub(super) async fn secure(tls: &Tls, stream: TcpStream, limit: Duration) -> Option<Secured> {
+    let mut first = [0];
+    match tokio::time::timeout(limit, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first == [HANDSHAKE_RECORD] => {}
+        Ok(Ok(1)) => {
+            tracing::debug!("http connection closed: it came without TLS");
+            // Whoever does not go is left alone.
+            let _ = tokio::time::timeout(PLAINTEXT_TIMEOUT, turn_away(stream)).await;
+            return None;
+        }
+        Ok(_) | Err(_) => return None,
+    }
+    match tls.accept(stream, limit).await {
+        Ok((stream, facts)) => {
+            let client = facts.map(|facts| ClientCertificate(Arc::new(facts)));
+            if let Some(client) = &client {
+                tracing::debug!(name = client.common_name(), "a client showed its certificate");
+            }
+            Some(Secured { stream, client })
+        }
+        Err(error) => {
+            tracing::debug!(%error, "http connection closed within the TLS handshake");
+            None
+        }
+    }
+}
+
+/// Tells a client that speaks plaintext, in plaintext. Nothing of its request is looked at.
+async fn turn_away(mut stream: TcpStream) -> io::Result<()> {
+    let reason = "this port speaks HTTPS only: use https://";
+    let body = body_of(&ApiError::new(ErrorKind::InvalidRequest, reason));
+    let head = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&body).await?;
+    stream.shutdown().await?;
+    // A socket that is closed with something unread resets the connection, and the answer is lost with it.
+    let mut rest = [0; 4096];
+    let mut left = PLAINTEXT_BYTES_MAX;
+    while left > 0 {
+        match stream.read(&mut rest).await? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
+    Ok(())
+}
