@@ -13,5 +13,6 @@ mod cluster;
 mod formation;
 mod membership;
 mod network;
+mod quotas;
 mod replication;
 mod restarts;

@@ -19,6 +19,8 @@ pub(crate) enum Flaw {
     Forgetful,
     /// Transactions go without the last of their compares (against I3: what is refused happens).
     Careless,
+    /// Requests are done whatever the policy is by which they were judged (against I22).
+    Trusting,
 }
 
 thread_local! {
@@ -76,6 +78,17 @@ fn neglect(batch: &Batch) -> Batch {
     spoilt
 }
 
+fn trust(batch: &Batch) -> Batch {
+    let mut spoilt = batch.clone();
+    let requests = spoilt.groups.iter_mut().flat_map(|group| &mut group.requests);
+    for request in requests {
+        if let Ok(Command::Guarded { command, .. }) = Command::decode(request) {
+            *request = command.to_bytes();
+        }
+    }
+    spoilt
+}
+
 /// The store, with the flaw that is planted.
 pub(crate) struct TestStore(Store);
 
@@ -94,6 +107,7 @@ impl Machine for TestStore {
             None => self.0.apply(meta, batch),
             Some(Flaw::Forgetful) => self.0.apply(meta, &forget(meta, batch)),
             Some(Flaw::Careless) => self.0.apply(meta, &neglect(batch)),
+            Some(Flaw::Trusting) => self.0.apply(meta, &trust(batch)),
         }
     }
 

@@ -8,7 +8,8 @@
 //!                         replicas ─> one leader a term (I8), equal states (I4, I9), no way back (I16),
 //!                         watches ─> every change once, in order, on every node (D-EVT-2, D-EVT-4):
 //!                                    the ledger, by which requests about many keys are judged (I3, I5, I7),
-//!                                    the ends of leases and keys (I17, I19), and locks (D-REC-3)
+//!                                    the ends of leases and keys (I17, I19), locks (D-REC-3),
+//!                                    and writes of those whose rights change (I22)
 //! ```
 //!
 //! `CONCORD_SIM_SEED=0x…` runs one seed, `CONCORD_SIM_SEEDS=n` that many fresh ones after

@@ -7,7 +7,7 @@ use std::time::Duration;
 use concord_raft::read::ReadConsistency;
 
 use crate::checks::ledger::Ledger;
-use crate::checks::{judge, leases, linearizability, locks, replicas, revisions};
+use crate::checks::{guards, judge, leases, linearizability, locks, replicas, revisions};
 use crate::history::Question;
 use crate::panics;
 use crate::plan::Plan;
@@ -173,12 +173,14 @@ fn judge_whole<M: StoreLike>(world: &World<M>) -> Result<(), String> {
     let judged = judge::check(&requests, &ledger)?;
     let ended = leases::check(&requests, &ledger, &clock)?;
     let handed_over = locks::check(&acquired, &ledger)?;
+    let guarded = guards::check(&requests, &ledger)?;
     let trace = world.trace();
     trace.mark_times("judged: explained", judged.explained);
     trace.mark_times("judged: compacted unseen", judged.unseen);
     trace.mark_times("judged: unknown but done", judged.unknown_but_done);
     trace.mark_times("judged: lease ended by time", ended);
     trace.mark_times("judged: lock handed over", handed_over);
+    trace.mark_times("judged: guarded write", guarded);
     let (compared, jumps) = clients.watches.with(|book| (book.compared, book.jumps));
     trace.mark_times("watch: event told again", compared);
     trace.mark_times("watch: behind compaction", jumps);

@@ -140,6 +140,8 @@ fn all_seeds_hold() {
             "lock lost",
             "index compared with all records",
             "asked again by name",
+            "judged: guarded write",
+            "judged by a policy that is gone",
         ];
         for mark in Fault::ALL.map(Fault::name).into_iter().chain(events) {
             assert!(
@@ -227,6 +229,23 @@ fn compares_that_do_not_count_are_found() {
         plan.faults = vec![Fault::Transfer];
         plan.workload.data = Data::transactions();
         let _planted = plant(Flaw::Careless);
+        scenario::run::<TestStore>(plan)
+            .err()
+            .map(|violation| violation.reason)
+    });
+}
+
+/// I22, D-SEC-1: a write that was allowed before a revocation arrives behind it.
+#[test]
+fn writes_by_rights_that_are_gone_are_found() {
+    is_found(20, &["I22"], |mut plan| {
+        (plan.nodes, plan.spares) = (3, 0);
+        plan.faults = vec![Fault::Partition, Fault::Transfer];
+        plan.workload.data = Data {
+            guarded: 3,
+            ..Data::none()
+        };
+        let _planted = plant(Flaw::Trusting);
         scenario::run::<TestStore>(plan)
             .err()
             .map(|violation| violation.reason)

@@ -1,6 +1,7 @@
 //! What clients do: few keys, all kinds of requests, every outcome written down.
 
 pub(crate) mod data;
+mod guarded;
 mod locks;
 
 use std::ops::ControlFlow;

@@ -248,6 +248,9 @@ impl<M: StoreLike> World<M> {
                 .map(|_| (self.clients.clone(), seat.random.fork()))
                 .collect(),
             watchers: (self.clients.watches.clone(), seat.random.fork()),
+            guarded: (0..self.plan.workload.data.guarded)
+                .map(|_| (self.clients.clone(), seat.random.fork()))
+                .collect(),
         };
         let runtime = new_runtime(seat.random.next());
         runtime.spawn(life.live());
@@ -580,6 +583,7 @@ struct Life<M: StoreLike> {
     clients: Vec<(Clients, Random)>,
     lockers: Vec<(Clients, Random)>,
     watchers: (Watches, Random),
+    guarded: Vec<(Clients, Random)>,
 }
 
 impl<M: StoreLike> Life<M> {
@@ -610,6 +614,9 @@ impl<M: StoreLike> Life<M> {
         }
         for (clients, random) in self.lockers {
             tokio::spawn(clients.run_locker(node.clone(), random));
+        }
+        for (clients, random) in self.guarded {
+            tokio::spawn(clients.run_guarded(node.clone(), random));
         }
         node.form(self.mode)
             .await

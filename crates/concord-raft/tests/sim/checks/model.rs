@@ -285,6 +285,9 @@ impl<'a> Run<'a> {
             Command::CreateIndex { .. } | Command::DropIndex { .. } | Command::Reindex { .. } => {
                 matches!(reply, None | Some(Reply::IndexChanged { .. }))
             }
+            Command::Guarded { command, .. } => self.command(command, reply),
+            // It changes no key.
+            Command::EditPolicy(_) => matches!(reply, None | Some(Reply::PolicyEdited { .. })),
             other => unreachable!("the workload has no {other:?}"),
         }
     }
@@ -508,8 +511,8 @@ fn plain(value: &StoredValue) -> Value {
     value.clone().unpack().expect("no value is damaged here")
 }
 
-/// Whether a state gives reason for a refusal. What depends on leases and on compaction is
-/// judged elsewhere.
+/// Whether a state gives reason for a refusal. What depends on leases, on the policy and on compaction
+/// is judged elsewhere.
 pub(crate) fn is_refused(state: &State, command: &Command, rejection: &Rejection) -> bool {
     let record = |key: &Key| state.get(key.as_bytes()).map(|record| &**record);
     match (command, rejection) {

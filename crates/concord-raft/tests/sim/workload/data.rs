@@ -76,6 +76,8 @@ pub(crate) struct Data {
     pub(crate) ttl_ms_max: u64,
     /// Clients of each node that want a lock.
     pub(crate) lockers: usize,
+    /// Clients of each node whose requests are judged by a policy that changes.
+    pub(crate) guarded: usize,
     /// Lock holders write without their token: a planted bug.
     pub(crate) unfenced: bool,
 }
@@ -92,6 +94,7 @@ impl Data {
             ttl_ms_max: *random.pick(&[300, 2_000]),
             lockers: random.index(2),
             unfenced: false,
+            guarded: random.index(2),
         }
     }
 
@@ -104,6 +107,7 @@ impl Data {
             ttl_ms_max: 300,
             lockers: 0,
             unfenced: false,
+            guarded: 0,
         }
     }
 
