@@ -104,8 +104,14 @@ impl Store {
     }
 
     /// That one write has room in its namespace, and takes no value that another record has.
-    pub(super) fn check_write(&self, key: &Key, header: Header, value: &[u8]) -> Result<(), Rejection> {
-        self.check_quota(key, value.len())?;
+    pub(super) fn check_write(
+        &mut self,
+        key: &Key,
+        header: Header,
+        value: &[u8],
+        before: Option<usize>,
+    ) -> Result<(), Rejection> {
+        self.check_quota(key, before, value.len())?;
         self.check_unique([(key.as_bytes(), header, value)].into_iter(), |_| false)
     }
 

@@ -35,6 +35,7 @@ impl Store {
         self.check_condition(condition, current.as_ref().map(|(record, _)| record))?;
         self.check_attach(lease, current.as_ref())?;
         let lineage = Lineage::of(current.as_ref());
+        let before = stored_bytes(current.as_ref());
         let previous = current
             .filter(|_| return_previous)
             .map(|(record, _)| record.to_stored_record());
@@ -48,7 +49,7 @@ impl Store {
             expires_at,
             lease,
         };
-        self.check_write(key, header, value.bytes())?;
+        self.check_write(key, header, value.bytes(), before)?;
         self.open_revision();
         self.mutate(
             key.as_bytes(),
@@ -114,7 +115,8 @@ impl Store {
             lease,
             ..current.header()
         };
-        self.check_write(key, header, &value)?;
+        let before = Some(value.len());
+        self.check_write(key, header, &value, before)?;
         let revision = self.open_revision();
         self.mutate(
             key.as_bytes(),
@@ -154,6 +156,7 @@ impl Store {
         self.check_value(&value)?;
 
         let lineage = Lineage::of(current.as_ref());
+        let before = stored_bytes(current.as_ref());
         // Without a ttl the lifetime stays as it is: a counter that is counted does not live on.
         let (expires_at, lease) = new_lifetime.unwrap_or_else(|| {
             current.map_or((None, None), |(record, _)| (record.expires_at(), record.lease()))
@@ -168,7 +171,7 @@ impl Store {
             expires_at,
             lease,
         };
-        self.check_write(key, header, value.bytes())?;
+        self.check_write(key, header, value.bytes(), before)?;
         self.open_revision();
         self.mutate(
             key.as_bytes(),
@@ -282,6 +285,11 @@ impl Lineage {
             link: current.map(|(_, link)| *link),
         }
     }
+}
+
+/// How many bytes the value of a record takes, if there is one.
+fn stored_bytes(current: Option<&(RecordRef<'_>, Link)>) -> Option<usize> {
+    current.map(|(record, _)| record.stored().bytes().len())
 }
 
 /// The number that a record holds, if it is one.

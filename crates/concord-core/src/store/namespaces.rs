@@ -11,7 +11,7 @@ use crate::limits::{NAMESPACE_KEYS_EMPTIED_PER_BATCH, NAMESPACES_MAX};
 use crate::namespace::{NamespaceCell, NamespaceEdit, is_namespace};
 use crate::record::RecordRef;
 use crate::reply::{InvalidRequestReason, Quota, Rejection};
-use crate::view::{ChangeKind, Usage};
+use crate::view::ChangeKind;
 
 /// What a request does to one namespace.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,19 +34,24 @@ impl Delta {
 }
 
 impl Store {
-    /// That a namespace has room for one key to hold a value of this size.
-    pub(super) fn check_quota(&self, key: &Key, value_bytes: usize) -> Result<(), Rejection> {
+    /// That a namespace has room for one key to hold a value of this size, where there is one of the other size or
+    /// none.
+    pub(super) fn check_quota(
+        &mut self,
+        key: &Key,
+        before: Option<usize>,
+        value_bytes: usize,
+    ) -> Result<(), Rejection> {
         if self.state.namespaces.is_empty() {
             return Ok(());
         }
         let mut delta = Delta::default();
-        let before = self.live(key).map(|(record, _)| stored_bytes(&record));
         delta.add(key.as_bytes(), before, Some(value_bytes));
         self.check_delta(key.namespace(), delta)
     }
 
     /// That every namespace has room for what a draft leaves in it.
-    pub(super) fn check_quota_draft(&self, draft: &Draft) -> Result<(), Rejection> {
+    pub(super) fn check_quota_draft(&mut self, draft: &Draft) -> Result<(), Rejection> {
         if self.state.namespaces.is_empty() {
             return Ok(());
         }
@@ -62,17 +67,18 @@ impl Store {
     }
 
     /// D-SEC-8: judged and counted at once, so no race exceeds it. What does not grow is always taken.
-    fn check_delta(&self, namespace: &[u8], delta: Delta) -> Result<(), Rejection> {
-        let Some(cell) = self.state.namespaces.get(namespace) else {
+    fn check_delta(&mut self, namespace: &[u8], delta: Delta) -> Result<(), Rejection> {
+        self.see_namespace(namespace);
+        let (seen, usage) = self.usage_delta.seen();
+        let Some(NamespaceCell {
+            quota, is_emptying, ..
+        }) = seen
+        else {
             return Ok(());
         };
-        let NamespaceCell {
-            quota, is_emptying, ..
-        } = NamespaceCell::stored(&cell);
         if is_emptying && delta.writes {
             return Err(Rejection::NamespaceEmptying);
         }
-        let usage = self.usage_now(namespace);
         let is_over = |limit: Option<u64>, held: u64, grown: i64| {
             limit.filter(|limit| grown > 0 && held.saturating_add_signed(grown) > *limit)
         };
@@ -102,6 +108,7 @@ impl Store {
                 retry_after_ms: wait.get(),
             })?;
         self.state.namespaces.set(tenant, &namespace.encode());
+        // What is seen of a namespace is its quota, which stays.
         Ok(())
     }
 
@@ -139,6 +146,7 @@ impl Store {
 
     /// Keeps what is to be known of a namespace; nothing, if that is nothing.
     fn keep_namespace(&mut self, namespace: &[u8], cell: &NamespaceCell) {
+        self.usage_delta.forget_seen();
         if cell.is_plain() {
             self.state.namespaces.remove(namespace);
         } else {
@@ -182,13 +190,6 @@ impl Store {
         let mut cell = NamespaceCell::stored(&cell);
         cell.is_emptying = false;
         self.keep_namespace(namespace, &cell);
-    }
-
-    /// What a namespace holds, with what this batch has changed so far.
-    fn usage_now(&self, namespace: &[u8]) -> Usage {
-        let cell = self.state.usage.get(namespace);
-        let usage = cell.map_or(Usage::default(), |cell| Usage::stored(&cell));
-        self.usage_delta.added_to(usage, namespace)
     }
 }
 

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::Store;
 use crate::codec::writer;
+use crate::namespace::NamespaceCell;
 use crate::state::State;
 use crate::view::Usage;
 
@@ -14,29 +15,51 @@ pub(super) struct UsageDelta {
     namespace: Vec<u8>,
     keys: i64,
     bytes: i64,
+    /// What there is to know of the namespace, once somebody asked: what the state says that it holds, and its
+    /// quota, if it has one. Neighbouring writes ask the same.
+    seen: Option<(Usage, Option<NamespaceCell>)>,
 }
 
 impl UsageDelta {
-    /// A namespace's usage with what is noted of it.
-    pub(super) fn added_to(&self, usage: Usage, namespace: &[u8]) -> Usage {
-        if self.namespace == namespace {
-            grown(usage, self.keys, self.bytes)
-        } else {
-            usage
-        }
+    /// The quota of the namespace that was looked at last, and what it holds with all that is noted.
+    pub(super) fn seen(&self) -> (Option<NamespaceCell>, Usage) {
+        let (usage, cell) = self.seen.unwrap_or_default();
+        (cell, grown(usage, self.keys, self.bytes))
+    }
+
+    /// Has the next who asks look anew.
+    pub(super) fn forget_seen(&mut self) {
+        self.seen = None;
     }
 }
 
 impl Store {
     /// Notes that a namespace has grown or shrunk.
     pub(super) fn count_usage(&mut self, namespace: &[u8], keys: i64, bytes: i64) {
+        self.turn_to(namespace);
+        self.usage_delta.keys = self.usage_delta.keys.saturating_add(keys);
+        self.usage_delta.bytes = self.usage_delta.bytes.saturating_add(bytes);
+    }
+
+    fn turn_to(&mut self, namespace: &[u8]) {
         if self.usage_delta.namespace != namespace {
             self.flush_usage();
+            self.usage_delta.forget_seen();
             self.usage_delta.namespace.clear();
             self.usage_delta.namespace.extend_from_slice(namespace);
         }
-        self.usage_delta.keys = self.usage_delta.keys.saturating_add(keys);
-        self.usage_delta.bytes = self.usage_delta.bytes.saturating_add(bytes);
+    }
+
+    /// Looks at a namespace: see [`UsageDelta::seen`].
+    pub(super) fn see_namespace(&mut self, namespace: &[u8]) {
+        self.turn_to(namespace);
+        if self.usage_delta.seen.is_none() {
+            let cell = self.state.namespaces.get(namespace);
+            let cell = cell.map(|cell| NamespaceCell::stored(&cell));
+            let usage = self.state.usage.get(namespace);
+            let usage = usage.map_or(Usage::default(), |cell| Usage::stored(&cell));
+            self.usage_delta.seen = Some((usage, cell));
+        }
     }
 
     /// Brings what was noted into the state.
@@ -45,8 +68,10 @@ impl Store {
             namespace,
             keys,
             bytes,
+            seen,
         } = &mut self.usage_delta;
         if *keys != 0 || *bytes != 0 {
+            *seen = None;
             add(
                 &mut self.state,
                 namespace,
