@@ -34,18 +34,21 @@ async fn sixty_four_writers_end_at_exactly_the_quota() {
     // Each has 20 keys of its own, and writes each of them twice: 1,280 keys where there is room for 1,000.
     let writers = (0..WRITERS).map(|writer| {
         let node = cluster.node(writer % 3).clone();
+        let exceeded = Rejection::QuotaExceeded {
+            quota: Quota::NamespaceKeys,
+            limit: LIMIT,
+        };
         async move {
             let (mut written, mut refused) = (0_u64, 0_u64);
             for n in 0..40 {
                 let key = format!("acme:{writer}/{}", n % 20);
                 let reply = node.propose(put(&key, "v"), Instant::now() + PATIENCE).await;
-                match reply.unwrap() {
-                    Reply::Written { .. } => written += 1,
-                    Reply::Rejected(Rejection::QuotaExceeded { quota, limit }) => {
-                        assert_eq!((quota, limit), (Quota::NamespaceKeys, LIMIT));
+                match reply.unwrap().into_result() {
+                    Ok(_) => written += 1,
+                    Err(rejection) => {
+                        assert_eq!(rejection, exceeded);
                         refused += 1;
                     }
-                    other => panic!("{other:?}"),
                 }
             }
             (written, refused)
