@@ -1,7 +1,7 @@
 //! What must be true of a run. Each check names the invariants that it stands for.
 
-pub(crate) mod indexes;
 pub(crate) mod guards;
+pub(crate) mod indexes;
 pub(crate) mod judge;
 pub(crate) mod leases;
 pub(crate) mod ledger;
