@@ -64,6 +64,13 @@ pub trait Machine: Send + 'static {
     /// plus one record.
     fn snapshot(view: &Self::View) -> Self::SnapshotChunks;
 
+    /// Gives what runs out by itself the time that it had left when the clock stood, counted
+    /// from `now`. For a machine that was out of use, such as one out of a backup; outside the
+    /// log, so before any other replica has it.
+    fn resume_at(&mut self, now: Timestamp) {
+        let _ = now;
+    }
+
     /// Starts to rebuild a machine from snapshot chunks.
     fn restorer() -> Self::Restorer;
 

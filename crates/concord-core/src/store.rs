@@ -262,6 +262,11 @@ impl Machine for Store {
         SnapshotChunks::new(view.clone())
     }
 
+    /// Leases get it; the deadline of a key is a time of the calendar, and stays.
+    fn resume_at(&mut self, now: Timestamp) {
+        self.prolong_leases(now.since(self.state.now));
+    }
+
     fn restorer() -> StoreRestorer {
         StoreRestorer::new()
     }

@@ -166,6 +166,28 @@ impl Store {
         self.place_lease(lease, LeaseCell { expires_at, ..cell }, keys);
     }
 
+    /// Gives every lease so much more time.
+    pub(super) fn prolong_leases(&mut self, by: Millis) {
+        if by.get() == 0 {
+            return;
+        }
+        let all = self
+            .state
+            .leases
+            .iter()
+            .filter_map(|(key, _)| decode_lease_key(key).ok());
+        let all: Vec<LeaseId> = all.collect();
+        for lease in all {
+            let Some(cell) = self.lease(lease) else {
+                continue;
+            };
+            let keys = attached::count(&self.state.lease_keys, lease);
+            self.expiry.remove_lease(cell.expires_at, lease, keys);
+            let expires_at = self.expiry.place(cell.expires_at.plus(by));
+            self.place_lease(lease, LeaseCell { expires_at, ..cell }, keys);
+        }
+    }
+
     fn place_lease(&mut self, lease: LeaseId, cell: LeaseCell, keys: u64) {
         self.expiry.insert_lease(cell.expires_at, lease, keys);
         self.state.leases.set(&lease_key(lease), &cell.encode());

@@ -336,3 +336,42 @@ fn idle_leases_stay_as_they_are() {
         .collect();
     assert_eq!(page, [id(12), id(13)]);
 }
+
+/// A store out of a backup goes on where it stood: a lease has the time that it had left, and
+/// its keys with it; a key's own deadline is a time of the calendar.
+#[test]
+fn a_store_that_was_out_of_use_gives_leases_the_time_they_had_left() {
+    let mut log = Log::new();
+    grant(&mut log, 7, 100);
+    log.run(put_on("a", 7));
+    log.run(Command::Put {
+        key: key("b"),
+        value: Value::text("1").into(),
+        lifetime: Lifetime::Ttl(Millis::new(500)),
+        condition: None,
+        return_previous: false,
+    });
+    let now = log.view().now().get();
+    let left = log.view().lease(id(7)).unwrap().remaining(at(now)).get();
+    let mut store = restored(&log.view());
+    store.resume_at(at(now + 10_000));
+    assert_eq!(invariants::check(&store), Ok(()));
+    assert_eq!(
+        store.view().lease(id(7)).unwrap().expires_at,
+        at(now + 10_000 + left)
+    );
+
+    log.store = store;
+    log.clock = now + 10_000 + left - 1;
+    log.run(put_command("c", "1"));
+    assert_eq!(keys_on(&log, 7), ["a"]);
+    assert_eq!(crate::support::text(&log.view(), "b"), None, "its time has come");
+    log.clock += 1;
+    log.run(put_command("c", "2"));
+    assert_eq!(log.view().lease(id(7)), None);
+
+    // A clock that stands before the backup's takes nothing away.
+    let mut store = restored(&log.view());
+    store.resume_at(at(1));
+    assert_eq!(snapshot(&store.view()), snapshot(&log.view()));
+}
