@@ -27,10 +27,10 @@ const KIND: Kind = Kind {
     magic: *b"CNCRDidn",
     version: 1,
 };
-const LOCK: &str = "LOCK";
-const IDENTITY: &str = "identity";
-const LOG: &str = "log";
-const SNAPSHOTS: &str = "snapshots";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const IDENTITY: &str = "identity";
+pub(crate) const LOG: &str = "log";
+pub(crate) const SNAPSHOTS: &str = "snapshots";
 
 /// Who this node is. Shared by everything that names it; changes once.
 #[derive(Debug)]
@@ -71,15 +71,7 @@ impl DataDirectory {
     ) -> Result<Self, StorageError> {
         disk.create_dir_all(root)
             .map_err(|e| StorageError::io("create directory", root, 0, e))?;
-        let lock = disk.lock(&root.join(LOCK)).map_err(|error| {
-            if error.kind() == io::ErrorKind::WouldBlock {
-                StorageError::Locked {
-                    directory: root.to_path_buf(),
-                }
-            } else {
-                StorageError::io("lock", &root.join(LOCK), 0, error)
-            }
-        })?;
+        let lock = lock(&*disk, root)?;
         let identity = match read_identity(&*disk, root)? {
             Some(identity) => identity,
             None => create_identity(&*disk, root, node_id, entropy)?,
@@ -134,7 +126,7 @@ impl DataDirectory {
                     cluster_id: Some(cluster_id),
                     ..*identity
                 };
-                small_file::write(&*self.disk, &self.root.join(IDENTITY), KIND, &encode(&joined))?;
+                write_identity(&*self.disk, &self.root, &joined)?;
                 *identity = joined;
                 Ok(())
             }
@@ -157,7 +149,47 @@ impl DataDirectory {
     }
 }
 
-fn read_identity(disk: &dyn Disk, root: &Path) -> Result<Option<PeerIdentity>, StorageError> {
+/// Takes the lock of a data directory.
+pub(crate) fn lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn DiskLock>, StorageError> {
+    disk.lock(&root.join(LOCK)).map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            StorageError::Locked {
+                directory: root.to_path_buf(),
+            }
+        } else {
+            StorageError::io("lock", &root.join(LOCK), 0, error)
+        }
+    })
+}
+
+/// Draws who a new directory belongs to; a node id unless one is given.
+pub(crate) fn draw(node_id: Option<NodeId>, entropy: &dyn Entropy) -> PeerIdentity {
+    let mut store_id = [0; 16];
+    entropy.fill(&mut store_id);
+    let node_id = node_id.unwrap_or_else(|| {
+        let mut id = [0; 8];
+        entropy.fill(&mut id);
+        // 53 bits: exact in JSON numbers. Never 0, which means "no node".
+        NodeId::new((u64::from_le_bytes(id) >> 11).max(1))
+    });
+    PeerIdentity {
+        node_id,
+        store_id: u128::from_le_bytes(store_id),
+        cluster_id: None,
+    }
+}
+
+/// Writes down who a directory belongs to.
+pub(crate) fn write_identity(
+    disk: &dyn Disk,
+    root: &Path,
+    identity: &PeerIdentity,
+) -> Result<(), StorageError> {
+    small_file::write(disk, &root.join(IDENTITY), KIND, &encode(identity))
+}
+
+/// Who a directory belongs to; `None` if nobody's data is in it.
+pub(crate) fn read_identity(disk: &dyn Disk, root: &Path) -> Result<Option<PeerIdentity>, StorageError> {
     let path = root.join(IDENTITY);
     let Some(body) = small_file::read(disk, &path, KIND)? else {
         // A log without an identity is a member that lost its name: drawing a new one
@@ -192,20 +224,8 @@ fn create_identity(
     node_id: Option<NodeId>,
     entropy: &dyn Entropy,
 ) -> Result<PeerIdentity, StorageError> {
-    let mut store_id = [0; 16];
-    entropy.fill(&mut store_id);
-    let node_id = node_id.unwrap_or_else(|| {
-        let mut id = [0; 8];
-        entropy.fill(&mut id);
-        // 53 bits: exact in JSON numbers. Never 0, which means "no node".
-        NodeId::new((u64::from_le_bytes(id) >> 11).max(1))
-    });
-    let identity = PeerIdentity {
-        node_id,
-        store_id: u128::from_le_bytes(store_id),
-        cluster_id: None,
-    };
-    small_file::write(disk, &root.join(IDENTITY), KIND, &encode(&identity))?;
+    let identity = draw(node_id, entropy);
+    write_identity(disk, root, &identity)?;
     Ok(identity)
 }
 

@@ -6,6 +6,7 @@
 //! Feature `test-util`: `sim_disk`, a disk in memory that loses what was not synced.
 
 mod adapter;
+pub mod backup;
 mod blocking;
 mod bootstrap;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod limits;
 mod membership;
 mod message;
 pub mod node;
+pub mod offline;
 pub mod ports;
 pub mod proposer;
 pub mod read;
@@ -36,6 +38,7 @@ pub mod stats;
 pub mod storage_error;
 
 mod codec;
+mod container;
 mod small_file;
 
 #[cfg(any(test, feature = "test-util"))]

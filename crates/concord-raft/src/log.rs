@@ -27,6 +27,7 @@ mod scan;
 mod segment;
 mod state;
 mod store;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use reader::LogPieces;
 pub use reader::LogReader;
 pub use store::LogStore;
+pub(crate) use survey::{Survey, survey};
 
 use crate::limits;
 use crate::ports::Disk;

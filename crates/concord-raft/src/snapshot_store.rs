@@ -25,6 +25,7 @@ pub use format::SnapshotHeader;
 pub use read::SnapshotReader;
 pub use write::{SnapshotReceiver, SnapshotWriter};
 
+use crate::container::{Draft, Head};
 use crate::ports::{Disk, OpenMode};
 use crate::small_file::{TEMPORARY, sync_parent};
 use crate::storage_error::StorageError;
@@ -60,11 +61,7 @@ impl SnapshotStore {
     pub fn open(directory: &Path, disk: Arc<dyn Disk>) -> Result<Self, StorageError> {
         disk.create_dir_all(directory)
             .map_err(|e| StorageError::io("create directory", directory, 0, e))?;
-        let store = Self {
-            directory: directory.to_path_buf(),
-            disk,
-            started: Arc::default(),
-        };
+        let store = Self::as_is(directory, disk);
         for name in store.names()?.iter().filter(|name| name.ends_with(TEMPORARY)) {
             let path = store.directory.join(name);
             store
@@ -73,6 +70,15 @@ impl SnapshotStore {
                 .map_err(|e| StorageError::io("remove", &path, 0, e))?;
         }
         Ok(store)
+    }
+
+    /// The store as it is, with nothing removed.
+    pub(crate) fn as_is(directory: &Path, disk: Arc<dyn Disk>) -> Self {
+        Self {
+            directory: directory.to_path_buf(),
+            disk,
+            started: Arc::default(),
+        }
     }
 
     /// The snapshots, oldest first. Reads their headers only.
@@ -144,7 +150,7 @@ impl SnapshotStore {
     }
 
     /// The names sort as the log ids do.
-    fn snapshot_paths(&self) -> Result<Vec<PathBuf>, StorageError> {
+    pub(crate) fn snapshot_paths(&self) -> Result<Vec<PathBuf>, StorageError> {
         let names = self.names()?;
         Ok(names
             .iter()
@@ -153,12 +159,12 @@ impl SnapshotStore {
             .collect())
     }
 
-    fn open_file(&self, path: &Path) -> Result<SnapshotFile, StorageError> {
+    pub(crate) fn open_file(&self, path: &Path) -> Result<SnapshotFile, StorageError> {
         let file = self
             .disk
             .open(path, OpenMode::Read)
             .map_err(|e| StorageError::io("open", path, 0, e))?;
-        let (header, _) = format::read_header(&*file, path)?;
+        let header = format::decode_header(&Head::read(format::KIND, &*file, path)?, path)?;
         let file_bytes = file.len().map_err(|e| StorageError::io("measure", path, 0, e))?;
         Ok(SnapshotFile {
             path: path.to_path_buf(),
@@ -174,9 +180,18 @@ impl SnapshotStore {
             .join(format!("{term:016x}-{index:016x}{EXTENSION}"))
     }
 
-    fn temporary_path(&self) -> PathBuf {
+    /// Starts a file under a temporary name.
+    fn draft(&self) -> Result<Draft, StorageError> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
-        self.directory.join(format!("{number:016x}{TEMPORARY}"))
+        let path = self.directory.join(format!("{number:016x}{TEMPORARY}"));
+        Draft::new(Arc::clone(&self.disk), path)
+    }
+
+    /// Gives a file that is whole its name, durably.
+    fn land(&self, draft: Draft, header: &SnapshotHeader) -> Result<SnapshotFile, StorageError> {
+        let path = self.path_of(header.last_log_id);
+        draft.land(&path)?;
+        self.open_file(&path)
     }
 }
 

@@ -10,7 +10,7 @@
 //! its effect. Keeps I1 (order, no gaps) and I16 (views never go back). A committed entry
 //! that cannot be read stops the node: the others could read it, or will stop as well.
 
-mod recover;
+pub(crate) mod recover;
 
 use std::io;
 use std::sync::Arc;

@@ -117,7 +117,7 @@ impl<M: Machine> StateMachine<M> {
 
 /// Reads a machine back from a snapshot; threads allowing, one unpacks while one builds.
 // I4: what comes out is the state that went in; `finish` checks the totals.
-pub(super) fn restore<M: Machine>(file: &SnapshotFile, host: Host) -> Result<M, StorageError> {
+pub(crate) fn restore<M: Machine>(file: &SnapshotFile, host: Host) -> Result<M, StorageError> {
     let chunks = file.read()?;
     match host {
         Host::Task => rebuild::<M>(file, chunks),

@@ -1,0 +1,231 @@
+//! Backups: one consistent cut of a machine in one sealed file.
+//!
+//! Not here: when a backup is made, who may make one, and what a chunk means.
+//! Calls block.
+//!
+//! ```text
+//!   header: whose, which revision, when, counts │ block 0 │ block 1 │ … │ footer: totals, SHA-256 of all
+//! ```
+//!
+//! The chunks are the machine's own snapshot, so whatever the state holds is in the backup.
+//! A file is written under a temporary name, synced, renamed and the directory synced, so
+//! what has a backup's name is complete, and anything wrong in it is damage, found before
+//! a byte of it is believed (I18). Bytes: `docs/log-format.md`.
+
+mod directory;
+mod header;
+mod name;
+mod retention;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use concord_core::machine::{Machine, Restorer};
+
+pub use directory::{BackupDirectory, Cleaned, Listed};
+pub use header::BackupHeader;
+pub use name::{BackupName, InvalidBackupName};
+pub use retention::Retention;
+
+use crate::container::{BlockReader, BlockWriter, Draft};
+use crate::ports::{Disk, OpenMode};
+use crate::small_file::temporary_name;
+use crate::storage_error::StorageError;
+
+/// Encodes a backup piece by piece, wherever its bytes go: a file, or a connection.
+#[derive(Debug)]
+pub struct BackupEncoder {
+    blocks: BlockWriter,
+}
+
+impl BackupEncoder {
+    /// Starts a backup; gives its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TooLarge`].
+    pub fn start(header: &BackupHeader) -> Result<(Self, Vec<u8>), StorageError> {
+        Self::start_at(header, PathBuf::from("backup"))
+    }
+
+    fn start_at(header: &BackupHeader, path: PathBuf) -> Result<(Self, Vec<u8>), StorageError> {
+        let head = header.encode()?;
+        let mut first = Vec::new();
+        let blocks = BlockWriter::start(header::KIND, &head, path, &mut first);
+        Ok((Self { blocks }, first))
+    }
+
+    /// Appends the bytes of the machine's next chunk to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::TooLarge`]; the backup is then of no use.
+    pub fn chunk(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), StorageError> {
+        self.blocks.chunk(chunk, out)
+    }
+
+    /// Appends the last bytes to `out`; gives the SHA-256 that is in them.
+    pub fn finish(self, out: &mut Vec<u8>) -> [u8; 32] {
+        self.blocks.finish(out).unwrap_or_default()
+    }
+}
+
+/// Writes the backup of a view to `path`, replacing what is there once it is whole.
+/// `progress` is told the bytes written so far. A leftover of an interrupted one goes first.
+///
+/// # Errors
+///
+/// [`StorageError::Full`] or [`StorageError::Io`]; what was at `path` is still there.
+pub fn write<M: Machine>(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    header: &BackupHeader,
+    view: &M::View,
+    progress: impl FnMut(u64),
+) -> Result<BackupFile, StorageError> {
+    let temporary = temporary_name(path);
+    let exists = disk.exists(&temporary);
+    if exists.map_err(|e| StorageError::io("look for", &temporary, 0, e))? {
+        disk.remove(&temporary)
+            .map_err(|e| StorageError::io("remove", &temporary, 0, e))?;
+    }
+    let mut draft = Draft::new(Arc::clone(disk), temporary)?;
+    write_draft::<M>(&mut draft, header, view, progress)?;
+    draft.land(path)?;
+    BackupFile::open(Arc::clone(disk), path)
+}
+
+fn write_draft<M: Machine>(
+    draft: &mut Draft,
+    header: &BackupHeader,
+    view: &M::View,
+    mut progress: impl FnMut(u64),
+) -> Result<(), StorageError> {
+    let (mut encoder, mut buffer) = BackupEncoder::start_at(header, draft.path().to_path_buf())?;
+    for chunk in M::snapshot(view) {
+        encoder.chunk(&chunk, &mut buffer)?;
+        draft.append(&buffer)?;
+        buffer.clear();
+        progress(draft.len());
+    }
+    encoder.finish(&mut buffer);
+    draft.append(&buffer)?;
+    progress(draft.len());
+    Ok(())
+}
+
+/// A file that begins as a backup. Whether it is whole says [`BackupFile::verify`].
+#[derive(Clone, Debug)]
+pub struct BackupFile {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    header: Arc<BackupHeader>,
+    file_bytes: u64,
+}
+
+/// What a backup that is whole has in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The SHA-256 of the whole file but the last 32 bytes and what frames them.
+    pub sha256: [u8; 32],
+    /// How many chunks.
+    pub chunks: u32,
+    /// Their bytes before compression.
+    pub raw_bytes: u64,
+}
+
+impl BackupFile {
+    /// Opens a file and reads its header.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Corrupt`] if it is no backup, [`StorageError::Version`] if it is a
+    /// newer release's, [`StorageError::Io`].
+    pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, StorageError> {
+        let (head, _) = BlockReader::open(&*disk, path, header::KIND)?;
+        let file = disk
+            .open(path, OpenMode::Read)
+            .map_err(|e| StorageError::io("open", path, 0, e))?;
+        let file_bytes = file.len().map_err(|e| StorageError::io("measure", path, 0, e))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            header: Arc::new(BackupHeader::decode(&head, path)?),
+            disk,
+            file_bytes,
+        })
+    }
+
+    /// What it is a backup of.
+    pub fn header(&self) -> &BackupHeader {
+        &self.header
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The size of the file.
+    pub const fn file_bytes(&self) -> u64 {
+        self.file_bytes
+    }
+
+    /// Reads all of it and checks every byte; holds one chunk at a time. `progress` is told
+    /// the bytes read so far.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Corrupt`] with what is wrong and where, or [`StorageError::Io`].
+    pub fn verify(&self, mut progress: impl FnMut(u64)) -> Result<Verified, StorageError> {
+        let mut reader = self.read()?;
+        while let Some(chunk) = reader.next() {
+            chunk?;
+            progress(reader.offset());
+        }
+        let totals = reader.totals();
+        Ok(Verified {
+            sha256: reader.seal().unwrap_or_default(),
+            chunks: totals.blocks,
+            raw_bytes: totals.raw_bytes,
+        })
+    }
+
+    /// Rebuilds the machine. Everything is verified before the first chunk is believed.
+    ///
+    /// # Errors
+    ///
+    /// As [`BackupFile::verify`]; [`StorageError::Corrupt`] also if the chunks are not such a
+    /// machine's.
+    pub fn machine<M: Machine>(&self, mut progress: impl FnMut(u64)) -> Result<M, StorageError> {
+        // D-SEC-12: nothing is deserialised of a file that is not wholly as it was written.
+        self.verify(&mut progress)?;
+        let mut reader = self.read()?;
+        let mut restorer = M::restorer();
+        while let Some(chunk) = reader.next() {
+            let fed = restorer.feed(&chunk?);
+            fed.map_err(|error| StorageError::corrupt(&self.path, reader.offset(), error.to_string()))?;
+        }
+        restorer
+            .finish()
+            .map_err(|error| StorageError::corrupt(&self.path, reader.offset(), error.to_string()))
+    }
+
+    /// Up to `len` bytes of the file from `offset`; empty at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`].
+    pub fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, StorageError> {
+        let failed = |error| StorageError::io("read", &self.path, offset, error);
+        let file = self.disk.open(&self.path, OpenMode::Read).map_err(failed)?;
+        let mut bytes = vec![0; len];
+        let read = file.read_at(&mut bytes, offset).map_err(failed)?;
+        bytes.truncate(read);
+        Ok(bytes.into())
+    }
+
+    fn read(&self) -> Result<BlockReader, StorageError> {
+        BlockReader::open(&*self.disk, &self.path, header::KIND).map(|(_, reader)| reader)
+    }
+}
