@@ -113,6 +113,8 @@ pub enum AdminAction {
     TransferLeadership,
     /// Write a snapshot now.
     Snapshot,
+    /// Make, list, read, check and remove backups: everything that there is leaves in one.
+    Backup,
 }
 
 impl Action {
@@ -179,6 +181,7 @@ impl AdminAction {
             Self::ChangeMembers => "change_members",
             Self::TransferLeadership => "transfer_leadership",
             Self::Snapshot => "snapshot",
+            Self::Backup => "backup",
         }
     }
 }
@@ -315,7 +318,9 @@ impl Request for AdminAction {
 
     fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
         match self {
-            Self::ChangeMembers | Self::TransferLeadership | Self::Snapshot => ask(Place::Cluster, ADMIN),
+            Self::ChangeMembers | Self::TransferLeadership | Self::Snapshot | Self::Backup => {
+                ask(Place::Cluster, ADMIN);
+            }
         }
     }
 }

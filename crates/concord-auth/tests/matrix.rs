@@ -207,6 +207,7 @@ fn the_matrix_of_roles_and_actions_is_as_printed() {
         AdminAction::ChangeMembers,
         AdminAction::TransferLeadership,
         AdminAction::Snapshot,
+        AdminAction::Backup,
     ] {
         rows.push(row(&format!("{admin:?}").to_lowercase(), &admin));
     }
@@ -252,7 +253,8 @@ status                   yes    yes    yes    -
 settings                 yes    -      -      -
 changemembers            yes    -      -      -
 transferleadership       yes    -      -      -
-snapshot                 yes    -      -      -";
+snapshot                 yes    -      -      -
+backup                   yes    -      -      -";
     assert_eq!(rows.join("\n"), expected, "columns: admin editor viewer none");
 }
 

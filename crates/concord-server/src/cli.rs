@@ -1,15 +1,17 @@
 //! The `concord` command line: a server (`start`) and a client of a running cluster.
 //!
-//! Every command but `start`, `config`, `cert` and `audit` with files talks HTTP to a node that runs already; none
-//! opens a data directory, so none can act on a store of its own by mistake. Commands,
+//! Every command talks HTTP to a node that runs already (D-OPS-3), but for `start`, `config`, `cert`, `audit` with files and
+//! those that are about files: `recover`, `doctor`, `backup verify` and `backup restore`. Commands,
 //! flags and exit codes are documented in `docs/cli.md`.
 
 mod args;
 mod audit;
+mod backup;
 mod bulk;
 mod cert;
 mod cluster;
 mod config;
+mod doctor;
 mod election;
 mod error;
 mod hold;
@@ -19,7 +21,9 @@ mod keyspace;
 mod lease;
 mod lock;
 mod output;
+mod progress;
 mod query;
+mod recover;
 mod registry;
 mod start;
 mod status;
@@ -120,6 +124,9 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         Command::Config(command) => config::run(&command),
         Command::Cert(command) => cert::run(&command),
         Command::Completions { shell } => completions(shell),
+        Command::Backup(command) if command.client_args().is_none() => backup::run_here(&command),
+        Command::Recover(args) => recover::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Status(_)
         | Command::Ready(_)
         | Command::Members(_)
@@ -142,6 +149,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Query(_)
         | Command::Subscription(_)
         | Command::Audit(_)
+        | Command::Backup(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -182,7 +190,13 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Subscription(command) => subscription::run(s, &command).await,
         Command::Audit(command) => audit::run(s, &command).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
-        Command::Start(_) | Command::Config(_) | Command::Cert(_) | Command::Completions { .. } => Ok(()),
+        Command::Backup(command) => backup::run(s, &command).await,
+        Command::Start(_)
+        | Command::Config(_)
+        | Command::Cert(_)
+        | Command::Recover(_)
+        | Command::Doctor(_)
+        | Command::Completions { .. } => Ok(()),
     }?;
     session.out.flush()
 }
@@ -217,7 +231,13 @@ impl Session {
 impl Command {
     fn client_args(&self) -> Option<&ClientArgs> {
         match self {
-            Self::Start(_) | Self::Config(_) | Self::Cert(_) | Self::Completions { .. } => None,
+            Self::Start(_)
+            | Self::Config(_)
+            | Self::Cert(_)
+            | Self::Recover(_)
+            | Self::Doctor(_)
+            | Self::Completions { .. } => None,
+            Self::Backup(command) => command.client_args(),
             Self::Status(client) | Self::Members(client) => Some(client),
             Self::Ready(args) => Some(&args.client),
             Self::Get(args) => Some(&args.client),

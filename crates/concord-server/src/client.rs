@@ -13,6 +13,7 @@
 //! have happened, and is reported so instead of being sent twice. Not here: what the answers mean (`cli`), and the routes themselves
 //! (`docs/http-api.md`).
 
+mod download;
 mod error;
 mod follow;
 mod request;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
+pub use self::download::Download;
 pub use self::error::ClientError;
 pub use self::follow::{Event, Follow};
 pub(crate) use self::request::encode;

@@ -328,6 +328,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
 
 /// Has the node belong to a cluster, and opens HTTP.
 async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
+    crate::concord::schedule_backups(concord, &config.backup);
     let node = concord.service().node().clone();
     let running = concord.running();
     match config.peers.as_ref().map_or(&Start::Alone, |peers| &peers.start) {

@@ -18,6 +18,7 @@
 //!
 //! Not here: consensus (`concord-raft`), the checks that every interface shares (`service`).
 
+mod backup;
 mod bulk;
 mod cluster;
 mod condition;
@@ -44,6 +45,10 @@ use concord_core::view::Statistics;
 use concord_raft::NodeStatus;
 use futures::FutureExt as _;
 
+pub use self::backup::{
+    BackupInfo, BackupStream, Backups, CleanedBackups, KeepBackups, ListedBackup, VerifiedBackup,
+};
+pub(crate) use self::backup::{directory as backup_directory, schedule as schedule_backups};
 pub use self::bulk::{DeleteMany, GetMany, Item, PutMany, TouchMany};
 pub use self::cluster::Readiness;
 #[cfg(feature = "http")]

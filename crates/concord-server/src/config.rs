@@ -134,9 +134,25 @@ pub struct Config {
     pub snapshot: SnapshotConfig,
     /// The audit log; `None`: there is none.
     pub audit: Option<AuditConfig>,
+    /// Backups.
+    pub backup: BackupConfig,
     /// Logging of the `concord` binary; an embedded node logs to whatever `tracing`
     /// subscriber its application has.
     pub logging: LoggingConfig,
+}
+
+/// Where backups are kept, and which are made and removed without being asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupConfig {
+    /// The directory; `None`: `backups` in the data directory.
+    pub dir: Option<PathBuf>,
+    /// How often the leader makes one; `None`: only who asks for one gets one.
+    pub interval: Option<Duration>,
+    /// After each, only so many of the newest stay.
+    pub keep_count: Option<usize>,
+    /// After each, only those of so many last days stay.
+    pub keep_days: Option<u64>,
 }
 
 /// The HTTP listener.
@@ -278,6 +294,7 @@ impl Config {
             request_timeout: limits::REQUEST_TIMEOUT,
             value_bytes_max: limits::VALUE_BYTES_MAX,
             watches_max: limits::WATCHES_MAX,
+            backup: BackupConfig::default(),
             compression: CompressionConfig::new(),
             timing: TimingConfig {
                 heartbeat: Duration::from_millis(100),

@@ -11,6 +11,7 @@
 mod answer;
 mod app;
 mod audit;
+mod backup;
 mod body;
 mod bulk;
 mod cluster;

@@ -55,14 +55,16 @@ pub use certificates::CertificateStatus;
 pub use compose::{OpenError, OpenErrorKind};
 pub use concord::txn;
 pub use concord::{
-    AckSubscription, Acked, Compact, Concord, Conditional, Configure, Consume, CountQuery, CreateIndex,
-    CreateSubscription, Delete, DeleteMany, DeleteSubscription, DeleteWhere, DeletedWhere, DropIndex, Exists,
-    ExplainQuery, Get, GetDoc, GetIndex, GetLease, GetMany, GetSettings, GetSubscription, GetTtl, HeldLease,
-    History, HistoryEntries, Increment, IndexValue, IntoValue, Item, LeaseGrant, LeaseInfo, LeaseKeepAlive,
-    LeaseRevoke, Leased, ListIndexes, ListLeases, ListSubscriptions, Lookup, LookupPage, Only, Operation,
-    Page, Put, PutMany, Query, QueryPage, Readiness, Reindex, ResetSubscription, Revoked, RunQuery, Scan,
-    Stores, SubscriptionInfo, Touch, TouchMany, Watch, Write, WriteKind,
+    AckSubscription, Acked, BackupInfo, BackupStream, Backups, CleanedBackups, Compact, Concord, Conditional,
+    Configure, Consume, CountQuery, CreateIndex, CreateSubscription, Delete, DeleteMany, DeleteSubscription,
+    DeleteWhere, DeletedWhere, DropIndex, Exists, ExplainQuery, Get, GetDoc, GetIndex, GetLease, GetMany,
+    GetSettings, GetSubscription, GetTtl, HeldLease, History, HistoryEntries, Increment, IndexValue,
+    IntoValue, Item, LeaseGrant, LeaseInfo, LeaseKeepAlive, LeaseRevoke, Leased, ListIndexes, ListLeases,
+    ListSubscriptions, Lookup, LookupPage, Only, Operation, Page, Put, PutMany, Query, QueryPage, Readiness,
+    Reindex, ResetSubscription, Revoked, RunQuery, Scan, Stores, SubscriptionInfo, Touch, TouchMany, Watch,
+    Write, WriteKind,
 };
+pub use concord::{KeepBackups, ListedBackup, VerifiedBackup};
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};
 pub use concord_core::index::{IndexProgress, IndexStatus};
@@ -77,9 +79,9 @@ pub use concord_query::watch::{InvalidPosition, Position, WatchBatch, WatchEvent
 pub use concord_query::{Cursor, IndexCursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
-    AuditConfig, AuditFailure, AuditKeyMode, AuditSync, AuthMode, CompressionConfig, Config, ConfigError,
-    ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides, PeerConfig, Place, Profile, Secret,
-    Start,
+    AuditConfig, AuditFailure, AuditKeyMode, AuditSync, AuthMode, BackupConfig, CompressionConfig, Config,
+    ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides, PeerConfig, Place,
+    Profile, Secret, Start,
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

@@ -79,6 +79,9 @@ pub const READY_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Records on one scan page unless the request says otherwise.
 pub const SCAN_PAGE_DEFAULT: usize = 1_000;
 
+/// The shortest pause between scheduled backups.
+pub const BACKUP_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
 /// Default number of open watches on one node.
 pub const WATCHES_MAX: usize = 100_000;
 

@@ -14,6 +14,7 @@ use concord_core::reply::{BatchUnit, Rejection, Reply};
 use concord_core::view::{ReadView, ViewError};
 use concord_core::{Store, limits as core_limits};
 use concord_query::InvalidCursor;
+use concord_raft::backup::BackupDirectory;
 use concord_raft::node::Node;
 use concord_raft::{
     MembershipError, NodeStatus, ProposeError, Published, ReadConsistency, ReadError, ReadRequest,
@@ -59,6 +60,9 @@ pub(crate) struct Service {
     watches: Hub,
     audit: Recorder,
     requests: Requests,
+    backups: BackupDirectory,
+    /// Held while the directory of backups is changed.
+    backup_turn: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Service {
@@ -81,7 +85,19 @@ impl Service {
             watches,
             audit,
             requests: Requests::new(),
+            backups: crate::concord::backup_directory(config),
+            backup_turn: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// The directory of this node's backups.
+    pub(crate) fn backups(&self) -> &BackupDirectory {
+        &self.backups
+    }
+
+    /// Waits until nobody else changes the directory of backups.
+    pub(crate) async fn backup_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.backup_turn.lock().await
     }
 
     pub(crate) fn node(&self) -> &Node<Store> {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "cli/backups.rs"]
+mod backups;
 #[path = "process/mod.rs"]
 #[expect(dead_code, reason = "these tests start single nodes and kill none")]
 mod process;

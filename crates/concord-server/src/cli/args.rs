@@ -8,6 +8,7 @@ use concord_query::duration;
 use reqwest::header::HeaderValue;
 
 mod audit;
+mod backup;
 mod cert;
 mod cluster;
 mod hold;
@@ -21,6 +22,9 @@ mod tls;
 mod watch;
 
 pub(crate) use self::audit::{AuditCommand, AuditDirArgs, AuditFilterArgs, AuditQueryArgs, AuditVerifyArgs};
+pub(crate) use self::backup::{
+    BackupCommand, CleanupArgs, CreateBackupArgs, DoctorArgs, LocalArgs, RecoverArgs, RestoreArgs,
+};
 pub(crate) use self::cert::{CaArgs, CertCommand, CertOutArgs, ClientCertArgs, NodeCertArgs, SignerArgs};
 pub(crate) use self::cluster::{Bound, ClusterCommand, SettingsArgs, SettingsCommand};
 pub(crate) use self::hold::{
@@ -128,6 +132,13 @@ pub(crate) enum Command {
     /// Make certificates for TLS: an authority, nodes, clients.
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Backups: consistent cuts of everything that is replicated.
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Make a new cluster of one node out of a survivor, when the quorum is lost for good.
+    Recover(RecoverArgs),
+    /// Look at a data directory: check every checksum, explain what is there, change nothing.
+    Doctor(DoctorArgs),
     /// Check or print a node's configuration, without starting it.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -163,7 +163,7 @@ impl Concord {
         self.administer(AdminAction::ChangeMembers, facts, change).await
     }
 
-    async fn administer<T>(
+    pub(super) async fn administer<T>(
         &self,
         action: AdminAction,
         facts: Facts,

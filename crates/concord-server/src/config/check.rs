@@ -64,6 +64,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "must be at least 100 ms",
         ));
     }
+    check_backup(config)?;
     check_timing(config)?;
     check_http(config)?;
     check_metrics(config)?;
@@ -71,6 +72,28 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         .peers
         .as_ref()
         .map_or(Ok(()), |peers| check_peers(config.profile, peers))
+}
+
+fn check_backup(config: &Config) -> Result<(), ConfigError> {
+    let backup = &config.backup;
+    if backup
+        .interval
+        .is_some_and(|every| every < limits::BACKUP_INTERVAL_MIN)
+    {
+        return Err(ConfigError::invalid(
+            "backup.interval",
+            "must be at least one second",
+        ));
+    }
+    for (setting, is_zero) in [
+        ("backup.keep_count", backup.keep_count == Some(0)),
+        ("backup.keep_days", backup.keep_days == Some(0)),
+    ] {
+        if is_zero {
+            return Err(ConfigError::invalid(setting, "must be 1 or more"));
+        }
+    }
+    Ok(())
 }
 
 fn check_timing(config: &Config) -> Result<(), ConfigError> {

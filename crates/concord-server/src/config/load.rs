@@ -230,6 +230,13 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         draft.compression_threshold_bytes,
         config.compression.threshold_bytes,
     )?;
+    config.backup.dir = draft.backup_dir.as_ref().map(PathBuf::from);
+    config.backup.interval = draft.backup_interval;
+    config.backup.keep_days = draft.backup_keep_days;
+    let count = draft
+        .backup_keep_count
+        .map(|count| size("backup.keep_count", Some(count), 0));
+    config.backup.keep_count = count.transpose()?;
     config.watches_max = size("limits.watches_max", draft.watches_max, config.watches_max)?;
     config.logging.format = draft.log_format.unwrap_or(match profile {
         Profile::Dev => LogFormat::Human,

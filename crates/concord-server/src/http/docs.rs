@@ -34,6 +34,7 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
         (name = "services", description = "Who serves what, for as long as it lives"),
         (name = "cluster", description = "Status and administration"),
         (name = "audit", description = "Who did what on the asked node"),
+        (name = "backups", description = "Consistent cuts of everything that is replicated"),
         (name = "health", description = "Probes")
     )
 )]

@@ -12,8 +12,8 @@ use super::app::{KEYS, Shared};
 use super::error::ApiError;
 use super::watch::subscriptions;
 use super::{
-    audit, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries, registry, scan,
-    settings, ttl, txn, watch,
+    audit, backup, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries, registry,
+    scan, settings, ttl, txn, watch,
 };
 use crate::error::ErrorKind;
 
@@ -81,6 +81,11 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
         .routes(routes!(audit::status))
+        .routes(routes!(backup::create, backup::list))
+        .routes(routes!(backup::now))
+        .routes(routes!(backup::clean_up))
+        .routes(routes!(backup::fetch, backup::remove))
+        .routes(routes!(backup::verify))
         .split_for_parts()
 }
 

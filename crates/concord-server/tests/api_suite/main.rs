@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod backups;
 mod bad_input;
 mod cases;
 #[path = "../../../concord-net/tests/loopback/certificates.rs"]

@@ -1,0 +1,114 @@
+//! The shapes of `concord backup`, `concord recover` and `concord doctor`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{ClientArgs, Consistency, Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Make a backup: in the directory of the node that is asked, or here with `--to`.
+    Create(CreateBackupArgs),
+    /// The backups in the directory of the node that is asked.
+    List(ClientArgs),
+    /// Read all of a backup file and check every byte. Needs no cluster.
+    Verify {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        local: LocalArgs,
+    },
+    /// Make a data directory out of a backup: its node starts as a new cluster of one.
+    Restore(RestoreArgs),
+    /// Remove old backups from the directory of the node that is asked. With both bounds a backup
+    /// must satisfy both to stay; the newest whole one always stays.
+    Cleanup(CleanupArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateBackupArgs {
+    /// Write it to this file on this machine instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
+    /// `eventual` works without a quorum, and may lack what was acknowledged last.
+    #[arg(long, value_enum)]
+    pub(crate) consistency: Option<Consistency>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup.
+    pub(crate) file: PathBuf,
+    /// The directory to make; there must be none, or nothing in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// The new node's id; drawn at random if not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) node_id: Option<u64>,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("bounds").required(true).multiple(true)
+    .args(["keep_count", "keep_days"]))]
+pub(crate) struct CleanupArgs {
+    /// Remove what is beyond so many of the newest.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_count: Option<u64>,
+    /// Remove what is older than so many days.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) keep_days: Option<u64>,
+    /// Only say what would go.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// How a command that asks no cluster prints.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct LocalArgs {
+    /// For people, or for programs.
+    #[arg(long, short, env = "CONCORD_OUTPUT", value_enum, default_value_t)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    /// The data directory of the survivor. Its node must be stopped.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// Make it a new cluster of one node. Required, so that nobody does it by accident.
+    #[arg(long, required = true)]
+    pub(crate) force_new_cluster: bool,
+    /// Really do it. Without, only what would be done and lost is shown.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The data directory.
+    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) local: LocalArgs,
+}
+
+impl BackupCommand {
+    /// How it reaches the cluster; `None` if it asks none.
+    pub(crate) const fn client_args(&self) -> Option<&ClientArgs> {
+        match self {
+            Self::Create(args) => Some(&args.client),
+            Self::List(client) => Some(client),
+            Self::Cleanup(args) => Some(&args.client),
+            Self::Verify { .. } | Self::Restore(_) => None,
+        }
+    }
+}

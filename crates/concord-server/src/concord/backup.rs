@@ -1,0 +1,498 @@
+//! Backups of a running node: consistent cuts, made beside the traffic.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use concord_auth::{AdminAction, Principal};
+use concord_core::Store;
+use concord_core::ids::{LogIndex, Millis, NodeId, Revision, Term, Timestamp};
+use concord_core::view::ReadView;
+use concord_raft::backup::{
+    BackupDirectory, BackupEncoder, BackupFile, BackupHeader, BackupName, InvalidBackupName, Listed,
+    Retention,
+};
+use concord_raft::node::Node;
+use concord_raft::os::{OsClock, OsDisk};
+use concord_raft::ports::Clock as _;
+use concord_raft::{ReadConsistency, StopReason, StorageError};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::{Concord, Inner};
+use crate::config::{BackupConfig, Config};
+use crate::error::{Error, ErrorKind};
+use crate::service::{Snapshot, permit};
+
+/// Pieces of a backup that may wait for whoever takes them.
+const PIECES_AHEAD: usize = 4;
+/// Where backups are kept in a data directory, unless the configuration says otherwise.
+const DIRECTORY: &str = "backups";
+const DAY_MS: u64 = 86_400_000;
+
+/// The backups of a node. See [`Concord::backups`].
+#[derive(Debug)]
+pub struct Backups<'a> {
+    concord: &'a Concord,
+    consistency: ReadConsistency,
+}
+
+/// A backup, as its header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupInfo {
+    /// Its name in the directory.
+    pub name: String,
+    /// The size of the file.
+    pub file_bytes: u64,
+    /// The cluster whose state it is.
+    pub cluster_id: u128,
+    /// The node that made it.
+    pub node_id: NodeId,
+    /// The revision that it shows.
+    pub revision: Revision,
+    /// The last log entry whose effect is in it.
+    pub applied: LogIndex,
+    /// A term in which what is in it was decided.
+    pub term: Term,
+    /// When it was made, by the clock of the node that made it.
+    pub created_at: Timestamp,
+    /// The release that made it.
+    pub product: String,
+    /// How many there are of what is in it, by name.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// A file in the directory: a backup, or what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedBackup {
+    /// Its name.
+    pub name: String,
+    /// What its header says; `Err`: why it cannot be read, in words.
+    pub backup: Result<BackupInfo, String>,
+}
+
+/// A backup of which every byte was read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifiedBackup {
+    /// What its header says.
+    pub backup: BackupInfo,
+    /// The SHA-256 that it ends with.
+    pub sha256: [u8; 32],
+    /// The bytes in it before compression.
+    pub raw_bytes: u64,
+}
+
+/// Which backups stay: with both bounds, those that satisfy both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeepBackups {
+    /// Only so many of the newest.
+    pub count: Option<usize>,
+    /// Only those of so many last days.
+    pub days: Option<u64>,
+}
+
+/// What a clean-up did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CleanedBackups {
+    /// The names of those that went.
+    pub removed: Vec<String>,
+    /// Of those that stay.
+    pub kept: Vec<String>,
+    /// Of files that are no whole backups. They count for nothing and stay.
+    pub damaged: Vec<String>,
+}
+
+impl Concord {
+    /// The backups that this node makes and keeps, in the directory of its configuration.
+    pub fn backups(&self) -> Backups<'_> {
+        Backups {
+            concord: self,
+            consistency: ReadConsistency::Leader,
+        }
+    }
+}
+
+impl Backups<'_> {
+    /// How fresh the cut shall be. The default holds every write that was acknowledged before
+    /// it; `Eventual` is what this node has, also without a quorum.
+    #[must_use]
+    pub const fn consistency(mut self, consistency: ReadConsistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// Makes a backup: one consistent cut of everything that is replicated, durable when this
+    /// returns. Writes go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `storage_failed` if it cannot be written, and those of a read. There is then no backup.
+    pub async fn create(&self) -> Result<BackupInfo, Error> {
+        let (header, view) = self.cut().await?;
+        let directory = self.directory();
+        // One at a time: each first removes what an interrupted one left.
+        let _turn = self.concord.service().backup_turn().await;
+        let made = blocking(move || directory.create::<Store>(&header, &view.view)).await?;
+        let (name, file) = made?;
+        Ok(BackupInfo::new(name.as_str(), &file))
+    }
+
+    /// Makes a backup and gives it out piece by piece, without a file on this node.
+    ///
+    /// # Errors
+    ///
+    /// Those of a read.
+    pub async fn stream(&self) -> Result<BackupStream, Error> {
+        let (header, view) = self.cut().await?;
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let streamed = header.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = encode(&streamed, &view.view, &sender) {
+                // Whoever takes the pieces may have gone.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        Ok(BackupStream {
+            name: BackupName::of(&header).to_string(),
+            revision: header.revision,
+            pieces,
+        })
+    }
+
+    /// What is in the directory, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `storage_failed` if it cannot be read.
+    pub async fn list(&self) -> Result<Vec<ListedBackup>, Error> {
+        self.permit()?;
+        let directory = self.directory();
+        let listed = blocking(move || directory.list()).await??;
+        Ok(listed.into_iter().map(ListedBackup::from).collect())
+    }
+
+    /// Reads all of a backup and checks every byte.
+    ///
+    /// # Errors
+    ///
+    /// `corrupt` with what is wrong and where; `unsupported` if a newer release made it;
+    /// `not_found`.
+    pub async fn verify(&self, name: &str) -> Result<VerifiedBackup, Error> {
+        let file = self.open(name).await?;
+        let name = name.to_owned();
+        blocking(move || {
+            let verified = file.verify(|_| {})?;
+            Ok(VerifiedBackup {
+                backup: BackupInfo::new(&name, &file),
+                sha256: verified.sha256,
+                raw_bytes: verified.raw_bytes,
+            })
+        })
+        .await?
+    }
+
+    /// Removes a backup.
+    ///
+    /// # Errors
+    ///
+    /// `not_found`, `storage_failed`.
+    pub async fn remove(&self, name: &str) -> Result<(), Error> {
+        let (directory, name) = self.find(name).await?;
+        let facts = vec![
+            ("change", "remove".to_owned().into()),
+            ("name", name.to_string().into()),
+        ];
+        let remove = async |_: Node<Store>| Ok(blocking(move || directory.remove(&name)).await??);
+        self.concord.administer(AdminAction::Backup, facts, remove).await
+    }
+
+    /// Removes the backups that `keep` does not keep; never the newest one that is whole, and
+    /// nothing that is damaged. With `dry_run` it only says what would go.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` without any bound; `storage_failed`.
+    pub async fn clean_up(&self, keep: KeepBackups, dry_run: bool) -> Result<CleanedBackups, Error> {
+        self.permit()?;
+        if keep == KeepBackups::default() {
+            return Err(Error::invalid_request(
+                "say how many backups to keep, or for how many days",
+            ));
+        }
+        let retention = Retention {
+            keep_count: keep.count,
+            keep_for: keep.days.map(|days| Millis::new(days.saturating_mul(DAY_MS))),
+        };
+        let directory = self.directory();
+        let _turn = self.concord.service().backup_turn().await;
+        let clean = async |_: Node<Store>| {
+            Ok(blocking(move || directory.clean_up(retention, OsClock.now(), dry_run)).await??)
+        };
+        let facts = vec![("change", "clean_up".to_owned().into())];
+        let cleaned = self.concord.administer(AdminAction::Backup, facts, clean).await?;
+        let names = |names: Vec<BackupName>| names.iter().map(BackupName::to_string).collect();
+        Ok(CleanedBackups {
+            removed: names(cleaned.removed),
+            kept: names(cleaned.kept),
+            damaged: names(cleaned.damaged),
+        })
+    }
+
+    /// A backup's file, for its bytes.
+    pub(crate) async fn open(&self, name: &str) -> Result<BackupFile, Error> {
+        let (directory, name) = self.find(name).await?;
+        Ok(blocking(move || directory.open(&name)).await??)
+    }
+
+    async fn find(&self, name: &str) -> Result<(BackupDirectory, BackupName), Error> {
+        self.permit()?;
+        let name = BackupName::parse(name)?;
+        let directory = self.directory();
+        let (looked, wanted) = (directory.clone(), name.clone());
+        if blocking(move || looked.contains(&wanted)).await?? {
+            return Ok((directory, name));
+        }
+        Err(Error::new(
+            ErrorKind::NotFound,
+            format!("there is no backup {name}"),
+        ))
+    }
+
+    fn permit(&self) -> Result<(), Error> {
+        permit(self.concord.principal(), AdminAction::Backup).map(drop)
+    }
+
+    fn directory(&self) -> BackupDirectory {
+        self.concord.service().backups().clone()
+    }
+
+    /// The view to be kept, and what is said of it. In the audit log it is the backup: with it
+    /// everything that there is can leave.
+    async fn cut(&self) -> Result<(BackupHeader, Snapshot), Error> {
+        let (consistency, timeout) = (self.consistency, self.concord.request_timeout());
+        let cut = async |node: Node<Store>| {
+            let view = node.read(consistency, Instant::now() + timeout).await?;
+            Ok((node.status(), view))
+        };
+        let facts = vec![("change", "create".to_owned().into())];
+        let (status, view) = self.concord.administer(AdminAction::Backup, facts, cut).await?;
+        let Some(cluster_id) = status.cluster_id else {
+            return Err(Error::new(
+                ErrorKind::NotReady,
+                "this node belongs to no cluster yet",
+            ));
+        };
+        let header = BackupHeader {
+            cluster_id,
+            node_id: status.node_id,
+            // The view may be of an older one; no entry in it is of a later.
+            term: status.term,
+            applied: view.applied,
+            revision: view.view.revision(),
+            created_at: OsClock.now(),
+            product: env!("CARGO_PKG_VERSION").to_owned(),
+            counts: counts(&view.view),
+        };
+        Ok((header, view))
+    }
+}
+
+fn counts(view: &ReadView) -> Vec<(String, u64)> {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let statistics = view.statistics();
+    let counts = [
+        ("keys", statistics.usage.keys),
+        ("bytes", statistics.usage.bytes),
+        ("history_entries", number(statistics.history_entries)),
+        ("leases", number(view.lease_count())),
+        ("indexes", number(view.indexes().count())),
+        ("subscriptions", number(view.subscriptions().count())),
+    ];
+    counts.map(|(name, count)| (name.to_owned(), count)).to_vec()
+}
+
+fn encode(
+    header: &BackupHeader,
+    view: &ReadView,
+    sender: &mpsc::Sender<Result<Bytes, Error>>,
+) -> Result<(), Error> {
+    let (mut encoder, mut piece) = BackupEncoder::start(header)?;
+    for chunk in <Store as concord_core::machine::Machine>::snapshot(view) {
+        encoder.chunk(&chunk, &mut piece)?;
+        if sender
+            .blocking_send(Ok(std::mem::take(&mut piece).into()))
+            .is_err()
+        {
+            return Ok(());
+        }
+    }
+    encoder.finish(&mut piece);
+    // As above: nobody may be left.
+    let _ = sender.blocking_send(Ok(piece.into()));
+    Ok(())
+}
+
+/// A backup on its way out.
+pub struct BackupStream {
+    /// The name that it would have as a file.
+    pub name: String,
+    /// The revision that it shows.
+    pub revision: Revision,
+    pieces: mpsc::Receiver<Result<Bytes, Error>>,
+}
+
+impl BackupStream {
+    /// The next bytes; `None` at the end. Whether all have come, the file itself tells.
+    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        self.pieces.recv().await
+    }
+}
+
+impl fmt::Debug for BackupStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackupStream")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BackupInfo {
+    pub(crate) fn new(name: &str, file: &BackupFile) -> Self {
+        let header = file.header();
+        Self {
+            name: name.to_owned(),
+            file_bytes: file.file_bytes(),
+            cluster_id: header.cluster_id,
+            node_id: header.node_id,
+            revision: header.revision,
+            applied: header.applied,
+            term: header.term,
+            created_at: header.created_at,
+            product: header.product.clone(),
+            counts: header.counts.iter().cloned().collect(),
+        }
+    }
+}
+
+impl From<Listed> for ListedBackup {
+    fn from(listed: Listed) -> Self {
+        let name = listed.name.to_string();
+        let backup = match listed.file {
+            Ok(file) => Ok(BackupInfo::new(&name, &file)),
+            Err(error) => Err(error.to_string()),
+        };
+        Self { name, backup }
+    }
+}
+
+impl From<InvalidBackupName> for Error {
+    fn from(invalid: InvalidBackupName) -> Self {
+        Self::invalid_request(invalid.to_string())
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        let kind = match &error {
+            StorageError::Corrupt { .. } => ErrorKind::Corrupt,
+            StorageError::Version { .. } => ErrorKind::Unsupported,
+            StorageError::Full { .. } => ErrorKind::Overloaded,
+            StorageError::TooLarge { .. } => ErrorKind::ValueTooLarge,
+            StorageError::Foreign { .. }
+            | StorageError::Io { .. }
+            | StorageError::Locked { .. }
+            | StorageError::OtherNode { .. }
+            | StorageError::OtherCluster { .. }
+            | StorageError::Misuse { .. }
+            | StorageError::Closed
+            // Also what a later engine may add.
+            | _ => ErrorKind::StorageFailed,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// Makes backups on a schedule, and removes those that are not to be kept, until the node stops.
+pub(crate) fn schedule(concord: &Concord, config: &BackupConfig) {
+    let Some(every) = config.interval else {
+        return;
+    };
+    let keep = KeepBackups {
+        count: config.keep_count,
+        days: config.keep_days,
+    };
+    // Weak: a node that nobody else has stops.
+    let node = Arc::downgrade(&concord.inner);
+    let stopped = concord.service().node().stopped();
+    tokio::spawn(run_schedule(node, stopped, every, keep));
+}
+
+async fn run_schedule(
+    node: Weak<Inner>,
+    mut stopped: watch::Receiver<Option<StopReason>>,
+    every: Duration,
+    keep: KeepBackups,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(Option::is_some) => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let Some(inner) = node.upgrade() else {
+            return;
+        };
+        let concord = Concord {
+            inner,
+            principal: Principal::embedder(),
+        };
+        // Each node would make its own: one is enough, and the leader's is the freshest.
+        let status = concord.service().node().status();
+        if status.leader != Some(status.node_id) {
+            continue;
+        }
+        match concord.backups().create().await {
+            Ok(made) => {
+                tracing::info!(name = made.name, revision = %made.revision, "made a scheduled backup")
+            }
+            Err(error) => tracing::error!(%error, "a scheduled backup failed"),
+        }
+        if keep == KeepBackups::default() {
+            continue;
+        }
+        match concord.backups().clean_up(keep, false).await {
+            Ok(cleaned) if !cleaned.removed.is_empty() => {
+                tracing::info!(removed = cleaned.removed.len(), "removed old backups");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "old backups could not be removed"),
+        }
+    }
+}
+
+/// Where a node keeps its backups.
+pub(crate) fn directory(config: &Config) -> BackupDirectory {
+    let beside = || config.data_dir.join(DIRECTORY);
+    let path = config.backup.dir.clone().unwrap_or_else(beside);
+    open_directory(&path)
+}
+
+fn open_directory(path: &Path) -> BackupDirectory {
+    BackupDirectory::new(path, Arc::new(OsDisk))
+}
+
+async fn blocking<T, F>(work: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Error::new(ErrorKind::ShuttingDown, "the node is stopping"))
+}
