@@ -81,6 +81,8 @@ pub enum ReadAction {
     Lookup,
     /// Records by what their keys and values are.
     Query,
+    /// How a query would be answered: shows how many records there are.
+    Explain,
     /// Which indexes there are: shows the prefixes and fields that others use.
     ListIndexes,
     /// The versions of a key.
@@ -102,6 +104,10 @@ pub enum ReadAction {
     Settings,
     /// The audit log of a node: who did what, with the keys.
     Audit,
+    /// Tokens, roles and ACLs, and why somebody may do something.
+    Policy,
+    /// Who the caller is, and what they may do.
+    Whoami,
 }
 
 /// Changes of the cluster itself.
@@ -159,6 +165,7 @@ impl ReadAction {
             Self::Scan => "scan",
             Self::Lookup => "lookup",
             Self::Query => "query",
+            Self::Explain => "explain",
             Self::ListIndexes => "list_indexes",
             Self::History => "history",
             Self::Lease => "lease",
@@ -169,6 +176,8 @@ impl ReadAction {
             Self::Status => "status",
             Self::Settings => "settings",
             Self::Audit => "audit",
+            Self::Policy => "policy",
+            Self::Whoami => "whoami",
         }
     }
 }
@@ -186,6 +195,48 @@ impl AdminAction {
     }
 }
 
+/// A read, and where. What it shows beside values counts: whether a key exists, its time to live, its
+/// versions, the keys on a lease, how many records there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read<'a> {
+    /// A key, now or in the past: its value, whether it exists, how long it has left.
+    Get(&'a [u8]),
+    /// Many keys, all or none of them.
+    GetMany(&'a [Key]),
+    /// The versions of a key.
+    History(&'a [u8]),
+    /// A range: what may not be seen of it is left out.
+    Scan,
+    /// By values of an index: what may not be seen is left out.
+    Lookup,
+    /// By any filter: what may not be seen is left out.
+    Query,
+    /// How a query would be answered. It counts what it would read, so nothing can be left out.
+    Explain,
+    /// Changes: those of keys that may not be seen are left out.
+    Watch,
+    /// Leases: to those who may not see every key only their own, with the keys that they may see.
+    Lease,
+    /// Which indexes there are.
+    ListIndexes,
+    /// A durable subscription by its name, and what it is about.
+    Subscriptions,
+    /// Which durable subscriptions there are.
+    ListSubscriptions,
+    /// Who watches what on a node.
+    ListWatches,
+    /// How the cluster is.
+    Status,
+    /// The replicated settings.
+    Settings,
+    /// The audit log of a node.
+    Audit,
+    /// Tokens, roles, ACLs.
+    Policy,
+    /// The caller.
+    Whoami,
+}
+
 /// Something that can be judged.
 pub trait Request {
     /// What it wants to do.
@@ -199,6 +250,16 @@ pub trait Request {
         let mut all = NOTHING;
         self.demands(&mut |_, needed| all = all.union(needed));
         all
+    }
+}
+
+impl<T: Request> Request for &T {
+    fn action(&self) -> Action {
+        (**self).action()
+    }
+
+    fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
+        (**self).demands(ask);
     }
 }
 
@@ -284,30 +345,56 @@ impl Request for Command {
     }
 }
 
-impl Request for ReadAction {
+impl Read<'_> {
+    /// Which read it is.
+    #[must_use]
+    pub const fn kind(&self) -> ReadAction {
+        match self {
+            Self::Get(_) | Self::GetMany(_) => ReadAction::Get,
+            Self::History(_) => ReadAction::History,
+            Self::Scan => ReadAction::Scan,
+            Self::Lookup => ReadAction::Lookup,
+            Self::Query => ReadAction::Query,
+            Self::Explain => ReadAction::Explain,
+            Self::Watch => ReadAction::Watch,
+            Self::Lease => ReadAction::Lease,
+            Self::ListIndexes => ReadAction::ListIndexes,
+            Self::Subscriptions => ReadAction::Subscriptions,
+            Self::ListSubscriptions => ReadAction::ListSubscriptions,
+            Self::ListWatches => ReadAction::ListWatches,
+            Self::Status => ReadAction::Status,
+            Self::Settings => ReadAction::Settings,
+            Self::Audit => ReadAction::Audit,
+            Self::Policy => ReadAction::Policy,
+            Self::Whoami => ReadAction::Whoami,
+        }
+    }
+}
+
+impl Request for Read<'_> {
     fn action(&self) -> Action {
-        Action::Read(*self)
+        Action::Read(self.kind())
     }
 
     fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
-        let needed = match self {
-            Self::Get
-            | Self::Scan
-            | Self::Lookup
-            | Self::Query
-            | Self::History
-            | Self::Lease
-            | Self::Watch
-            | Self::Subscriptions
-            | Self::Status => READ,
+        match self {
+            Self::Get(key) | Self::History(key) => ask(Place::Key(key), READ),
+            Self::GetMany(keys) => at_each(keys.iter(), READ, ask),
+            // Its answer is filtered by key: whoever may read something gets that.
+            Self::Scan | Self::Lookup | Self::Query | Self::Watch | Self::Lease => {
+                ask(Place::Anywhere, READ);
+            }
+            // It does not say which keys, and its answer is not filtered by them.
+            Self::Explain | Self::Subscriptions | Self::Status => ask(Place::Cluster, READ),
             Self::ListIndexes
             | Self::ListSubscriptions
             | Self::ListWatches
             | Self::Settings
-            | Self::Audit => ADMIN,
-        };
-        // It does not say which keys, so only rights that no ACL narrows will do.
-        ask(Place::Cluster, needed);
+            | Self::Audit
+            | Self::Policy => ask(Place::Cluster, ADMIN),
+            // Whoever is somebody may know who.
+            Self::Whoami => {}
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! the keys of a pattern. The policy is a set of records that the store replicates without knowing what they
 //! mean; this crate reads them and says what to write ([`Edit`]).
 //!
-//! No interface shows a token yet. A node without authentication treats every caller
+//! A node without authentication treats every caller
 //! as [`Principal::anonymous`], who may do everything; the process that embeds the store is
 //! [`Principal::embedder`].
 //!
@@ -26,9 +26,10 @@ mod permission;
 pub mod policy;
 mod principal;
 mod rights;
+mod seal;
 pub mod token;
 
-pub use action::{Action, AdminAction, ReadAction, Request};
+pub use action::{Action, AdminAction, Read, ReadAction, Request};
 pub use authorize::{Authorized, Denied, authorize};
 pub use name::{InvalidName, NAME_BYTES_MAX, Name, TENANT_ROLE_PREFIX};
 pub use pattern::{InvalidPattern, Pattern};
@@ -36,4 +37,5 @@ pub use permission::{Permission, Permissions};
 pub use policy::{Edit, Policy, PolicyError, Records};
 pub use principal::{BuiltinRole, Principal};
 pub use rights::{Place, Rights};
+pub use seal::{SEAL_KEY_BYTES, SealKey};
 pub use token::{Secret, TokenHash, TokenId, Unauthorized};

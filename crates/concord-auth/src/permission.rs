@@ -30,6 +30,12 @@ impl Permission {
         }
     }
 
+    /// The permission of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|permission| permission.name() == name)
+    }
+
     const fn bit(self) -> u8 {
         match self {
             Self::Read => 1,

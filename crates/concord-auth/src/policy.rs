@@ -19,6 +19,7 @@ mod tests;
 use bytes::Bytes;
 use concord_core::ids::Timestamp;
 use concord_core::{PolicyEdit, PrincipalId, ReadView};
+use zeroize::Zeroizing;
 
 pub use access::{Because, Explanation};
 pub use change::{Lifetime, NewToken};
@@ -33,6 +34,7 @@ use crate::name::Name;
 use crate::pattern::Pattern;
 use crate::permission::Permissions;
 use crate::principal::BuiltinRole;
+use crate::seal::{SEAL_KEY_BYTES, SealKey};
 use crate::token::TokenId;
 use stored::{StoredRole, StoredToken, Totals};
 
@@ -215,6 +217,35 @@ impl<R: Records> Policy<R> {
                 Ok(RoleInfo::of(name, StoredRole::decode(&key, &record)?))
             })
             .collect()
+    }
+
+    /// Whether nobody could show any token.
+    ///
+    /// # Errors
+    ///
+    /// If a record cannot be read.
+    pub fn has_no_tokens(&self) -> Result<bool, PolicyError> {
+        Ok(self.totals()?.tokens == 0)
+    }
+
+    /// The key that cursors are sealed with, once the policy has one.
+    #[must_use]
+    pub fn seal_key(&self) -> Option<SealKey> {
+        let record = self.records.get(stored::SEAL)?;
+        let bytes = <[u8; SEAL_KEY_BYTES]>::try_from(record.as_ref()).ok()?;
+        Some(SealKey::new(Zeroizing::new(bytes)))
+    }
+
+    /// Gives the policy this key to seal cursors with, unless it has one.
+    #[must_use]
+    pub fn add_seal_key(&self, key: &SealKey) -> Vec<Edit> {
+        if self.seal_key().is_some() {
+            return Vec::new();
+        }
+        vec![Edit {
+            key: Bytes::from_static(stored::SEAL),
+            record: Some(Bytes::copy_from_slice(key.as_bytes())),
+        }]
     }
 
     fn info_of(&self, id: TokenId, token: StoredToken) -> Result<TokenInfo, PolicyError> {

@@ -100,7 +100,8 @@ impl Principal {
         Self::unscoped(Who::Role(role), role.permissions())
     }
 
-    pub(crate) fn token(token: Who, expires_at: Option<Timestamp>, rights: Rights) -> Self {
+    pub(crate) fn token(token: Who, expires_at: Option<Timestamp>, mut rights: Rights) -> Self {
+        rights.finish();
         Self {
             who: token,
             expires_at,
@@ -205,6 +206,13 @@ impl Principal {
             Who::Token { name, .. } => name.as_ref().map(Name::as_str),
             Who::Embedder | Who::Anonymous => None,
         }
+    }
+
+    /// The rights, to filter by what is read for them; `None`: they may read every key.
+    #[must_use]
+    pub fn sight(&self) -> Option<Arc<Rights>> {
+        let reads = Permissions::of(&[Permission::Read]);
+        (!self.rights.covers_everywhere(reads)).then(|| Arc::clone(&self.rights))
     }
 
     /// From when on this is nobody any more: expired when now >= this, by the replicated clock.

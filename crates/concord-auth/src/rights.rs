@@ -11,9 +11,12 @@
 use std::collections::BTreeMap;
 
 use concord_core::key::KeyRange;
+use concord_core::view::KeyFilter;
 
 use crate::pattern::Pattern;
-use crate::permission::Permissions;
+use crate::permission::{Permission, Permissions};
+
+const READ: Permissions = Permissions::of(&[Permission::Read]);
 
 /// Where a right is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub struct Rights {
     scoped: BTreeMap<Box<[u8]>, Vec<(Pattern, Permissions)>>,
     /// The lengths of those starts, ascending, without repetition.
     lengths: Vec<usize>,
+    /// Outside of these nothing may be read but what may be everywhere.
+    readable: Vec<KeyRange>,
 }
 
 impl Rights {
@@ -47,6 +52,7 @@ impl Rights {
             everywhere: permissions,
             scoped: BTreeMap::new(),
             lengths: Vec::new(),
+            readable: Vec::new(),
         }
     }
 
@@ -68,6 +74,27 @@ impl Rights {
     /// Adds permissions that hold everywhere.
     pub(crate) fn add_everywhere(&mut self, permissions: Permissions) {
         self.everywhere = self.everywhere.union(permissions);
+    }
+
+    /// To be called when all is added: notes where something may be read, so that a scan need not look
+    /// elsewhere.
+    pub(crate) fn finish(&mut self) {
+        let mut starts: Vec<&[u8]> = Vec::new();
+        for (start, patterns) in &self.scoped {
+            let reads = patterns.iter().any(|(_, permissions)| permissions.covers(READ));
+            // In order, so that what begins like an earlier one lies within it.
+            if reads && !starts.last().is_some_and(|last| start.starts_with(last)) {
+                starts.push(start);
+            }
+        }
+        let ranges = starts.into_iter().map(|start| KeyRange::prefix(start.to_vec()));
+        self.readable = ranges.collect();
+    }
+
+    /// What is allowed at every key, and in the cluster.
+    #[must_use]
+    pub const fn at_every_key(&self) -> Permissions {
+        self.everywhere
     }
 
     /// What is allowed at a key.
@@ -112,12 +139,21 @@ impl Rights {
     }
 }
 
+/// Of reads that leave out what may not be seen.
+impl KeyFilter for Rights {
+    fn shows(&self, key: &[u8]) -> bool {
+        self.at(key).covers(READ)
+    }
+
+    fn ranges(&self) -> &[KeyRange] {
+        &self.readable
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::permission::Permission;
 
-    const READ: Permissions = Permissions::of(&[Permission::Read]);
     const WRITE: Permissions = Permissions::of(&[Permission::Write]);
 
     fn rights(scoped: &[(&'static str, Permissions)]) -> Rights {
@@ -150,6 +186,22 @@ mod tests {
         assert_eq!(rights.over(&KeyRange::prefix("a")), WRITE);
         let halves = self::rights(&[("a*", READ), ("b*", READ)]);
         assert_eq!(halves.over(&KeyRange::between("a", "c")), Permissions::NONE);
+    }
+
+    #[test]
+    fn a_scan_seeks_where_something_may_be_read() {
+        let mut rights = rights(&[
+            ("b:*", READ),
+            ("a:x*", READ),
+            ("a:*:z", READ),
+            ("c", READ),
+            ("d:*", WRITE),
+        ]);
+        rights.finish();
+        let expected = ["a:", "b:", "c"].map(KeyRange::prefix);
+        assert_eq!(rights.ranges(), expected);
+        assert!(rights.shows(b"a:1:z") && rights.shows(b"a:x") && rights.shows(b"c"));
+        assert!(!rights.shows(b"a:1") && !rights.shows(b"cc") && !rights.shows(b"d:1"));
     }
 
     #[test]

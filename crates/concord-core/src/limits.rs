@@ -180,6 +180,10 @@ pub const SCAN_PAGE_BYTES: usize = 16 << 20;
 /// not exist then; it ends here, with a position to go on from.
 pub const SCAN_PAGE_VISITS_MAX: usize = 1_000_000;
 
+/// Keys that a page of a filtered read passes over because the reader may not see them. More than that, and the
+/// page ends with where to go on.
+pub const HIDDEN_KEYS_MAX: usize = 100_000;
+
 /// Versions on one page of a key's history. It also ends at [`SCAN_PAGE_BYTES`].
 pub const HISTORY_PAGE_MAX: usize = 10_000;
 

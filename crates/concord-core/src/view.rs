@@ -5,6 +5,7 @@
 //! (I15); reads of an older revision are answered from the history that it holds (I11).
 
 mod changes;
+mod filter;
 mod history;
 mod index;
 mod leases;
@@ -25,6 +26,7 @@ use crate::state::{State, VersionCell};
 use crate::value::CorruptValue;
 
 pub use changes::{Change, ChangeKind, Changes};
+pub use filter::{KeyFilter, pieces};
 pub use history::{HistoryPage, HistoryRequest, Version};
 pub(crate) use index::walk as walk_entries;
 pub use index::{IndexPage, IndexPosition, IndexRequest};

@@ -3,6 +3,8 @@
 //! ```text
 //! hex( fingerprint of the request: 8 bytes | position with its checksum )
 //! ```
+//!
+//! Where the position is a key that the caller is not shown, all of it is sealed.
 
 use std::fmt;
 use std::ops::Bound;
@@ -11,14 +13,111 @@ use std::str::FromStr;
 use concord_core::key::KeyRange;
 use concord_core::view::{Direction, IndexPosition, IndexRequest, ScanPosition};
 
-const FINGERPRINT_BYTES: usize = 8;
+pub(crate) const FINGERPRINT_BYTES: usize = 8;
+
+/// Hides what a cursor says from whom it is given to: a place can be a key that they are not shown.
+pub trait Seal {
+    /// Text that tells nothing, not even how long it was, and cannot be made by others.
+    fn seal(&self, text: &[u8]) -> Vec<u8>;
+
+    /// What was sealed; `None` if it was not.
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>>;
+}
+
+/// A place as a cursor has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Held<P> {
+    /// As it is, and of which request.
+    Plain([u8; FINGERPRINT_BYTES], P),
+    /// For the nodes' eyes only.
+    Sealed(Vec<u8>),
+}
+
+/// A place with a byte form.
+pub(crate) trait Bytes: Sized {
+    fn encode(&self) -> Vec<u8>;
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Bytes for ScanPosition {
+    fn encode(&self) -> Vec<u8> {
+        Self::encode(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+}
+
+impl Bytes for IndexPosition {
+    fn encode(&self) -> Vec<u8> {
+        Self::encode(self)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes).ok()
+    }
+}
+
+/// What sealed text starts with: no digit of the other.
+const SEALED: &str = "s";
+
+impl<P: Bytes> Held<P> {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Plain(fingerprint, place) => [fingerprint.as_slice(), &place.encode()].concat(),
+            Self::Sealed(bytes) => bytes.clone(),
+        }
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (fingerprint, place) = bytes.split_first_chunk()?;
+        Some(Self::Plain(*fingerprint, P::decode(place)?))
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidCursor> {
+        let held = match text.strip_prefix(SEALED) {
+            Some(sealed) => unhex(sealed).map(Self::Sealed),
+            None => unhex(text).and_then(|bytes| Self::from_bytes(&bytes)),
+        };
+        held.ok_or(InvalidCursor)
+    }
+
+    pub(crate) fn sealed(self, seal: &dyn Seal) -> Self {
+        match self {
+            Self::Plain(..) => Self::Sealed(seal.seal(&self.bytes())),
+            Self::Sealed(_) => self,
+        }
+    }
+
+    pub(crate) fn opened(self, seal: &dyn Seal) -> Result<Self, InvalidCursor> {
+        match self {
+            Self::Plain(..) => Ok(self),
+            Self::Sealed(bytes) => {
+                let bytes = seal.open(&bytes).ok_or(InvalidCursor)?;
+                Self::from_bytes(&bytes).ok_or(InvalidCursor)
+            }
+        }
+    }
+
+    pub(crate) fn of(&self, request: [u8; FINGERPRINT_BYTES]) -> Option<&P> {
+        match self {
+            Self::Plain(fingerprint, place) => (*fingerprint == request).then_some(place),
+            Self::Sealed(_) => None,
+        }
+    }
+
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if matches!(self, Self::Sealed(_)) {
+            f.write_str(SEALED)?;
+        }
+        self.bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 /// Where a scan stands. Opaque text: it is only good for the same range and direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    fingerprint: [u8; FINGERPRINT_BYTES],
-    position: ScanPosition,
-}
+pub struct Cursor(Held<ScanPosition>);
 
 /// Text that is no cursor, or one that was changed on the way. Nothing was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,21 +127,33 @@ pub struct InvalidCursor;
 impl Cursor {
     /// The cursor of a scan of `range` in `direction` that goes on at `position`.
     pub fn new(range: &KeyRange, direction: Direction, position: ScanPosition) -> Self {
-        Self {
-            fingerprint: fingerprint(range, direction),
-            position,
-        }
+        Self(Held::Plain(fingerprint(range, direction), position))
     }
 
-    /// The position, if the cursor was made by a scan of this range and direction.
+    /// The position, if the cursor was made by a scan of this range and direction, and is not sealed.
     pub fn position_in(&self, range: &KeyRange, direction: Direction) -> Option<&ScanPosition> {
-        (self.fingerprint == fingerprint(range, direction)).then_some(&self.position)
+        self.0.of(fingerprint(range, direction))
+    }
+
+    /// The same, telling nothing.
+    #[must_use]
+    pub fn sealed(self, seal: &dyn Seal) -> Self {
+        Self(self.0.sealed(seal))
+    }
+
+    /// The same, as it was before it was sealed, if it was.
+    ///
+    /// # Errors
+    ///
+    /// If it was sealed by another.
+    pub fn opened(self, seal: &dyn Seal) -> Result<Self, InvalidCursor> {
+        self.0.opened(seal).map(Self)
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(self.fingerprint, &self.position.encode(), f)
+        self.0.write(f)
     }
 }
 
@@ -50,42 +161,45 @@ impl FromStr for Cursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let bytes = unhex(text).ok_or(InvalidCursor)?;
-        let (fingerprint, position) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
-        let position = ScanPosition::decode(position).map_err(|_| InvalidCursor)?;
-        Ok(Self {
-            fingerprint: *fingerprint,
-            position,
-        })
+        Held::parse(text).map(Self)
     }
 }
 
 /// Where a lookup in an index stands. Opaque text: it is only good for the same index, values and
 /// direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexCursor {
-    fingerprint: [u8; FINGERPRINT_BYTES],
-    position: IndexPosition,
-}
+pub struct IndexCursor(Held<IndexPosition>);
 
 impl IndexCursor {
     /// The cursor of `lookup` that goes on at `position`.
     pub fn new(lookup: &IndexRequest, position: IndexPosition) -> Self {
-        Self {
-            fingerprint: lookup_fingerprint(lookup),
-            position,
-        }
+        Self(Held::Plain(lookup_fingerprint(lookup), position))
     }
 
-    /// The position, if the cursor was made by this lookup.
+    /// The position, if the cursor was made by this lookup, and is not sealed.
     pub fn position_in(&self, lookup: &IndexRequest) -> Option<&IndexPosition> {
-        (self.fingerprint == lookup_fingerprint(lookup)).then_some(&self.position)
+        self.0.of(lookup_fingerprint(lookup))
+    }
+
+    /// As [`Cursor::sealed`].
+    #[must_use]
+    pub fn sealed(self, seal: &dyn Seal) -> Self {
+        Self(self.0.sealed(seal))
+    }
+
+    /// As [`Cursor::opened`].
+    ///
+    /// # Errors
+    ///
+    /// If it was sealed by another.
+    pub fn opened(self, seal: &dyn Seal) -> Result<Self, InvalidCursor> {
+        self.0.opened(seal).map(Self)
     }
 }
 
 impl fmt::Display for IndexCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hex(self.fingerprint, &self.position.encode(), f)
+        self.0.write(f)
     }
 }
 
@@ -93,18 +207,12 @@ impl FromStr for IndexCursor {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
-        let bytes = unhex(text).ok_or(InvalidCursor)?;
-        let (fingerprint, position) = bytes.split_first_chunk().ok_or(InvalidCursor)?;
-        let position = IndexPosition::decode(position).map_err(|_| InvalidCursor)?;
-        Ok(Self {
-            fingerprint: *fingerprint,
-            position,
-        })
+        Held::parse(text).map(Self)
     }
 }
 
 /// Lower-case hexadecimal only, so that there is one text for a cursor.
-pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -118,17 +226,6 @@ pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
         .iter()
         .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
         .collect()
-}
-
-pub(crate) fn hex(
-    fingerprint: [u8; FINGERPRINT_BYTES],
-    position: &[u8],
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    fingerprint
-        .iter()
-        .chain(position)
-        .try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 fn fingerprint(range: &KeyRange, direction: Direction) -> [u8; FINGERPRINT_BYTES] {

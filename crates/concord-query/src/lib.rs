@@ -17,5 +17,5 @@ pub mod watch;
 mod cursor;
 
 pub use concord_core::glob::{Glob, InvalidGlob};
-pub use cursor::{Cursor, IndexCursor, InvalidCursor};
+pub use cursor::{Cursor, IndexCursor, InvalidCursor, Seal};
 pub use query::{Query, QueryCursor, QueryError};

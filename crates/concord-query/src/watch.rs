@@ -18,6 +18,6 @@ mod tests;
 
 pub use codec::InvalidFilter;
 pub use filter::{Filter, KeyPattern, Kinds, ReadsTime, Selector};
-pub use page::{Page, PageLimits, WatchBatch, WatchEvent, check, read};
+pub use page::{Page, PageLimits, WatchBatch, WatchEvent, check, read, read_shown};
 pub use position::{InvalidPosition, Position};
 pub use router::Router;

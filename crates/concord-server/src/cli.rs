@@ -4,6 +4,7 @@
 //! those that are about files: `recover`, `doctor`, `backup verify` and `backup restore`. Commands,
 //! flags and exit codes are documented in `docs/cli.md`.
 
+mod access;
 mod args;
 mod audit;
 mod backup;
@@ -89,6 +90,7 @@ fn client_args(
         ("--ca-cert", before.tls.ca_cert.is_some()),
         ("--client-cert", before.tls.client_cert.is_some()),
         ("--client-key", before.tls.client_key.is_some()),
+        ("--token-file", before.token_file.is_some()),
     ];
     let Some(own) = command.client_args() else {
         return match given.into_iter().find(|(_, given)| *given) {
@@ -115,6 +117,9 @@ fn client_args(
         client.output = output;
     }
     client.tls.take(&before.tls, is_own);
+    if let Some(path) = before.token_file.as_ref().filter(|_| !is_own("token_file")) {
+        client.token_file = Some(path.clone());
+    }
     Ok(Some(client))
 }
 
@@ -150,6 +155,12 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Subscription(_)
         | Command::Audit(_)
         | Command::Backup(_)
+        | Command::Token(_)
+        | Command::Role(_)
+        | Command::Acl(_)
+        | Command::Whoami(_)
+        | Command::CanI(_)
+        | Command::ExplainAccess(_)
         | Command::Cluster(_) => {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -189,6 +200,12 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Registry(command) => registry::run(s, &command).await,
         Command::Subscription(command) => subscription::run(s, &command).await,
         Command::Audit(command) => audit::run(s, &command).await,
+        Command::Token(command) => access::tokens(s, &command).await,
+        Command::Role(command) => access::roles(s, &command).await,
+        Command::Acl(command) => access::acls(s, &command).await,
+        Command::Whoami(_) => access::whoami(s).await,
+        Command::CanI(args) => access::can_i(s, &args).await,
+        Command::ExplainAccess(args) => access::explain(s, &args).await,
         Command::Cluster(command) => cluster::run(s, &command).await,
         Command::Backup(command) => backup::run(s, &command).await,
         Command::Start(_)
@@ -216,6 +233,9 @@ impl Session {
                 &args.endpoints,
                 args.timeout,
                 &args.tls.client_tls().map_err(CliError::Usage)?,
+                access::token(args.token_file.as_deref())?
+                    .as_deref()
+                    .map(String::as_str),
             )?,
             timeout: args.timeout,
             out: Out::new(args.output),
@@ -238,8 +258,13 @@ impl Command {
             | Self::Doctor(_)
             | Self::Completions { .. } => None,
             Self::Backup(command) => command.client_args(),
-            Self::Status(client) | Self::Members(client) => Some(client),
             Self::Ready(args) => Some(&args.client),
+            Self::Status(client) | Self::Members(client) | Self::Whoami(client) => Some(client),
+            Self::Token(command) => Some(command.client_args()),
+            Self::Role(command) => Some(command.client_args()),
+            Self::Acl(command) => Some(command.client_args()),
+            Self::CanI(args) => Some(&args.client),
+            Self::ExplainAccess(args) => Some(&args.client),
             Self::Get(args) => Some(&args.client),
             Self::Put(args) => Some(&args.client),
             Self::PutMany(args) => Some(&args.client),

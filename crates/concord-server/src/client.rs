@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 pub use self::download::Download;
 pub use self::error::ClientError;
@@ -74,19 +74,20 @@ impl Client {
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         timeout: Duration,
     ) -> Result<Self, ClientError> {
-        Self::secured(endpoints, timeout, &ClientTls::default())
+        Self::secured(endpoints, timeout, &ClientTls::default(), None)
     }
 
-    /// The same with authorities and a certificate of its own. With either, `host:port` is `https://host:port`, and
+    /// The same with authorities and a certificate of its own, showing a token with each request. With either, `host:port` is `https://host:port`, and
     /// plaintext is refused: whoever says whom to trust does not mean to trust everybody.
     ///
     /// # Errors
     ///
-    /// As [`Client::new`], and if a file cannot be used.
+    /// As [`Client::new`], if a file cannot be used, and if the token has characters that no token has.
     pub fn secured(
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         timeout: Duration,
         tls: &ClientTls,
+        token: Option<&str>,
     ) -> Result<Self, ClientError> {
         let endpoints: Vec<String> = endpoints
             .into_iter()
@@ -101,6 +102,7 @@ impl Client {
             .tls_backend_preconfigured(tls.configure(is_secure)?)
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT.min(timeout))
+            .default_headers(headers_of(token)?)
             .build()
             .map_err(|e| ClientError::BadEndpoint {
                 endpoint: String::new(),
@@ -274,6 +276,18 @@ impl Answer {
         let full = self.header(CONTENT_TYPE.as_str()).unwrap_or_default();
         full.split(';').next().unwrap_or_default().trim()
     }
+}
+
+fn headers_of(token: Option<&str>) -> Result<HeaderMap, ClientError> {
+    let mut headers = HeaderMap::new();
+    if let Some(token) = token {
+        let mut value =
+            HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::BadToken)?;
+        // Whoever prints the request must not print that.
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
 }
 
 enum BodyError {

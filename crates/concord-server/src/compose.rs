@@ -29,13 +29,15 @@ use concord_raft::{
 };
 use futures::FutureExt as _;
 use parking_lot::Mutex;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 
 use self::lonely::Lonely;
 use crate::audit::{AuditOpenError, Recorder};
+use crate::bootstrap::Root;
 use crate::certificates::Certificates;
 use crate::concord::Concord;
+use crate::concord::access::Secret;
 use crate::config::{self, Config, ConfigError, PeerConfig, Start};
 use crate::error::Error;
 use crate::service::Service;
@@ -157,6 +159,8 @@ pub(crate) struct Running {
     certificates: Arc<Certificates>,
     /// Looks for new certificates.
     renewing: Mutex<Option<JoinHandle<()>>>,
+    /// Whether the first token was made here, once that is known.
+    root: Mutex<Option<oneshot::Receiver<Option<Secret>>>>,
     #[cfg(feature = "http")]
     http: Mutex<Vec<crate::http::HttpServer>>,
     http_address: std::sync::OnceLock<SocketAddr>,
@@ -204,6 +208,11 @@ impl Running {
 
     pub(crate) fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
+    }
+
+    /// Who asks first learns of the first token.
+    pub(crate) fn take_root(&self) -> Option<oneshot::Receiver<Option<Secret>>> {
+        self.root.lock().take()
     }
 
     /// Whether a shutdown has been through.
@@ -257,15 +266,14 @@ struct Peers {
 
 pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
     config.validate()?;
-    for warning in config.warnings() {
-        tracing::warn!("{warning}");
-    }
+    warn(&config);
     #[cfg(not(feature = "http"))]
     if config.http.is_some() || config.metrics_listen.is_some() {
         return Err(OpenError::Unsupported {
             what: "HTTP interface (feature `http`)",
         });
     }
+    let root = Root::settle(&config)?;
     let directory = open_directory(&config).await?;
     let identity = directory.identity();
     let node_id = identity.current().node_id;
@@ -275,16 +283,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         Some(peers) => Some(open_peers(peers, certificates.peers.clone(), &directory).await?),
         None => None,
     };
-    let transport: Arc<dyn Transport> = match &peers {
-        Some(peers) => Arc::<TcpTransport>::clone(&peers.transport),
-        None => Arc::new(Lonely),
-    };
-    let ports = Ports {
-        disk: Arc::new(OsDisk),
-        transport,
-        clock: Arc::new(OsClock),
-        entropy: Arc::new(OsEntropy),
-    };
+    let ports = ports(peers.as_ref());
     let peer_address = peers.as_ref().map(|peers| peers.address.clone());
     let node = Node::<Store>::start(node_config(&config, peer_address.clone()), directory, ports)
         .boxed()
@@ -308,6 +307,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         trouble: Arc::default(),
         certificates: Arc::clone(&certificates),
         renewing: Mutex::new(None),
+        root: Mutex::new(None),
         #[cfg(feature = "http")]
         http: Mutex::default(),
         http_address: std::sync::OnceLock::new(),
@@ -317,13 +317,45 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
     let service = Service::new(node, &config, audit);
     let concord = Concord::assemble(service, running, config.request_timeout);
     match finish(&concord, &config).await {
-        Ok(()) => Ok(concord),
+        Ok(()) => {
+            if let Some(root) = root {
+                make_root(&concord, root);
+            }
+            Ok(concord)
+        }
         Err(error) => {
             // What could not be finished must not be left half running; its own error counts.
             let _ = concord.shutdown().await;
             Err(error)
         }
     }
+}
+
+/// The world of a node: the operating system, and the other nodes if there can be any.
+fn ports(peers: Option<&Peers>) -> Ports {
+    let transport: Arc<dyn Transport> = match peers {
+        Some(peers) => Arc::<TcpTransport>::clone(&peers.transport),
+        None => Arc::new(Lonely),
+    };
+    Ports {
+        disk: Arc::new(OsDisk),
+        transport,
+        clock: Arc::new(OsClock),
+        entropy: Arc::new(OsEntropy),
+    }
+}
+
+fn warn(config: &Config) {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Makes the first token in the background: it may take until there is a leader.
+fn make_root(concord: &Concord, root: Root) {
+    let (made, known) = oneshot::channel();
+    *concord.running().root.lock() = Some(known);
+    tokio::spawn(root.make(concord.downgrade(), made));
 }
 
 /// Has the node belong to a cluster, and opens HTTP.
@@ -345,7 +377,7 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     #[cfg(feature = "http")]
     if let Some(http) = &config.http {
         let tls = running.certificates.http.clone();
-        let server = crate::http::serve(concord, http, tls)
+        let server = crate::http::serve(concord, http, config.auth, tls)
             .await
             .map_err(|source| OpenError::Listen {
                 purpose: "http",
@@ -358,7 +390,8 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     }
     #[cfg(feature = "http")]
     if let Some(listen) = &config.metrics_listen {
-        let server = crate::http::serve_metrics(concord, listen, running.certificates.http.clone())
+        let tls = running.certificates.http.clone();
+        let server = crate::http::serve_metrics(concord, listen, config.auth, tls)
             .await
             .map_err(|source| OpenError::Listen {
                 purpose: "metrics",

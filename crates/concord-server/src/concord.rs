@@ -18,6 +18,7 @@
 //!
 //! Not here: consensus (`concord-raft`), the checks that every interface shares (`service`).
 
+pub mod access;
 mod backup;
 mod bulk;
 mod cluster;
@@ -36,10 +37,10 @@ mod write;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use concord_auth::{Principal, ReadAction};
+use concord_auth::Read;
 use concord_core::ids::{NodeId, Revision};
 use concord_core::view::Statistics;
 use concord_raft::NodeStatus;
@@ -79,17 +80,31 @@ use crate::certificates::CertificateStatus;
 use crate::compose::{self, OpenError, Running};
 use crate::config::Config;
 use crate::error::Error;
-use crate::service::{self, Service};
+use crate::judge::Caller;
+use crate::service::Service;
 
 /// A node in this process: a durable, strongly consistent key-value store, alone or as a
-/// member of a cluster. Clones share the node; it runs until [`Concord::shutdown`], or until the
+/// member of a cluster. May do everything: see [`Concord::as_principal`]. Clones share the node; it runs until [`Concord::shutdown`], or until the
 /// last clone is gone and it does not serve HTTP.
 ///
 /// Works under any tokio runtime; several may live in one process.
 #[derive(Clone)]
 pub struct Concord {
     inner: Arc<Inner>,
-    principal: Principal,
+    caller: Caller,
+}
+
+/// A node that may be gone.
+#[derive(Clone)]
+pub(crate) struct WeakConcord(Weak<Inner>);
+
+impl WeakConcord {
+    /// The node, if it is still there.
+    pub(crate) fn upgrade(&self) -> Option<Concord> {
+        let inner = self.0.upgrade()?;
+        let caller = Caller::Embedder;
+        Some(Concord { inner, caller })
+    }
 }
 
 struct Inner {
@@ -120,17 +135,49 @@ impl Concord {
         };
         Self {
             inner: Arc::new(inner),
-            principal: Principal::embedder(),
+            caller: Caller::Embedder,
         }
     }
 
+    /// The same node for whoever shows this token: each operation of the new handle may do what the token may do at that
+    /// moment, and answers `unauthorized` if it is no token, or has ended, and `forbidden` if that is not enough. Reads of
+    /// many keys leave out what may not be seen.
+    ///
+    /// The handle that [`Concord::open`] gives may do everything, by choice: who embeds a node holds its data anyway.
+    ///
+    /// ```no_run
+    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// let token = db.create_token().role("viewer").await?;
+    /// let reader = db.as_principal(token.secret.expose());
+    /// reader.get("greeting").await?;
+    /// assert!(reader.put("greeting", "no").await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn as_principal(&self, token: &str) -> Self {
+        self.on_behalf_of(Caller::showing(token))
+    }
+
     /// The same node in somebody else's name.
-    #[cfg(feature = "http")]
-    pub(crate) fn on_behalf_of(&self, principal: Principal) -> Self {
+    pub(crate) fn on_behalf_of(&self, caller: Caller) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
-            principal,
+            caller,
         }
+    }
+
+    /// Keeps no node alive.
+    pub(crate) fn downgrade(&self) -> WeakConcord {
+        WeakConcord(Arc::downgrade(&self.inner))
+    }
+
+    /// The secret of the first token, which may do everything: once, if this node has made it just now and drew it at random
+    /// ([`Config::root_token`]). Waits until there is a first token; `None` if it was there before, or another node
+    /// made it.
+    pub async fn root_token(&self) -> Option<access::Secret> {
+        let made = self.inner.running.take_root()?;
+        made.await.ok().flatten()
     }
 
     /// This node's id.
@@ -140,7 +187,7 @@ impl Concord {
 
     /// The revision that this node has applied. No wait, no network.
     pub fn revision(&self) -> Revision {
-        self.service().latest().view.revision()
+        self.service().revision()
     }
 
     /// Where HTTP is served, if it is.
@@ -164,8 +211,7 @@ impl Concord {
     ///
     /// `forbidden`, where authentication says so.
     pub fn status(&self) -> Result<NodeStatus, Error> {
-        let permitted = service::permit(&self.principal, ReadAction::Status)?;
-        let mut status = self.service().status(&permitted);
+        let (mut status, _) = self.service().status(&self.caller)?;
         status
             .warnings
             .extend(self.inner.running.certificates().warnings());
@@ -178,7 +224,7 @@ impl Concord {
     ///
     /// `forbidden`, where authentication says so.
     pub fn certificates(&self) -> Result<Vec<CertificateStatus>, Error> {
-        service::permit(&self.principal, ReadAction::Status)?;
+        self.service().look(&self.caller, &Read::Status)?;
         Ok(self.inner.running.certificates().status())
     }
 
@@ -188,8 +234,8 @@ impl Concord {
     ///
     /// `forbidden`, where authentication says so.
     pub fn statistics(&self) -> Result<Statistics, Error> {
-        service::permit(&self.principal, ReadAction::Status)?;
-        Ok(self.service().latest().view.statistics())
+        let seen = self.service().look(&self.caller, &Read::Status)?;
+        Ok(seen.view().statistics())
     }
 
     /// The audit log of this node: what was asked of it, by whom, and what came of it.
@@ -216,8 +262,8 @@ impl Concord {
         &self.inner.service
     }
 
-    pub(crate) fn principal(&self) -> &Principal {
-        &self.principal
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {

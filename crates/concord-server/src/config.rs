@@ -70,6 +70,17 @@ pub enum Profile {
 pub enum AuthMode {
     /// Everyone who reaches a listener may do everything.
     Off,
+    /// Everyone shows a token, and may do what it may do.
+    On,
+}
+
+/// Where the first token comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootToken {
+    /// It is this.
+    Given(Secret),
+    /// It is in this file; if there is none, it is drawn at random and written there, for its owner alone.
+    File(PathBuf),
 }
 
 /// How log lines are written by the `concord` binary.
@@ -110,6 +121,9 @@ pub struct Config {
     pub node_id: Option<NodeId>,
     /// Authentication.
     pub auth: AuthMode,
+    /// Where the first token comes from that may do everything, if there is none yet; `None`: it is drawn at random, and
+    /// [`crate::Concord::root_token`] gives it once.
+    pub root_token: Option<RootToken>,
     /// The HTTP listener; `None`: there is none.
     pub http: Option<HttpConfig>,
     /// `host:port` of a listener that serves `/metrics` alone; `None`: only the HTTP listener does.
@@ -287,6 +301,7 @@ impl Config {
             data_dir: data_dir.into(),
             node_id: None,
             auth: AuthMode::Off,
+            root_token: None,
             http: None,
             metrics_listen: None,
             peers: None,
@@ -349,6 +364,20 @@ impl Config {
     #[must_use]
     pub fn peers(mut self, peers: PeerConfig) -> Self {
         self.peers = Some(peers);
+        self
+    }
+
+    /// Has everybody who reaches a listener show a token. The embedder's own handle needs none.
+    #[must_use]
+    pub fn with_auth(mut self) -> Self {
+        self.auth = AuthMode::On;
+        self
+    }
+
+    /// Says where the first token comes from.
+    #[must_use]
+    pub fn root_token(mut self, token: RootToken) -> Self {
+        self.root_token = Some(token);
         self
     }
 

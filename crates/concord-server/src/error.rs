@@ -45,6 +45,8 @@ pub enum ErrorKind {
     Compacted,
     /// The revision asked for does not exist yet. Nothing was written.
     FutureRevision,
+    /// The caller has shown no token that is good. Nothing was written.
+    Unauthorized,
     /// The caller may not do this. Nothing was written.
     Forbidden,
     /// Time ran out. Nothing was written.
@@ -87,6 +89,7 @@ impl ErrorKind {
             Self::UniqueViolation => "unique_violation",
             Self::Compacted => "compacted",
             Self::FutureRevision => "future_revision",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::Timeout => "timeout",
             Self::OutcomeUnknown => "outcome_unknown",
@@ -139,6 +142,7 @@ impl ErrorKind {
             Self::UniqueViolation => "use another value, or remove it from the record that has it",
             Self::Compacted => "read at the oldest readable revision or a later one",
             Self::FutureRevision => "read at the current revision or an earlier one",
+            Self::Unauthorized => "show a token that is good",
             Self::Forbidden => "use a node or an identity that may do this",
             Self::Timeout => "try again, or allow more time; nothing was written",
             Self::OutcomeUnknown => "read the key to see whether the write happened before trying again",

@@ -1,13 +1,14 @@
 //! The HTTP interface.
 //!
 //! ```text
-//!   listener ─ connection ─▶ gate ─▶ router ─▶ handler ─▶ Concord (anonymous) ─▶ service
-//!                             │ host, revision     │ parse strictly, answer in one shape
+//!   listener ─ connection ─▶ gate ─▶ router ─▶ handler ─▶ Concord (of the caller) ─▶ service
+//!                             │ host, who asks, revision    │ parse strictly, answer in one shape
 //! ```
 //!
 //! Handlers turn a request into an operation of the embedded handle and its answer into
 //! JSON; they decide nothing themselves. Routes and statuses: `docs/http-api.md`.
 
+mod access;
 mod answer;
 mod app;
 mod audit;
@@ -19,6 +20,7 @@ mod condition;
 mod courtesy;
 mod decode;
 mod docs;
+mod door;
 mod election;
 mod error;
 mod gate;
@@ -47,31 +49,29 @@ mod watch;
 use std::io;
 use std::sync::Arc;
 
-use concord_auth::Principal;
 use concord_net::tls::Tls;
 use tokio::net::TcpListener;
 
-use self::app::App;
+use self::app::Common;
+use self::door::Door;
 use self::gate::{Gate, Hosts};
 pub(crate) use self::listener::HttpServer;
 use crate::concord::Concord;
-use crate::config::{self, HttpConfig};
+use crate::config::{self, AuthMode, HttpConfig};
 
 /// Starts to serve `concord`.
 pub(crate) async fn serve(
     concord: &Concord,
     config: &HttpConfig,
+    auth: AuthMode,
     tls: Option<Arc<Tls>>,
 ) -> io::Result<HttpServer> {
     let socket = TcpListener::bind(&config.listen).await?;
     let local_addr = socket.local_addr()?;
-    // Nobody proves who they are yet, and everybody may do everything.
-    let concord = concord.on_behalf_of(Principal::anonymous());
-    let app = Arc::new(App {
-        concord: concord.clone(),
+    let common = Arc::new(Common {
         body_bytes_max: config.body_bytes_max,
     });
-    let router = router::build(app, config.docs).map_err(io::Error::other)?;
+    let router = router::build(common, config.docs).map_err(io::Error::other)?;
     let hosts = match &config.allowed_hosts {
         Some(names) => Hosts::Only(names.clone()),
         None => hosts_of(&config.listen),
@@ -79,27 +79,28 @@ pub(crate) async fn serve(
     Ok(HttpServer::start(
         socket,
         local_addr,
-        Gate::new(router, concord, hosts),
+        Gate::new(router, Door::new(concord, auth, config.body_bytes_max), hosts),
         config,
         tls,
     ))
 }
 
-/// Starts to serve the metrics of `concord`, and nothing else. No listener is laxer than the other, so it has the same TLS.
+/// Starts to serve the metrics of `concord`, and nothing else. No listener is laxer than the other, so it has the same
+/// TLS and asks for the same tokens.
 pub(crate) async fn serve_metrics(
     concord: &Concord,
     listen: &str,
+    auth: AuthMode,
     tls: Option<Arc<Tls>>,
 ) -> io::Result<HttpServer> {
     let socket = TcpListener::bind(listen).await?;
     let local_addr = socket.local_addr()?;
     let config = HttpConfig::new(listen);
-    let concord = concord.on_behalf_of(Principal::anonymous());
-    let app = Arc::new(App {
-        concord: concord.clone(),
+    let common = Arc::new(Common {
         body_bytes_max: config.body_bytes_max,
     });
-    let gate = Gate::new(router::only_metrics(app), concord, hosts_of(listen));
+    let door = Door::new(concord, auth, config.body_bytes_max);
+    let gate = Gate::new(router::only_metrics(common), door, hosts_of(listen));
     Ok(HttpServer::start(socket, local_addr, gate, &config, tls))
 }
 

@@ -21,6 +21,7 @@
 
 mod answer;
 mod audit;
+mod bootstrap;
 mod certificates;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -35,6 +36,7 @@ mod full_disk;
 #[cfg(feature = "http")]
 pub mod http;
 mod json;
+mod judge;
 pub mod limits;
 pub mod metrics;
 mod missing;
@@ -53,7 +55,6 @@ pub use audit::{
 };
 pub use certificates::CertificateStatus;
 pub use compose::{OpenError, OpenErrorKind};
-pub use concord::txn;
 pub use concord::{
     AckSubscription, Acked, BackupInfo, BackupStream, Backups, CleanedBackups, Compact, Concord, Conditional,
     Configure, Consume, CountQuery, CreateIndex, CreateSubscription, Delete, DeleteMany, DeleteSubscription,
@@ -65,6 +66,7 @@ pub use concord::{
     Write, WriteKind,
 };
 pub use concord::{KeepBackups, ListedBackup, VerifiedBackup};
+pub use concord::{access, txn};
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};
 pub use concord_core::index::{IndexProgress, IndexStatus};
@@ -81,7 +83,7 @@ pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
     AuditConfig, AuditFailure, AuditKeyMode, AuditSync, AuthMode, BackupConfig, CompressionConfig, Config,
     ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides, PeerConfig, Place,
-    Profile, Secret, Start,
+    Profile, RootToken, Secret, Start,
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

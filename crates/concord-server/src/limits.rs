@@ -184,3 +184,9 @@ pub const AUDIT_EXPORT_CHUNK_BYTES: usize = 64 << 10;
 
 /// Places that the check of an audit log names.
 pub const AUDIT_FINDINGS_MAX: usize = 100;
+
+/// Callers that a node remembers between two changes of the policy. More than that, and it begins anew.
+pub const PRINCIPALS_KEPT_MAX: usize = 16_384;
+
+/// Pause between two attempts to make the first token, while the cluster cannot take it.
+pub const BOOTSTRAP_PAUSE: Duration = Duration::from_millis(200);

@@ -7,13 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use concord_auth::{Authorized, Denied, Principal, ReadAction, Request, authorize};
+use concord_auth::{
+    AdminAction, Authorized, Denied, Edit, Policy, PolicyError, Principal, Read, SealKey, authorize,
+};
 use concord_core::command::Command;
-use concord_core::ids::{NodeId, Revision};
+use concord_core::ids::{NodeId, Revision, Timestamp};
+use concord_core::record::PinnedRecord;
 use concord_core::reply::{BatchUnit, Rejection, Reply};
-use concord_core::view::{ReadView, ViewError};
-use concord_core::{Store, limits as core_limits};
-use concord_query::InvalidCursor;
+use concord_core::view::{KeyFilter, ReadView, ViewError};
+use concord_core::{PolicyChange, Store, limits as core_limits};
+use concord_query::{InvalidCursor, Seal};
 use concord_raft::backup::BackupDirectory;
 use concord_raft::node::Node;
 use concord_raft::{
@@ -21,15 +24,17 @@ use concord_raft::{
     StopReason, Views,
 };
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::audit::{AdminRequest, Recorder, revision_of};
 use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
 use crate::full_disk::gives_space_back;
+use crate::judge::{self, Caller, Judge, Sight, unauthorized};
 use crate::metrics::{Operation, Requests};
 use crate::missing::{Named, refusal};
-use crate::watch::{self, Hub, Watcher, WatcherStatus};
+use crate::watch::{self, Hub, Standing, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
 pub(crate) type Snapshot = Arc<Published<ReadView>>;
@@ -51,6 +56,56 @@ impl From<&ReadPlan> for ReadRequest {
     }
 }
 
+/// A view that somebody may read for what they asked, with what of it they are shown. Made here alone, by a judgement
+/// of that very view.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    snapshot: Snapshot,
+    sight: Sight,
+    principal: Arc<Principal>,
+}
+
+impl Seen {
+    pub(crate) fn view(&self) -> &ReadView {
+        &self.snapshot.view
+    }
+
+    pub(crate) fn sight(&self) -> &Sight {
+        &self.sight
+    }
+
+    /// What reads leave keys out by; `None`: nothing is left out.
+    pub(crate) fn filter(&self) -> Option<&dyn KeyFilter> {
+        self.sight.filter()
+    }
+
+    /// Who asks.
+    pub(crate) fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// What cursors are sealed with that go to somebody who is not shown everything.
+    pub(crate) fn seal(&self) -> Option<CursorSeal> {
+        let key = Policy::of(self.view())
+            .seal_key()
+            .filter(|_| self.sight.is_confined());
+        key.map(CursorSeal)
+    }
+}
+
+/// Seals cursors so that every node can open them.
+pub(crate) struct CursorSeal(SealKey);
+
+impl Seal for CursorSeal {
+    fn seal(&self, text: &[u8]) -> Vec<u8> {
+        self.0.seal(text)
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        self.0.open(sealed)
+    }
+}
+
 /// One node, guarded.
 pub(crate) struct Service {
     node: Node<Store>,
@@ -63,6 +118,7 @@ pub(crate) struct Service {
     backups: BackupDirectory,
     /// Held while the directory of backups is changed.
     backup_turn: tokio::sync::Mutex<()>,
+    judge: Arc<Judge>,
 }
 
 impl fmt::Debug for Service {
@@ -87,6 +143,7 @@ impl Service {
             requests: Requests::new(),
             backups: crate::concord::backup_directory(config),
             backup_turn: tokio::sync::Mutex::new(()),
+            judge: Arc::new(Judge::new()),
         }
     }
 
@@ -104,25 +161,95 @@ impl Service {
         &self.node
     }
 
-    /// What this node has applied, without any wait.
-    pub(crate) fn latest(&self) -> Snapshot {
-        self.views.load()
+    /// The revision that this node has applied, which every answer tells.
+    pub(crate) fn revision(&self) -> Revision {
+        self.views.load().view.revision()
+    }
+
+    /// What this node has applied, for a recipe to look for the key that it has put itself.
+    pub(crate) fn own_key(&self, key: &[u8]) -> (Option<PinnedRecord>, Revision) {
+        let latest = self.views.load();
+        (latest.view.get_pinned(key), latest.view.revision())
+    }
+
+    fn judged(&self, caller: &Caller, request: &Read<'_>, snapshot: Snapshot) -> Result<Seen, Error> {
+        let principal = self.judge.judge(caller, request, &snapshot.view)?;
+        Ok(Seen {
+            sight: Sight::of(&principal),
+            snapshot,
+            principal,
+        })
+    }
+
+    /// What this node has applied, for this request of this caller. No wait.
+    pub(crate) fn look(&self, caller: &Caller, request: &Read<'_>) -> Result<Seen, Error> {
+        self.judged(caller, request, self.views.load())
     }
 
     /// The view for a plan that needs no wait; `None` if it does.
-    pub(crate) fn read_now(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Option<Snapshot> {
-        let read = self.node.read_now(plan)?;
-        self.requests.read(plan.consistency);
-        Some(read)
+    pub(crate) fn read_now(
+        &self,
+        caller: &Caller,
+        request: &Read<'_>,
+        plan: &ReadPlan,
+    ) -> Option<Result<Seen, Error>> {
+        let snapshot = self.node.read_now(plan)?;
+        match self.judged(caller, request, snapshot) {
+            // It may be known elsewhere already what allows it.
+            Err(refused) if caller.is_judged() && is_refusal(&refused) => None,
+            judged => {
+                self.requests.read(plan.consistency);
+                Some(judged)
+            }
+        }
     }
 
-    /// The view for a plan.
-    pub(crate) async fn read(&self, _: &Authorized<ReadAction>, plan: &ReadPlan) -> Result<Snapshot, Error> {
+    /// The view for a plan, if the caller may make the `request` for the subject there. A refusal by a view that may lag
+    /// behind is confirmed once by one that does not: a token that was made a moment ago works on every node.
+    pub(crate) async fn read<S>(
+        &self,
+        caller: &Caller,
+        subject: S,
+        request: fn(&S) -> Read<'_>,
+        plan: &ReadPlan,
+    ) -> Result<(S, Seen), Error> {
         let began = Instant::now();
-        let read = self.node.read(plan, began + plan.timeout).await;
-        let read = read.map_err(Error::from);
+        let deadline = began + plan.timeout;
+        let read = self.node.read(plan, deadline).await.map_err(Error::from);
         self.requests.waited(plan.consistency, began.elapsed(), &read);
-        read
+        let refused = match self.judged(caller, &request(&subject), read?) {
+            Err(refused) if plan.consistency == ReadConsistency::Eventual && is_refusal(&refused) => refused,
+            judged => return Ok((subject, judged?)),
+        };
+        match self.confirmed(caller, deadline).await {
+            Some(snapshot) => {
+                let seen = self.judged(caller, &request(&subject), snapshot)?;
+                Ok((subject, seen))
+            }
+            None => Err(refused),
+        }
+    }
+
+    /// A view that lags behind nobody, to judge by once more; `None` if that changes nothing or cannot be had.
+    async fn confirmed(&self, caller: &Caller, deadline: Instant) -> Option<Snapshot> {
+        // Nothing will ever make these somebody else.
+        if !matches!(caller, Caller::Token(_)) {
+            return None;
+        }
+        self.node.read(FRESH, deadline).await.ok()
+    }
+
+    /// Who the caller is, asked before anything of the request is looked at.
+    pub(crate) async fn authenticate(&self, caller: &Caller, timeout: Duration) -> Result<(), Error> {
+        let latest = self.views.load();
+        let Err(refused) = self.judge.principal(caller, &latest.view) else {
+            return Ok(());
+        };
+        drop(latest);
+        match self.confirmed(caller, Instant::now() + timeout).await {
+            Some(snapshot) => self.judge.principal(caller, &snapshot.view).map(|_| ()),
+            None => Err(refused),
+        }
     }
 
     /// Where requests leave their lines.
@@ -133,56 +260,196 @@ impl Service {
     /// Judges a command, has it applied, once, and records what came of it: there is no other way to write.
     pub(crate) async fn perform(
         &self,
-        principal: &Principal,
+        caller: &Caller,
         command: Command,
         packing: Packing,
         timeout: Duration,
     ) -> Result<Reply, Error> {
-        let line = self.audit.begin(|| Some(Arc::new(principal.clone())), &command)?;
-        let outcome = match permit(principal, command) {
-            Ok(permitted) => self.write(permitted, packing, timeout).await,
-            Err(denied) => Err(denied),
-        };
+        let line = self.audit.begin(|| self.who(caller), &command)?;
+        let (began, operation) = (Instant::now(), Operation::of(&command));
+        let outcome = self.write(caller, command, packing, began + timeout).await;
+        self.requests.wrote(operation, began.elapsed(), &outcome);
         line.finish(outcome, revision_of).await
     }
 
-    /// Judges a change of the cluster, makes it, and records what came of it: there is no other way.
+    /// Judges a change of the cluster by the policy that the whole cluster has now, makes it, and records what came
+    /// of it: there is no other way.
     pub(crate) async fn administer<T>(
         &self,
-        principal: &Principal,
+        caller: &Caller,
         request: AdminRequest,
+        timeout: Duration,
         change: impl AsyncFnOnce(Node<Store>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let line = self.audit.begin(|| Some(Arc::new(principal.clone())), &request)?;
-        let outcome = match permit(principal, request.action) {
-            Ok(_) => change(self.node.clone()).await,
-            Err(denied) => Err(denied),
+        let line = self.audit.begin(|| self.who(caller), &request)?;
+        let outcome = match self.permit(caller, request.action, timeout).await {
+            Ok(()) => change(self.node.clone()).await,
+            Err(refused) => Err(refused),
         };
         line.finish(outcome, |_| None).await
     }
 
+    /// Judges a change of the cluster.
+    pub(crate) async fn permit(
+        &self,
+        caller: &Caller,
+        action: AdminAction,
+        timeout: Duration,
+    ) -> Result<(), Error> {
+        let snapshot = if caller.is_judged() {
+            self.node.read(FRESH, Instant::now() + timeout).await?
+        } else {
+            self.views.load()
+        };
+        self.judge.judge(caller, action, &snapshot.view)?;
+        Ok(())
+    }
+
+    /// Whom an audit line names; nobody, if nobody knows who it is.
+    fn who(&self, caller: &Caller) -> Option<Arc<Principal>> {
+        self.judge.principal(caller, &self.views.load().view).ok()
+    }
+
     async fn write(
+        &self,
+        caller: &Caller,
+        command: Command,
+        packing: Packing,
+        deadline: Instant,
+    ) -> Result<Reply, Error> {
+        let about = Named::in_command(&command);
+        if !caller.is_judged() {
+            let principal = self.judge.principal(caller, &self.views.load().view)?;
+            let command = authorize(&principal, command)?;
+            let outcome = self.propose(command, packing, deadline).await?;
+            return outcome.map_err(|rejection| refusal(rejection, about));
+        }
+        // The judgement holds for one revision of the policy, by which apply checks it. When that has moved nothing
+        // was written, and it is judged again.
+        let mut wanted = 0;
+        loop {
+            let (guarded, judged_by) = self.guarded(caller, &command, wanted, deadline).await?;
+            match self.propose(guarded, packing, deadline).await? {
+                Err(Rejection::PolicyChanged { policy_revision }) => {
+                    self.check_again(judged_by, policy_revision, deadline)?;
+                    wanted = policy_revision;
+                }
+                outcome => return outcome.map_err(|rejection| refusal(rejection, about)),
+            }
+        }
+    }
+
+    /// Whether a request that met another policy is to be judged again.
+    fn check_again(&self, judged_by: u64, found: u64, deadline: Instant) -> Result<(), Error> {
+        if judged_by == found {
+            // Not the policy has changed: the token has ended, by the clock that decides.
+            return Err(unauthorized());
+        }
+        if Instant::now() >= deadline {
+            let message = "rights changed faster than the request could be judged";
+            return Err(Error::new(ErrorKind::Timeout, message));
+        }
+        Ok(())
+    }
+
+    /// Judges a command by the newest view here that has this revision of the policy, and says by which revision.
+    async fn guarded(
+        &self,
+        caller: &Caller,
+        command: &Command,
+        wanted: u64,
+        deadline: Instant,
+    ) -> Result<(Authorized<Command>, u64), Error> {
+        let mut snapshot = self.views.load();
+        if snapshot.view.policy_revision() < wanted {
+            snapshot = self.node.read(FRESH, deadline).await?;
+        }
+        let judged = match self.judge.judge(caller, command, &snapshot.view) {
+            Err(refused) if is_refusal(&refused) => match self.confirmed(caller, deadline).await {
+                Some(fresh) => {
+                    snapshot = fresh;
+                    self.judge.judge(caller, command, &snapshot.view)
+                }
+                None => Err(refused),
+            },
+            judged => judged,
+        };
+        let (principal, revision) = (judged?, snapshot.view.policy_revision());
+        let command = guarded_by(&principal, revision, command.clone());
+        Ok((authorize(&principal, command)?, revision))
+    }
+
+    /// The outer error: there is no reply.
+    async fn propose(
         &self,
         command: Authorized<Command>,
         packing: Packing,
-        timeout: Duration,
-    ) -> Result<Reply, Error> {
+        deadline: Instant,
+    ) -> Result<Result<Reply, Rejection>, Error> {
         let command = command.into_request();
-        let (began, operation) = (Instant::now(), Operation::of(&command));
-        let outcome = self.apply(command, packing, began + timeout).await;
-        self.requests.wrote(operation, began.elapsed(), &outcome);
-        outcome
-    }
-
-    async fn apply(&self, command: Command, packing: Packing, deadline: Instant) -> Result<Reply, Error> {
         // What apply would refuse is refused before it costs the log its space.
         command.check(number(self.value_bytes_max))?;
         self.check_disk(&command)?;
-        let about = Named::in_command(&command);
         let request = compression::encode(self.compression, packing, command).await?;
         let reply = self.node.propose(request, deadline).await?;
-        let reply = compression::unpacked(reply).await?;
-        reply.into_result().map_err(|rejection| refusal(rejection, about))
+        Ok(compression::unpacked(reply).await?.into_result())
+    }
+
+    /// Changes the policy: asks `change` what to write, by a policy that nobody has changed when it is applied.
+    /// Records what came of it, as [`Service::perform`] does.
+    pub(crate) async fn change_policy<T>(
+        &self,
+        caller: &Caller,
+        change: impl Fn(&Policy<&ReadView>, Timestamp) -> Result<(Vec<Edit>, T), PolicyError>,
+        timeout: Duration,
+    ) -> Result<(T, Revision), Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let snapshot = self.node.read(FRESH, deadline).await?;
+            let (edits, outcome) = match self.edits(caller, &change, &snapshot.view) {
+                Ok(drafted) => drafted,
+                Err(refused) => {
+                    let nothing = Command::EditPolicy(PolicyChange::unjudged(Vec::new()));
+                    let line = self.audit.begin(|| self.who(caller), &nothing)?;
+                    return line.finish(Err(refused), |_| None).await;
+                }
+            };
+            if edits.is_empty() {
+                return Ok((outcome, snapshot.view.revision()));
+            }
+            let judged_by = snapshot.view.policy_revision();
+            let command = Command::EditPolicy(PolicyChange::new(judged_by, edits));
+            let line = self.audit.begin(|| self.who(caller), &command)?;
+            let principal = self.judge.principal(caller, &snapshot.view)?;
+            let command = authorize(&principal, guarded_by(&principal, judged_by, command))?;
+            let applied = match self.propose(command, Packing::Skipped, deadline).await {
+                Ok(Err(Rejection::PolicyChanged { policy_revision })) => {
+                    line.withdraw();
+                    self.check_again(judged_by, policy_revision, deadline)?;
+                    continue;
+                }
+                Ok(Err(refused)) => Err(refused.into()),
+                Ok(Ok(_)) => Ok((outcome, self.revision())),
+                Err(failed) => Err(failed),
+            };
+            return line.finish(applied, |(_, revision)| Some(*revision)).await;
+        }
+    }
+
+    /// What a change of the policy writes, if the caller may change it.
+    fn edits<T>(
+        &self,
+        caller: &Caller,
+        change: impl Fn(&Policy<&ReadView>, Timestamp) -> Result<(Vec<Edit>, T), PolicyError>,
+        view: &ReadView,
+    ) -> Result<(Vec<Edit>, T), Error> {
+        self.judge.judge(caller, Read::Policy, view)?;
+        let policy = Policy::of(view);
+        let (mut edits, outcome) = change(&policy, judge::present(view))?;
+        if !edits.is_empty() {
+            edits.extend(policy.add_seal_key(&SealKey::new(random()?)));
+        }
+        Ok((edits, outcome))
     }
 
     /// With a full disk, what room is left in the log is for votes and for giving space back.
@@ -194,9 +461,9 @@ impl Service {
         Err(Error::new(ErrorKind::Overloaded, message).with("reason", "disk_full".to_owned()))
     }
 
-    /// Opens a watch.
-    pub(crate) fn watch(&self, _: &Authorized<ReadAction>, plan: watch::Plan) -> Result<Watcher, Error> {
-        Watcher::open(&self.watches, plan)
+    /// Opens a watch, for somebody whose right to one was judged.
+    pub(crate) fn watch(&self, seen: &Seen, caller: Caller, plan: watch::Plan) -> Result<Watcher, Error> {
+        Watcher::open(&self.watches, plan, Standing::new(&self.judge, caller, seen))
     }
 
     /// What was asked of this node.
@@ -212,8 +479,9 @@ impl Service {
     }
 
     /// The open watches, for somebody who may see what others watch.
-    pub(crate) fn watchers(&self, _: &Authorized<ReadAction>) -> Vec<WatcherStatus> {
-        self.watches.list()
+    pub(crate) fn watchers(&self, caller: &Caller) -> Result<Vec<WatcherStatus>, Error> {
+        self.look(caller, &Read::ListWatches)?;
+        Ok(self.watches.list())
     }
 
     #[cfg(test)]
@@ -226,11 +494,42 @@ impl Service {
         self.watches.close();
     }
 
-    pub(crate) fn status(&self, _: &Authorized<ReadAction>) -> NodeStatus {
+    pub(crate) fn status(&self, caller: &Caller) -> Result<(NodeStatus, Seen), Error> {
+        let seen = self.look(caller, &Read::Status)?;
         let mut status = self.node.status();
         status.warnings.extend(self.audit.warning());
-        status
+        Ok((status, seen))
     }
+}
+
+/// A command as somebody makes it whose rights the policy at this revision gives.
+fn guarded_by(principal: &Principal, policy_revision: u64, command: Command) -> Command {
+    match principal.guard(policy_revision) {
+        Some(guard) => Command::Guarded {
+            guard,
+            command: Box::new(command),
+        },
+        None => command,
+    }
+}
+
+/// A view that lags behind nobody.
+const FRESH: ReadRequest = ReadRequest {
+    consistency: ReadConsistency::Leader,
+    min_revision: None,
+};
+
+/// Whether the policy says no, so that another policy could say yes.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Forbidden)
+}
+
+/// Bytes from the system's source of randomness.
+pub(crate) fn random<const SIZE: usize>() -> Result<Zeroizing<[u8; SIZE]>, Error> {
+    let mut bytes = Zeroizing::new([0; SIZE]);
+    getrandom::fill(bytes.as_mut_slice())
+        .map_err(|_| Error::new(ErrorKind::Unsupported, "the system gives no random bytes"))?;
+    Ok(bytes)
 }
 
 /// The refusal that apply would give.
@@ -246,14 +545,26 @@ fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// Asks whether `principal` may make `request`.
-pub(crate) fn permit<T: Request>(principal: &Principal, request: T) -> Result<Authorized<T>, Error> {
-    authorize(principal, request).map_err(Error::from)
-}
-
 impl From<Denied> for Error {
     fn from(denied: Denied) -> Self {
         Self::new(ErrorKind::Forbidden, denied.to_string())
+    }
+}
+
+impl From<PolicyError> for Error {
+    fn from(error: PolicyError) -> Self {
+        let message = error.to_string();
+        let kind = match &error {
+            PolicyError::NotFound { .. } => ErrorKind::NotFound,
+            PolicyError::Exists { .. } => ErrorKind::AlreadyExists,
+            PolicyError::Name(_) | PolicyError::Expired { .. } => ErrorKind::InvalidRequest,
+            PolicyError::Protected { .. } => ErrorKind::Forbidden,
+            PolicyError::Limit { limit, .. } => {
+                return Self::new(ErrorKind::QuotaExceeded, message).with("limit", *limit);
+            }
+            PolicyError::Unreadable(_) => ErrorKind::Unsupported,
+        };
+        Self::new(kind, message)
     }
 }
 

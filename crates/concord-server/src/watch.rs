@@ -15,11 +15,13 @@
 
 mod hub;
 mod slot;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod watcher;
 
 pub(crate) use hub::Hub;
 pub use slot::WatcherStatus;
+pub(crate) use standing::Standing;
 pub use watcher::Watcher;
 pub(crate) use watcher::{Plan, behind};

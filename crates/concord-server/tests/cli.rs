@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+#[path = "cli/access.rs"]
+mod access;
 #[path = "cli/backups.rs"]
 mod backups;
 #[path = "process/mod.rs"]
@@ -719,7 +721,7 @@ fn wrong_usage_exits_with_2_and_nobody_there_with_7() {
         .unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
     let output = concord()
-        .args(["get", "k", "--endpoints", "https://x"])
+        .args(["get", "k", "--endpoints", "ftp://x"])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));

@@ -9,7 +9,7 @@ use crate::pattern::Pattern;
 use crate::permission::Permissions;
 use crate::principal::{BuiltinRole, Principal, Who};
 use crate::rights::Rights;
-use crate::token::{Secret, TokenId, Unauthorized};
+use crate::token::{Secret, TokenHash, TokenId, Unauthorized};
 
 /// Why somebody may do what they may do at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +63,18 @@ impl<R: Records> Policy<R> {
     ///
     /// One and the same, whether there is no such token, it has ended or its record cannot be read.
     pub fn authenticate(&self, secret: &Secret, now: Timestamp) -> Result<Principal, Unauthorized> {
-        let hash = secret.hash();
+        self.recognize(&secret.hash(), now)
+    }
+
+    /// As [`Policy::authenticate`], of who has shown the secret of this hash before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::authenticate`].
+    pub fn recognize(&self, hash: &TokenHash, now: Timestamp) -> Result<Principal, Unauthorized> {
         let id = hash.id();
         let token = self.stored_token(id).map_err(|_| Unauthorized)?;
-        if token.hash != hash || has_ended(&token, now) {
+        if token.hash != *hash || has_ended(&token, now) {
             return Err(Unauthorized);
         }
         let token_end = token.expires_at;

@@ -8,6 +8,7 @@
 //! r <name of a role>  version, born, permissions, ACLs [(pattern, permissions)]
 //! o <id of a tenant>  version, name, created_at, updated_at
 //! c                   version, how many tokens, roles, ACLs and tenants there are
+//! s                   the key that cursors are sealed with
 //! ```
 //!
 //! Records are `MessagePack` arrays. A role is *born* at the revision of the policy that it was made in, and a
@@ -100,6 +101,7 @@ pub(super) const TOKENS: &[u8] = b"t";
 pub(super) const NAMES: &[u8] = b"n";
 pub(super) const ROLES: &[u8] = b"r";
 pub(super) const TOTALS: &[u8] = b"c";
+pub(super) const SEAL: &[u8] = b"s";
 
 fn keyed(kind: u8, name: &[u8]) -> Bytes {
     [&[kind], name].concat().into()

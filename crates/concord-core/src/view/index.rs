@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::ops::{Bound, ControlFlow};
 
-use super::{Direction, ReadView, ViewError};
+use super::{Direction, KeyFilter, ReadView, ViewError};
 use crate::codec::reader::Reader;
 use crate::codec::writer;
 use crate::crc32c;
 use crate::expr::Literal;
 use crate::ids::Revision;
 use crate::index::{Fill, Index, IndexName, IndexStatus, VALUES_END, encode_literal, scope};
-use crate::limits::{INDEX_PAST_CHANGES_MAX, SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX};
+use crate::limits::{HIDDEN_KEYS_MAX, INDEX_PAST_CHANGES_MAX, SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX};
 use crate::record::cell::Place;
 use crate::record::{Record, RecordRef};
 use crate::state::{State, VersionCell, change};
@@ -165,13 +165,20 @@ impl ReadView {
     /// revision compacted, still to come, or more than [`INDEX_PAST_CHANGES_MAX`] changes back, or if a
     /// value is damaged.
     pub fn lookup(&self, request: &IndexRequest) -> Result<IndexPage, ViewError> {
-        let limit = request.limit;
-        if !(1..=SCAN_PAGE_RECORDS_MAX).contains(&limit) {
-            return Err(ViewError::PageLimit {
-                limit,
-                limit_max: SCAN_PAGE_RECORDS_MAX,
-            });
-        }
+        self.lookup_shown(request, None)
+    }
+
+    /// As [`ReadView::lookup`], of the keys that a filter shows. [`IndexPage::next`] can be of a key that it hides.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReadView::lookup`].
+    pub fn lookup_shown(
+        &self,
+        request: &IndexRequest,
+        filter: Option<&dyn KeyFilter>,
+    ) -> Result<IndexPage, ViewError> {
+        let limit = checked(request.limit)?;
         let index = self.ready_index(&request.name)?;
         let resumed = request.after.as_ref().map(|position| position.revision);
         let revision = resumed.or(request.revision).unwrap_or(self.revision());
@@ -199,7 +206,7 @@ impl ReadView {
             (_, Some(_)) => return Err(ViewError::InvalidPosition),
             (_, None) => {}
         }
-        let mut size = 0_usize;
+        let (mut size, mut hidden) = (0_usize, 0_usize);
         let mut last: Option<Vec<u8>> = None;
         let mut damage = None;
         walk(
@@ -209,6 +216,15 @@ impl ReadView {
             request.direction,
             revision,
             |entry, record| {
+                if filter.is_some_and(|filter| !filter.shows(record.key())) {
+                    hidden += 1;
+                    if hidden < HIDDEN_KEYS_MAX {
+                        return ControlFlow::Continue(());
+                    }
+                    let entry = entry.to_vec();
+                    page.next = Some(IndexPosition { entry, revision });
+                    return ControlFlow::Break(());
+                }
                 if page.records.len() >= limit || size >= SCAN_PAGE_BYTES {
                     page.next = last.take().map(|entry| IndexPosition { entry, revision });
                     return ControlFlow::Break(());
@@ -238,6 +254,15 @@ impl ReadView {
             Fill::Failed { .. } => Err(ViewError::IndexFailed),
             Fill::NotAsked | Fill::Complete => Ok(index),
         }
+    }
+}
+
+fn checked(limit: usize) -> Result<usize, ViewError> {
+    let limit_max = SCAN_PAGE_RECORDS_MAX;
+    if (1..=limit_max).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(ViewError::PageLimit { limit, limit_max })
     }
 }
 

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::{Bound, ControlFlow};
 
+use super::filter::{KeyFilter, pieces};
 use super::past::{self, Step};
 use super::{ReadView, ViewError};
 use crate::codec::reader::Reader;
@@ -10,7 +11,7 @@ use crate::codec::writer;
 use crate::crc32c;
 use crate::ids::Revision;
 use crate::key::{Key, KeyRange};
-use crate::limits::{SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX, SCAN_PAGE_VISITS_MAX};
+use crate::limits::{HIDDEN_KEYS_MAX, SCAN_PAGE_BYTES, SCAN_PAGE_RECORDS_MAX, SCAN_PAGE_VISITS_MAX};
 use crate::record::{Record, RecordRef};
 use crate::state::VersionCell;
 use crate::tree;
@@ -155,6 +156,19 @@ impl ReadView {
     ///
     /// If the limit is out of range, the revision compacted or still to come, or a value damaged.
     pub fn scan(&self, request: &ScanRequest) -> Result<ScanPage, ViewError> {
+        self.scan_shown(request, None)
+    }
+
+    /// As [`ReadView::scan`], of the keys that a filter shows. [`ScanPage::next`] can be a key that it hides.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReadView::scan`].
+    pub fn scan_shown(
+        &self,
+        request: &ScanRequest,
+        filter: Option<&dyn KeyFilter>,
+    ) -> Result<ScanPage, ViewError> {
         let limit = request.limit;
         if !(1..=SCAN_PAGE_RECORDS_MAX).contains(&limit) {
             return Err(ViewError::PageLimit {
@@ -166,20 +180,36 @@ impl ReadView {
         let revision = resumed.or(request.revision).unwrap_or(self.revision());
         self.check_revision(revision)?;
 
-        let mut page = PageBuilder::new(request);
-        let bounds = request.remaining();
+        let mut page = PageBuilder::new(request, filter);
+        for piece in pieces(&request.range, filter, request.direction) {
+            if page.more || page.damage.is_some() {
+                break;
+            }
+            let bounds = request.remaining(&piece);
+            if is_crossed(bounds) {
+                continue;
+            }
+            self.scan_piece(bounds, request.direction, revision, &mut page);
+        }
+        page.finish(revision)
+    }
+
+    fn scan_piece(
+        &self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
+        revision: Revision,
+        page: &mut PageBuilder<'_>,
+    ) {
         if revision == self.revision() {
-            for record in self.records_within(bounds, request.direction) {
+            for record in self.records_within(bounds, direction) {
                 if page.visit(Step::Record(record)).is_break() {
                     break;
                 }
             }
         } else {
-            past::walk(self.state(), bounds, request.direction, revision, |step| {
-                page.visit(step)
-            });
+            past::walk(self.state(), bounds, direction, revision, |step| page.visit(step));
         }
-        page.finish(revision)
     }
 
     /// The records of a range at the view's own revision. Allocates nothing.
@@ -201,19 +231,17 @@ impl ReadView {
 }
 
 impl ScanRequest {
-    /// What is left of the range behind the position.
-    fn remaining(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
-        let (start, end) = self.range.bounds();
+    /// What is left of a part of the range behind the position.
+    fn remaining<'a>(&'a self, piece: &'a KeyRange) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+        let (start, end) = piece.bounds();
         let Some(position) = &self.after else {
             return (start, end);
         };
         let key = position.key.as_bytes();
         // A position outside the range must not widen it.
         match self.direction {
-            Direction::Ascending if key >= self.range.start() => (Bound::Excluded(key), end),
-            Direction::Descending if self.range.end().is_none_or(|end| key < end) => {
-                (start, Bound::Excluded(key))
-            }
+            Direction::Ascending if key >= piece.start() => (Bound::Excluded(key), end),
+            Direction::Descending if piece.end().is_none_or(|end| key < end) => (start, Bound::Excluded(key)),
             Direction::Ascending | Direction::Descending => (start, end),
         }
     }
@@ -238,8 +266,22 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+/// Whether no key lies between.
+fn is_crossed(bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> bool {
+    match bounds {
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => {
+            start >= end
+        }
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
+}
+
 /// Collects a page and knows when it is full.
-struct PageBuilder {
+struct PageBuilder<'f> {
+    filter: Option<&'f dyn KeyFilter>,
+    /// Keys that the filter did not show.
+    hidden: usize,
     output: ScanOutput,
     limit: usize,
     records: Vec<Record>,
@@ -254,9 +296,11 @@ struct PageBuilder {
     damage: Option<CorruptValue>,
 }
 
-impl PageBuilder {
-    fn new(request: &ScanRequest) -> Self {
+impl<'f> PageBuilder<'f> {
+    fn new(request: &ScanRequest, filter: Option<&'f dyn KeyFilter>) -> Self {
         Self {
+            filter,
+            hidden: 0,
             output: request.output,
             limit: request.limit,
             records: Vec::new(),
@@ -270,6 +314,13 @@ impl PageBuilder {
     }
 
     fn visit(&mut self, step: Step<'_>) -> ControlFlow<()> {
+        let key = match &step {
+            Step::Record(record) => record.key(),
+            Step::Absent(key) => key,
+        };
+        if self.filter.is_some_and(|filter| !filter.shows(key)) {
+            return self.hide(key);
+        }
         if matches!(self.output, ScanOutput::Count) {
             self.count += u64::from(matches!(step, Step::Record(_)));
             return ControlFlow::Continue(());
@@ -299,6 +350,17 @@ impl PageBuilder {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
+    }
+
+    /// Passes over a key. A count has no pages: it looks at every key anyway.
+    fn hide(&mut self, key: &[u8]) -> ControlFlow<()> {
+        self.hidden += 1;
+        if self.hidden < HIDDEN_KEYS_MAX || self.output == ScanOutput::Count {
+            return ControlFlow::Continue(());
+        }
+        self.last = Key::copy_of(key).ok();
+        self.more = true;
+        ControlFlow::Break(())
     }
 
     fn push(&mut self, record: RecordRef<'_>) -> Result<(), CorruptValue> {

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use concord_core::expr::Scope;
 use concord_core::filter::Filter;
 use concord_core::ids::{Revision, Timestamp};
-use concord_core::limits::SCAN_PAGE_BYTES;
+use concord_core::limits::{HIDDEN_KEYS_MAX, SCAN_PAGE_BYTES};
 use concord_core::record::{Record, RecordRef};
 use concord_core::select::{Access, Candidate, Plan, QueryPosition, Walk};
-use concord_core::view::{Direction, ReadView, ViewError};
+use concord_core::view::{Direction, KeyFilter, ReadView, ViewError, pieces};
 
 use super::project::projected;
 use super::{InvalidQuery, OrderBy, Query, QueryCursor};
@@ -114,6 +114,22 @@ impl Query {
         view: &ReadView,
         output: Output,
         start: &Start,
+        is_over: impl FnMut() -> bool,
+    ) -> Result<Found, QueryError> {
+        self.run_shown(view, None, output, start, is_over)
+    }
+
+    /// As [`Query::run`], of the keys that `shown` shows. The cursor can be of a key that it hides: seal it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Query::run`].
+    pub fn run_shown(
+        &self,
+        view: &ReadView,
+        shown: Option<&dyn KeyFilter>,
+        output: Output,
+        start: &Start,
         mut is_over: impl FnMut() -> bool,
     ) -> Result<Found, QueryError> {
         self.check()?;
@@ -121,6 +137,7 @@ impl Query {
         let mut plan = view.plan(&filter);
         loop {
             let mut run = Run::new(self, view, &filter, output, start, &mut is_over)?;
+            run.shown = shown;
             match run.walk(&plan) {
                 Ok(()) => return run.finish(),
                 // So far back an index cannot tell, but the keys can.
@@ -147,6 +164,10 @@ struct Run<'a, 'q> {
     query: &'q Query,
     view: &'a ReadView,
     filter: &'q Filter,
+    /// Whom it is for sees only these keys.
+    shown: Option<&'q dyn KeyFilter>,
+    /// Keys that it does not.
+    hidden: usize,
     output: Output,
     is_over: &'q mut dyn FnMut() -> bool,
     revision: Revision,
@@ -183,6 +204,8 @@ impl<'a, 'q> Run<'a, 'q> {
             query,
             view,
             filter,
+            shown: None,
+            hidden: 0,
             output,
             is_over,
             revision: view.revision(),
@@ -230,7 +253,10 @@ impl<'a, 'q> Run<'a, 'q> {
     }
 
     /// Looks at one more record, unless it is time to stop; says whether it matches.
-    fn look(&mut self, record: Option<&RecordRef<'a>>) -> ControlFlow<(), bool> {
+    fn look(&mut self, key: &[u8], record: Option<&RecordRef<'a>>) -> ControlFlow<(), bool> {
+        if self.shown.is_some_and(|shown| !shown.shows(key)) {
+            return self.hide();
+        }
         // At least one, so that whoever goes on gets on.
         if self.scanned > 0 {
             if self.scanned >= self.query.max_scanned {
@@ -251,9 +277,45 @@ impl<'a, 'q> Run<'a, 'q> {
         ControlFlow::Continue(matches)
     }
 
+    /// Passes over a record. What is hidden has a bound of its own: how many records may be looked at, and how many
+    /// were, must not tell of it.
+    fn hide(&mut self) -> ControlFlow<(), bool> {
+        self.work += 1;
+        if self.hidden >= HIDDEN_KEYS_MAX {
+            self.stopped = Some(Stop::MaxScanned);
+            return ControlFlow::Break(());
+        }
+        self.hidden += 1;
+        ControlFlow::Continue(false)
+    }
+
+    /// Calls `visit` for each candidate that is behind `after` in the order of the walk.
+    fn each(
+        &mut self,
+        access: &Access,
+        walk: Walk<'_>,
+        mut visit: impl FnMut(&mut Self, Candidate<'a, '_>) -> ControlFlow<()>,
+    ) -> Result<(), ViewError> {
+        let view = self.view;
+        let (Access::Keys(range), Some(_)) = (access, self.shown) else {
+            return view.candidates(access, walk, |candidate| visit(self, candidate));
+        };
+        for piece in pieces(range, self.shown, walk.direction) {
+            let mut flow = ControlFlow::Continue(());
+            view.candidates(&Access::Keys(piece), walk, |candidate| {
+                flow = visit(self, candidate);
+                flow
+            })?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Records come in the order of the query.
     fn stream(&mut self, plan: &Plan) -> Result<(), ViewError> {
-        let (view, after) = (self.view, self.after.clone());
+        let after = self.after.clone();
         let is_by_value = matches!(self.query.order, OrderBy::Value(_));
         let walk = Walk {
             direction: self.query.direction,
@@ -262,25 +324,25 @@ impl<'a, 'q> Run<'a, 'q> {
                 .as_ref()
                 .map(|(value, key)| (value.as_slice(), key.as_slice())),
         };
-        view.candidates(&plan.access, walk, |candidate| {
+        self.each(&plan.access, walk, |run, candidate| {
             let Candidate { key, value, record } = candidate;
-            let matches = self.look(record.as_ref())?;
+            let matches = run.look(key, record.as_ref())?;
             if let Some(record) = record.filter(|_| matches) {
-                if self.output == Output::Count {
-                    self.counted += 1;
-                } else if self.skip > 0 {
-                    self.skip -= 1;
-                } else if self.is_full() {
-                    self.is_more = true;
+                if run.output == Output::Count {
+                    run.counted += 1;
+                } else if run.skip > 0 {
+                    run.skip -= 1;
+                } else if run.is_full() {
+                    run.is_more = true;
                     return ControlFlow::Break(());
                 } else {
-                    self.push(&record);
-                    if self.damage.is_some() {
+                    run.push(&record);
+                    if run.damage.is_some() {
                         return ControlFlow::Break(());
                     }
                 }
             }
-            let (by_value, by_key) = self.last.get_or_insert_default();
+            let (by_value, by_key) = run.last.get_or_insert_default();
             by_value.clear();
             if is_by_value {
                 by_value.extend_from_slice(value);
@@ -293,9 +355,9 @@ impl<'a, 'q> Run<'a, 'q> {
 
     /// The order does not matter.
     fn count(&mut self, plan: &Plan) -> Result<(), ViewError> {
-        let (view, walk) = (self.view, self.whole());
-        view.candidates(&plan.access, walk, |candidate| {
-            self.counted += u64::from(self.look(candidate.record.as_ref())?);
+        let walk = self.whole();
+        self.each(&plan.access, walk, |run, candidate| {
+            run.counted += u64::from(run.look(candidate.key, candidate.record.as_ref())?);
             ControlFlow::Continue(())
         })
     }
@@ -314,13 +376,13 @@ impl<'a, 'q> Run<'a, 'q> {
         let most = skip.saturating_add(self.query.limit).saturating_add(1);
         let mut sorted = Sorted::new();
         let is_ascending = self.query.direction == Direction::Ascending;
-        let (view, walk, after) = (self.view, self.whole(), self.after.clone());
-        view.candidates(&plan.access, walk, |candidate| {
-            let matches = self.look(candidate.record.as_ref())?;
+        let (walk, after) = (self.whole(), self.after.clone());
+        self.each(&plan.access, walk, |run, candidate| {
+            let matches = run.look(candidate.key, candidate.record.as_ref())?;
             let Some(record) = candidate.record.filter(|_| matches) else {
                 return ControlFlow::Continue(());
             };
-            let value = match &self.query.order {
+            let value = match &run.query.order {
                 OrderBy::Key => Vec::new(),
                 OrderBy::Value(extractor) => extractor.sort_key(&record),
             };
@@ -332,8 +394,8 @@ impl<'a, 'q> Run<'a, 'q> {
                     place < *after
                 }
             });
-            if is_behind && self.output == Output::Count {
-                self.counted += 1;
+            if is_behind && run.output == Output::Count {
+                run.counted += 1;
             } else if is_behind {
                 sorted.insert(place, record);
                 if sorted.len() > most {

@@ -3,7 +3,7 @@
 use concord_core::ids::Revision;
 use concord_core::key::Key;
 use concord_core::record::Record;
-use concord_core::view::{Change, ChangeKind, Changes, ReadView, ViewError};
+use concord_core::view::{Change, ChangeKind, Changes, KeyFilter, ReadView, ViewError};
 
 use super::filter::Filter;
 use super::position::Position;
@@ -86,6 +86,23 @@ pub fn read(
     upto: Revision,
     limits: PageLimits,
 ) -> Result<Page, ViewError> {
+    read_shown(view, filter, None, with_previous, (after, upto), limits)
+}
+
+/// As [`read`], of the keys that `shown` shows; reads behind and up to `span`.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_shown(
+    view: &ReadView,
+    filter: &Filter,
+    shown: Option<&dyn KeyFilter>,
+    with_previous: bool,
+    span: (Position, Revision),
+    limits: PageLimits,
+) -> Result<Page, ViewError> {
+    let (after, upto) = span;
     // I16: a page never shows more than the view it is read from.
     let upto = upto.min(view.revision());
     let mut page = Page {
@@ -106,7 +123,8 @@ pub fn read(
             return Ok(page);
         }
         let mut work = 0;
-        let admits = filter.admits(&change, &mut work);
+        let is_shown = shown.is_none_or(|shown| shown.shows(change.key()));
+        let admits = is_shown && filter.admits(&change, &mut work);
         // A costly filter looks at fewer changes before others get their turn.
         let more = usize::try_from(work / STEPS_A_VISIT).unwrap_or(usize::MAX);
         visits = visits.saturating_add(1).saturating_add(more);

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use futures::Stream;
 use tokio::sync::mpsc;
 
@@ -23,7 +23,6 @@ use crate::concord::{Concord, Operation};
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{AUDIT_PAGE_DEFAULT, AUDIT_PAGE_MAX};
-use crate::service::permit;
 
 /// The audit log of the node that is asked: see [`Concord::audit`].
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl<'a> AuditLog<'a> {
     ///
     /// `forbidden`.
     pub fn status(&self) -> Result<AuditStatus, Error> {
-        permit(self.concord.principal(), ReadAction::Audit)?;
+        self.concord.service().look(self.concord.caller(), &Read::Audit)?;
         Ok(self.concord.service().audit().status())
     }
 
@@ -81,7 +80,7 @@ impl<'a> AuditLog<'a> {
     }
 
     fn place(&self) -> Result<(PathBuf, Option<Keys>), Error> {
-        permit(self.concord.principal(), ReadAction::Audit)?;
+        self.concord.service().look(self.concord.caller(), &Read::Audit)?;
         let place = self.concord.service().audit().place();
         let (dir, keys) =
             place.ok_or_else(|| Error::new(ErrorKind::Unsupported, "this node keeps no audit log"))?;

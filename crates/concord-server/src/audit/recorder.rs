@@ -300,6 +300,15 @@ impl Line<'_> {
     }
 }
 
+impl Line<'_> {
+    /// Leaves no line: nothing came of the request, and it is begun anew.
+    pub(crate) fn withdraw(self) {
+        if let Some(mut draft) = self.0 {
+            draft.is_open = false;
+        }
+    }
+}
+
 impl Draft<'_> {
     fn into_event(mut self, result: &'static str, revision: Option<Revision>) -> Event {
         self.is_open = false;

@@ -7,6 +7,7 @@ use concord_core::limits::IDEMPOTENCY_KEY_BYTES_MAX;
 use concord_query::duration;
 use reqwest::header::HeaderValue;
 
+mod access;
 mod audit;
 mod backup;
 mod cert;
@@ -21,6 +22,9 @@ mod subscription;
 mod tls;
 mod watch;
 
+pub(crate) use self::access::{
+    AclCommand, CanIArgs, CreateTokenArgs, ExplainAccessArgs, RoleCommand, TokenCommand,
+};
 pub(crate) use self::audit::{AuditCommand, AuditDirArgs, AuditFilterArgs, AuditQueryArgs, AuditVerifyArgs};
 pub(crate) use self::backup::{
     BackupCommand, CleanupArgs, CreateBackupArgs, DoctorArgs, LocalArgs, RecoverArgs, RestoreArgs,
@@ -66,6 +70,9 @@ pub(crate) struct BeforeArgs {
     pub(crate) output: Option<Output>,
     #[command(flatten)]
     pub(crate) tls: TlsBeforeArgs,
+    /// File with the token to show.
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
+    pub(crate) token_file: Option<std::path::PathBuf>,
 }
 
 const EXIT_CODES: &str = "\
@@ -123,6 +130,21 @@ pub(crate) enum Command {
     /// Durable subscriptions: places in the stream of changes that the cluster remembers.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
+    /// Tokens: who may come in.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Roles: what tokens may do.
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// ACLs: at which keys a role holds.
+    #[command(subcommand)]
+    Acl(AclCommand),
+    /// Who the shown token makes of me.
+    Whoami(ClientArgs),
+    /// Whether I may do something at a key.
+    CanI(CanIArgs),
+    /// Why a token may do what it may do at a key.
+    ExplainAccess(ExplainAccessArgs),
     /// Change the cluster: members, leadership, snapshots, compaction.
     #[command(subcommand)]
     Cluster(ClusterCommand),
@@ -182,6 +204,10 @@ pub(crate) struct ClientArgs {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
+    /// File with the token to show; without it the one in the variable `CONCORD_TOKEN`. There is no flag for the
+    /// token itself: others could see it in the list of processes.
+    #[arg(long, value_name = "PATH", help_heading = "Connection")]
+    pub(crate) token_file: Option<std::path::PathBuf>,
 }
 
 /// Under which name a write is done once, however often it is sent.

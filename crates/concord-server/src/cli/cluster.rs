@@ -122,10 +122,12 @@ impl ClusterCommand {
             | Self::Snapshot(client)
             | Self::Compact { client, .. }
             | Self::Settings {
-                change: Some(SettingsCommand::Set(SettingsArgs { client, .. })),
+                change: None, client, ..
+            } => client,
+            Self::Settings {
+                change: Some(SettingsCommand::Set(args)),
                 ..
-            }
-            | Self::Settings { client, .. } => client,
+            } => &args.client,
             Self::Promote(member) | Self::Remove(member) => &member.client,
         }
     }

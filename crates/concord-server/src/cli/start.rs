@@ -43,6 +43,7 @@ async fn serve(config: Config) -> Result<(), CliError> {
     };
     announce(&concord, &data_dir)?;
     let renewing = tokio::spawn(renew_when_told(concord.clone()));
+    tokio::spawn(announce_root(concord.clone()));
     let failure = tokio::select! {
         biased;
         // A node that has failed is reported even if it is told to stop at the same time.
@@ -109,6 +110,20 @@ fn announce(concord: &Concord, data_dir: &str) -> Result<(), CliError> {
         out.line(format!("http listening on {address}"))?;
     }
     out.flush()
+}
+
+/// Shows the first token, if this node has made it just now: to whoever started it, and nowhere else.
+async fn announce_root(concord: Concord) {
+    let Some(secret) = concord.root_token().await else {
+        return;
+    };
+    let mut out = Out::new(Output::Table);
+    let shown = out
+        .line(format!("root token, shown this once: {}", secret.expose()))
+        .and_then(|()| out.flush());
+    if let Err(error) = shown {
+        tracing::error!(%error, "the root token could not be shown: start with auth.root_token_file on a new directory");
+    }
 }
 
 /// Logs go to standard error, so that standard output has the addresses only.

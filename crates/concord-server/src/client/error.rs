@@ -25,6 +25,9 @@ pub enum ClientError {
         /// Which, and what is wrong.
         reason: String,
     },
+    /// The token is none. Nothing was sent.
+    #[error("the token has characters that no token has")]
+    BadToken,
     /// No node could be reached. Nothing was written.
     #[error("no node answered: {}", tried.join("; "))]
     Unreachable {
@@ -94,6 +97,7 @@ impl ClientError {
         match self {
             Self::BadEndpoint { .. } => "invalid_request",
             Self::Certificates { .. } => "invalid_config",
+            Self::BadToken => "unauthorized",
             Self::Unreachable { .. } => "unreachable",
             Self::Unknown { .. } => "outcome_unknown",
             Self::Refused { code, .. } => code,
@@ -107,6 +111,7 @@ impl ClientError {
             Self::Refused { details, .. } => details,
             Self::BadEndpoint { .. }
             | Self::Certificates { .. }
+            | Self::BadToken
             | Self::Unreachable { .. }
             | Self::Unknown { .. }
             | Self::Garbled { .. } => &Value::Null,
@@ -169,7 +174,9 @@ impl ClientError {
             Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => ASK_ANOTHER.contains(&code.as_str()),
             Self::Garbled { .. } => effect == Effect::Reads,
-            Self::BadEndpoint { .. } | Self::Certificates { .. } | Self::Unknown { .. } => false,
+            Self::BadEndpoint { .. } | Self::Certificates { .. } | Self::BadToken | Self::Unknown { .. } => {
+                false
+            }
         }
     }
 
@@ -181,7 +188,7 @@ impl ClientError {
             Self::Refused { code, .. } => {
                 code == "timeout" || self.may_have_happened() || ASK_ANOTHER.contains(&code.as_str())
             }
-            Self::BadEndpoint { .. } | Self::Certificates { .. } => false,
+            Self::BadEndpoint { .. } | Self::Certificates { .. } | Self::BadToken => false,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_auth::{AdminAction, Principal};
+use concord_auth::AdminAction;
 use concord_core::Store;
 use concord_core::ids::{LogIndex, Millis, NodeId, Revision, Term, Timestamp};
 use concord_core::view::ReadView;
@@ -25,7 +25,8 @@ use tokio::time::Instant;
 use super::{Concord, Inner};
 use crate::config::{BackupConfig, Config};
 use crate::error::{Error, ErrorKind};
-use crate::service::{Snapshot, permit};
+use crate::judge::Caller;
+use crate::service::Snapshot;
 
 /// Pieces of a backup that may wait for whoever takes them.
 const PIECES_AHEAD: usize = 4;
@@ -172,7 +173,7 @@ impl Backups<'_> {
     ///
     /// `storage_failed` if it cannot be read.
     pub async fn list(&self) -> Result<Vec<ListedBackup>, Error> {
-        self.permit()?;
+        self.permit().await?;
         let directory = self.directory();
         let listed = blocking(move || directory.list()).await??;
         Ok(listed.into_iter().map(ListedBackup::from).collect())
@@ -220,7 +221,7 @@ impl Backups<'_> {
     ///
     /// `invalid_request` without any bound; `storage_failed`.
     pub async fn clean_up(&self, keep: KeepBackups, dry_run: bool) -> Result<CleanedBackups, Error> {
-        self.permit()?;
+        self.permit().await?;
         if keep == KeepBackups::default() {
             return Err(Error::invalid_request(
                 "say how many backups to keep, or for how many days",
@@ -252,7 +253,7 @@ impl Backups<'_> {
     }
 
     async fn find(&self, name: &str) -> Result<(BackupDirectory, BackupName), Error> {
-        self.permit()?;
+        self.permit().await?;
         let name = BackupName::parse(name)?;
         let directory = self.directory();
         let (looked, wanted) = (directory.clone(), name.clone());
@@ -265,8 +266,12 @@ impl Backups<'_> {
         ))
     }
 
-    fn permit(&self) -> Result<(), Error> {
-        permit(self.concord.principal(), AdminAction::Backup).map(drop)
+    async fn permit(&self) -> Result<(), Error> {
+        let (caller, timeout) = (self.concord.caller(), self.concord.request_timeout());
+        self.concord
+            .service()
+            .permit(caller, AdminAction::Backup, timeout)
+            .await
     }
 
     fn directory(&self) -> BackupDirectory {
@@ -451,7 +456,7 @@ async fn run_schedule(
         };
         let concord = Concord {
             inner,
-            principal: Principal::embedder(),
+            caller: Caller::Embedder,
         };
         // Each node would make its own: one is enough, and the leader's is the freshest.
         let status = concord.service().node().status();

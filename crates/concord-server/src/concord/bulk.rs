@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::command::{Command, Lifetime, PutItem, TouchItem};
 use concord_core::ids::{LeaseId, Millis, Revision};
 use concord_core::key::Key;
@@ -314,7 +314,8 @@ impl<'a> IntoFuture for GetMany<'a> {
             Err(invalid) => return Operation::ready(Err(invalid)),
         };
         // A view read: it never enters the log (D-RAFT-9).
-        let found = concord.read(ReadAction::Get, plan, move |view| {
+        let found = concord.read(keys, of_keys, plan, move |keys, seen| {
+            let view = seen.view();
             let entry = |key: &Key| match revision {
                 None => Ok(view.get_pinned(key.as_bytes()).map(Entry::pinned)),
                 Some(revision) => {
@@ -326,6 +327,11 @@ impl<'a> IntoFuture for GetMany<'a> {
         });
         found.and_then(unpack)
     }
+}
+
+#[expect(clippy::ptr_arg, reason = "it is asked about what it is given")]
+fn of_keys(keys: &Vec<Key>) -> Read<'_> {
+    Read::GetMany(keys)
 }
 
 type Found = Result<Answer<Vec<Option<Entry>>>, Error>;

@@ -170,7 +170,10 @@ impl Concord {
         change: impl AsyncFnOnce(Node<Store>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let request = AdminRequest { action, facts };
-        self.service().administer(self.principal(), request, change).await
+        let timeout = self.request_timeout();
+        self.service()
+            .administer(self.caller(), request, timeout, change)
+            .await
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::command::Command;
 use concord_core::document::Finite;
 use concord_core::expr::Literal;
@@ -14,7 +14,7 @@ use concord_core::ids::Revision;
 use concord_core::index::{Extractor, IndexDefinition, IndexName, IndexStatus, InvalidIndex};
 use concord_core::record::Record;
 use concord_core::reply::Reply;
-use concord_core::view::{Direction, IndexRequest, ReadView, ViewError};
+use concord_core::view::{Direction, IndexRequest, ViewError};
 use concord_query::{IndexCursor, extractor};
 use concord_raft::ReadConsistency;
 use futures::Stream;
@@ -25,10 +25,11 @@ use super::operation::Operation;
 use super::read::{read_options, takes_plan};
 use super::write::{Write, WriteKind};
 use crate::answer::Answer;
-use crate::error::{Error, ErrorKind};
+use crate::compression::off_the_workers;
+use crate::error::Error;
 use crate::limits;
 use crate::missing::Named;
-use crate::service::{ReadPlan, permit};
+use crate::service::{ReadPlan, Seen};
 
 impl Concord {
     /// Makes an index: by a path into documents (`$.email`, `$.tags[*]`) or an expression
@@ -249,8 +250,8 @@ impl<'a> IntoFuture for ListIndexes<'a> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let listed = |view: &ReadView| Ok(view.indexes().collect());
-        self.concord.read(ReadAction::ListIndexes, self.plan, listed)
+        let listed = |(), seen: &Seen| Ok(seen.view().indexes().collect());
+        self.concord.read((), |()| Read::ListIndexes, self.plan, listed)
     }
 }
 
@@ -278,10 +279,15 @@ impl<'a> IntoFuture for GetIndex<'a> {
             Ok(name) => name,
             Err(invalid) => return Operation::ready(Err(invalid)),
         };
-        concord.read(ReadAction::ListIndexes, plan, move |view| {
-            let found = view.index(&name);
-            found.ok_or_else(|| Named::index(name.as_str()).not_found())
-        })
+        concord.read(
+            name,
+            |_| Read::ListIndexes,
+            plan,
+            |name, seen| {
+                let found = seen.view().index(&name);
+                found.ok_or_else(|| Named::index(name.as_str()).not_found())
+            },
+        )
     }
 }
 
@@ -476,12 +482,16 @@ impl<'a> Lookup<'a> {
             .try_flatten()
     }
 
-    fn prepared(&self) -> Result<IndexRequest, Error> {
+    fn prepared(&self, seen: &Seen) -> Result<IndexRequest, Error> {
         let mut request = self.request.clone()?;
-        if let Some(cursor) = &self.cursor {
+        if let Some(cursor) = self.cursor.clone() {
             if request.revision.is_some() {
                 return Err(Error::invalid_request("a cursor has its own revision"));
             }
+            let cursor = match seen.seal() {
+                Some(seal) => cursor.opened(&seal)?,
+                None => cursor,
+            };
             let position = cursor
                 .position_in(&request)
                 .ok_or_else(|| Error::invalid_request("cursor is not of this lookup"))?;
@@ -496,60 +506,61 @@ impl<'a> IntoFuture for Lookup<'a> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let request = match self.prepared() {
+        let request = match &self.request {
             Ok(request) => request,
-            Err(invalid) => return Operation::ready(Err(invalid)),
-        };
-        let Self {
-            concord,
-            keys_only,
-            plan,
-            ..
-        } = self;
-        let permitted = match permit(concord.principal(), ReadAction::Lookup) {
-            Ok(permitted) => permitted,
-            Err(denied) => return Operation::ready(Err(denied)),
+            Err(invalid) => return Operation::ready(Err(invalid.clone())),
         };
         // The past, and many records, may take long enough to hold up other tasks of the runtime.
-        let is_long = request.limit > limits::SCAN_PAGE_DEFAULT
-            || request.revision.is_some()
-            || request.after.is_some();
-        if let Some(snapshot) = concord.service().read_now(&permitted, &plan)
+        let is_long =
+            request.limit > limits::SCAN_PAGE_DEFAULT || request.revision.is_some() || self.cursor.is_some();
+        let service = self.concord.service();
+        if let Some(seen) = service.read_now(self.concord.caller(), &Read::Lookup, &self.plan)
             && !is_long
         {
-            return Operation::ready(page(&snapshot.view, &request, keys_only));
+            return Operation::ready(seen.and_then(|seen| self.page(&seen)));
         }
         Operation::waiting(async move {
-            let snapshot = concord.service().read(&permitted, &plan).await?;
-            if !is_long {
-                return page(&snapshot.view, &request, keys_only);
+            let seen = self.concord.look(|()| Read::Lookup, &self.plan).await?;
+            if !is_long && seen.filter().is_none() {
+                return self.page(&seen);
             }
-            let looking = tokio::task::spawn_blocking(move || page(&snapshot.view, &request, keys_only));
-            looking
-                .await
-                .map_err(|_| Error::new(ErrorKind::ShuttingDown, "the runtime is shutting down"))?
+            let (request, keys_only) = (self.prepared(&seen)?, self.keys_only);
+            off_the_workers(move || page(&seen, &request, keys_only)).await?
         })
     }
 }
 
-fn page(view: &ReadView, request: &IndexRequest, keys_only: bool) -> Result<LookupPage, Error> {
-    let page = view.lookup(request).map_err(|error| {
-        if error == ViewError::IndexNotFound {
-            Named::index(request.name.as_str()).not_found()
-        } else {
-            error.into()
-        }
-    })?;
+impl Lookup<'_> {
+    fn page(&self, seen: &Seen) -> Result<LookupPage, Error> {
+        page(seen, &self.prepared(seen)?, self.keys_only)
+    }
+}
+
+fn page(seen: &Seen, request: &IndexRequest, keys_only: bool) -> Result<LookupPage, Error> {
+    let page = seen
+        .view()
+        .lookup_shown(request, seen.filter())
+        .map_err(|error| {
+            if error == ViewError::IndexNotFound {
+                Named::index(request.name.as_str()).not_found()
+            } else {
+                error.into()
+            }
+        })?;
     let mut records = page.records;
     if keys_only {
         for record in &mut records {
             record.value = concord_core::Value::binary(Bytes::new());
         }
     }
+    let next = page.next.map(|position| IndexCursor::new(request, position));
     Ok(LookupPage {
         records,
-        cursor: page.next.map(|position| IndexCursor::new(request, position)),
+        cursor: next.map(|cursor| match seen.seal() {
+            Some(seal) => cursor.sealed(&seal),
+            None => cursor,
+        }),
         revision: page.revision,
-        now: view.now(),
+        now: seen.view().now(),
     })
 }

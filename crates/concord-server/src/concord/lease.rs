@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::command::Command;
 use concord_core::ids::{LeaseId, Millis, Revision, Timestamp};
 use concord_core::key::Key;
@@ -20,7 +20,7 @@ use super::write::{Write, WriteKind};
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
-use crate::service::ReadPlan;
+use crate::service::{ReadPlan, Seen};
 use concord_raft::ReadConsistency;
 
 impl Concord {
@@ -255,18 +255,32 @@ impl<'a> IntoFuture for GetLease<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         let Self { concord, id, plan } = self;
-        concord.read(ReadAction::Lease, plan, move |view| {
-            let lease = view.lease(id).ok_or_else(|| {
-                Error::new(ErrorKind::LeaseNotFound, format!("lease {id} not found")).with("lease", id.get())
-            })?;
-            // Keys in the store are keys.
-            let keys = view.lease_keys(id).filter_map(|key| Key::copy_of(key).ok());
-            Ok(LeaseInfo {
-                lease: Leased::new(lease.id, lease.ttl, lease.expires_at),
-                keys: keys.collect(),
-            })
-        })
+        concord.read(
+            (),
+            |()| Read::Lease,
+            plan,
+            move |(), seen| {
+                let view = seen.view();
+                let shown = view.lease(id).filter(|lease| is_shown(lease, seen));
+                let lease = shown.ok_or_else(|| {
+                    Error::new(ErrorKind::LeaseNotFound, format!("lease {id} not found"))
+                        .with("lease", id.get())
+                })?;
+                // Keys in the store are keys.
+                let keys = view.lease_keys(id).filter(|key| seen.sight().shows(key));
+                let keys = keys.filter_map(|key| Key::copy_of(key).ok());
+                Ok(LeaseInfo {
+                    lease: Leased::new(lease.id, lease.ttl, lease.expires_at),
+                    keys: keys.collect(),
+                })
+            },
+        )
     }
+}
+
+/// Who is not shown every key is shown no leases but their own: what hangs on others' is others' concern.
+fn is_shown(lease: &concord_core::Lease, seen: &Seen) -> bool {
+    !seen.sight().is_confined() || lease.owner == seen.principal().id()
 }
 
 /// A list of leases, to be awaited: see [`Concord::leases`].
@@ -309,13 +323,26 @@ impl<'a> IntoFuture for ListLeases<'a> {
             plan,
         } = self;
         let limit = limit.min(concord_core::limits::SCAN_PAGE_RECORDS_MAX);
-        concord.read(ReadAction::Lease, plan, move |view| {
-            let shown = view.leases(after).take(limit).map(|lease| {
-                let leased = Leased::new(lease.id, lease.ttl, lease.expires_at);
-                (leased, lease.keys)
-            });
-            Ok(shown.collect())
-        })
+        concord.read(
+            (),
+            |()| Read::Lease,
+            plan,
+            move |(), seen| {
+                let view = seen.view();
+                let found = view.leases(after).filter(|lease| is_shown(lease, seen));
+                let shown = found.take(limit).map(|lease| {
+                    let leased = Leased::new(lease.id, lease.ttl, lease.expires_at);
+                    let keys = if seen.sight().is_confined() {
+                        let shown = view.lease_keys(lease.id).filter(|key| seen.sight().shows(key));
+                        u64::try_from(shown.count()).unwrap_or(u64::MAX)
+                    } else {
+                        lease.keys
+                    };
+                    (leased, keys)
+                });
+                Ok(shown.collect())
+            },
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::time::Duration;
 
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::command::Command;
 use concord_core::ids::{Revision, Timestamp};
 use concord_core::key::{Key, KeyRange};
@@ -24,7 +24,7 @@ use super::write::{Write, WriteKind};
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind};
 use crate::limits;
-use crate::service::{ReadPlan, permit};
+use crate::service::{ReadPlan, Seen};
 
 impl Concord {
     /// Asks for records by what their keys and values are: all of them unless narrowed. Filters add up.
@@ -310,11 +310,16 @@ impl<'a> Query<'a> {
         let start = self.start()?;
         let asked = self.asked?;
         let deadline = Instant::now() + self.plan.timeout;
-        let permitted = permit(self.concord.principal(), ReadAction::Query)?;
-        let snapshot = self.concord.service().read(&permitted, &self.plan).await?;
+        let seen = self.concord.look(|()| Read::Query, &self.plan).await?;
+        let start = match (start, seen.seal()) {
+            (Start::Behind(cursor), Some(seal)) => Start::Behind(cursor.opened(&seal)?),
+            (start, _) => start,
+        };
         // It may take long enough to hold up other tasks of the runtime.
         let running = tokio::task::spawn_blocking(move || {
-            asked.run(&snapshot.view, output, &start, || Instant::now() >= deadline)
+            let is_over = || Instant::now() >= deadline;
+            let found = asked.run_shown(seen.view(), seen.filter(), output, &start, is_over);
+            sealed(found, &seen)
         });
         running
             .await
@@ -349,6 +354,27 @@ impl<'a> Query<'a> {
                 }
             }
         }
+    }
+}
+
+/// For somebody who is not shown everything, a cursor tells nothing.
+fn sealed(found: Result<Found, QueryError>, seen: &Seen) -> Result<Found, QueryError> {
+    let Some(seal) = seen.seal() else { return found };
+    match found {
+        Ok(mut found) => {
+            found.cursor = found.cursor.map(|cursor| cursor.sealed(&seal));
+            Ok(found)
+        }
+        Err(QueryError::Stopped {
+            stopped,
+            scanned,
+            cursor,
+        }) => Err(QueryError::Stopped {
+            stopped,
+            scanned,
+            cursor: cursor.map(|cursor| cursor.sealed(&seal)),
+        }),
+        Err(error) => Err(error),
     }
 }
 
@@ -429,9 +455,13 @@ impl<'a> IntoFuture for ExplainQuery<'a> {
             Ok(asked) => asked,
             Err(invalid) => return Operation::ready(Err(invalid)),
         };
-        concord.read(ReadAction::Query, plan, move |view| {
-            asked.explain(view).map_err(|error| query.refusal(error))
-        })
+        // It tells how many records there are, so it is for those who are shown all of them.
+        concord.read(
+            asked,
+            |_| Read::Explain,
+            plan,
+            move |asked, seen| asked.explain(seen.view()).map_err(|error| query.refusal(error)),
+        )
     }
 }
 

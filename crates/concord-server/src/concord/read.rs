@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::ids::Revision;
 use concord_core::key::{Key, check_key};
 use concord_core::limits;
@@ -20,7 +20,7 @@ use crate::answer::{Answer, Entry, Remaining};
 use crate::compression::off_the_workers;
 use crate::error::{Error, ErrorKind};
 use crate::limits::{PACK_INLINE_BYTES, UNPACKED_BYTES_MAX};
-use crate::service::{ReadPlan, Snapshot, permit};
+use crate::service::{ReadPlan, Seen};
 
 impl Concord {
     /// Reads a key.
@@ -109,52 +109,75 @@ impl Concord {
         }
     }
 
-    /// Runs `answer` on a view for `plan`: at once where no wait is needed.
-    pub(super) fn read<'a, T: Send + 'a>(
+    /// Runs `answer` on a view for `plan`, if the caller may make the `request` there: at once where no wait is needed.
+    pub(super) fn read<'a, S: Send + 'a, T: Send + 'a>(
         &'a self,
-        action: ReadAction,
+        subject: S,
+        request: fn(&S) -> Read<'_>,
         plan: ReadPlan,
-        answer: impl FnOnce(&ReadView) -> Result<T, Error> + Send + 'a,
+        answer: impl FnOnce(S, &Seen) -> Result<T, Error> + Send + 'a,
     ) -> Operation<'a, Result<Answer<T>, Error>> {
-        let permitted = match permit(self.principal(), action) {
-            Ok(permitted) => permitted,
-            Err(denied) => return Operation::ready(Err(denied)),
-        };
-        if let Some(snapshot) = self.service().read_now(&permitted, &plan) {
-            return Operation::ready(finish(&snapshot, answer));
+        if let Some(seen) = self.service().read_now(self.caller(), &request(&subject), &plan) {
+            return Operation::ready(seen.and_then(|seen| finish(subject, &seen, answer)));
         }
         Operation::waiting(async move {
-            let snapshot = self.service().read(&permitted, &plan).await?;
-            finish(&snapshot, answer)
+            let (subject, seen) = self
+                .service()
+                .read(self.caller(), subject, request, &plan)
+                .await?;
+            finish(subject, &seen, answer)
         })
     }
-}
 
-impl Concord {
+    /// A view for a request that names no key.
+    pub(super) async fn look(&self, request: fn(&()) -> Read<'_>, plan: &ReadPlan) -> Result<Seen, Error> {
+        match self.service().read_now(self.caller(), &request(&()), plan) {
+            Some(seen) => seen,
+            None => {
+                let ((), seen) = self.service().read(self.caller(), (), request, plan).await?;
+                Ok(seen)
+            }
+        }
+    }
+
     /// As [`Concord::read`], on a thread for what takes long.
-    pub(super) fn read_aside<'a, T: Send + 'static>(
+    pub(super) fn read_aside<'a, S: Send + 'static, T: Send + 'static>(
         &'a self,
-        action: ReadAction,
+        subject: S,
+        request: fn(&S) -> Read<'_>,
         plan: ReadPlan,
-        answer: impl FnOnce(&ReadView) -> Result<T, Error> + Send + 'static,
+        answer: impl FnOnce(S, &Seen) -> Result<T, Error> + Send + 'static,
     ) -> Operation<'a, Result<Answer<T>, Error>> {
         Operation::waiting(async move {
-            let permitted = permit(self.principal(), action)?;
-            let snapshot = match self.service().read_now(&permitted, &plan) {
-                Some(snapshot) => snapshot,
-                None => self.service().read(&permitted, &plan).await?,
+            let now = self.service().read_now(self.caller(), &request(&subject), &plan);
+            let (subject, seen) = match now {
+                Some(seen) => (subject, seen?),
+                None => {
+                    self.service()
+                        .read(self.caller(), subject, request, &plan)
+                        .await?
+                }
             };
-            off_the_workers(move || finish(&snapshot, answer)).await?
+            off_the_workers(move || finish(subject, &seen, answer)).await?
         })
     }
 }
 
-fn finish<T>(
-    snapshot: &Snapshot,
-    answer: impl FnOnce(&ReadView) -> Result<T, Error>,
+fn of_key<K: AsRef<[u8]>>(key: &K) -> Read<'_> {
+    Read::Get(key.as_ref())
+}
+
+fn history_of(key: &Key) -> Read<'_> {
+    Read::History(key.as_bytes())
+}
+
+fn finish<S, T>(
+    subject: S,
+    seen: &Seen,
+    answer: impl FnOnce(S, &Seen) -> Result<T, Error>,
 ) -> Result<Answer<T>, Error> {
-    let view = &snapshot.view;
-    Ok(Answer::new(answer(view)?, view.revision(), view.now()))
+    let view = seen.view();
+    Ok(Answer::new(answer(subject, seen)?, view.revision(), view.now()))
 }
 
 macro_rules! read_options {
@@ -236,8 +259,8 @@ impl<'a, K: AsRef<[u8]> + Send + 'a> Get<'a, K> {
         if let Err(error) = check_key(key.as_ref()) {
             return Operation::ready(Err(Error::new(ErrorKind::InvalidKey, error.to_string())));
         }
-        concord.read(ReadAction::Get, plan, move |view| {
-            let key = key.as_ref();
+        concord.read(key, of_key, plan, move |key, seen| {
+            let (key, view) = (key.as_ref(), seen.view());
             let entry = match revision {
                 None => view.get_pinned(key).map(Entry::pinned),
                 Some(revision) => view
@@ -444,7 +467,8 @@ impl<'a> IntoFuture for History<'a> {
             Err(invalid) => return Operation::ready(Err(invalid)),
         };
         // Any of the versions may be packed.
-        concord.read_aside(ReadAction::History, plan, move |view| {
+        concord.read_aside(key, history_of, plan, move |key, seen| {
+            let view = seen.view();
             let page = view.history(&HistoryRequest {
                 key,
                 direction,
@@ -478,7 +502,11 @@ impl<'a> IntoFuture for GetSettings<'a> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.concord
-            .read(ReadAction::Settings, self.plan, |view| Ok(view.settings()))
+        self.concord.read(
+            (),
+            |()| Read::Settings,
+            self.plan,
+            |(), seen| Ok(seen.view().settings()),
+        )
     }
 }

@@ -4,11 +4,11 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::ids::{Revision, Timestamp};
 use concord_core::key::KeyRange;
 use concord_core::record::Record;
-use concord_core::view::{Direction, ReadView, ScanOutput, ScanRequest};
+use concord_core::view::{Direction, ScanOutput, ScanRequest};
 use concord_query::Cursor;
 use concord_raft::ReadConsistency;
 use futures::Stream;
@@ -17,9 +17,10 @@ use futures::stream::{self, TryStreamExt as _};
 use super::Concord;
 use super::operation::Operation;
 use super::read::{read_options, takes_plan};
-use crate::error::{Error, ErrorKind};
+use crate::compression::off_the_workers;
+use crate::error::Error;
 use crate::limits;
-use crate::service::{ReadPlan, permit};
+use crate::service::{ReadPlan, Seen};
 
 impl Concord {
     /// Reads a range of keys: all of them unless narrowed, in ascending order, one page.
@@ -168,23 +169,37 @@ impl<'a> Scan<'a> {
         self.request.output == ScanOutput::Count
             || self.request.limit > limits::SCAN_PAGE_DEFAULT
             || self.request.revision.is_some()
-            || self.request.after.is_some()
+            || self.cursor.is_some()
     }
 
-    fn prepare(&mut self) -> Result<(), Error> {
+    /// Refuses a cursor that is not of this scan. What is sealed is judged when there is something to open it with.
+    fn check(&mut self) -> Result<(), Error> {
         let Some(cursor) = &self.cursor else { return Ok(()) };
         if self.request.output == ScanOutput::Count || self.request.revision.is_some() {
             return Err(Error::invalid_request(
                 "a cursor has its own revision and no count",
             ));
         }
-        let position = cursor
-            .position_in(&self.request.range, self.request.direction)
-            .ok_or_else(|| Error::invalid_request("cursor is not of this scan"))?;
         // Whoever served the page before had this revision: this node must have it too.
-        self.plan.min_revision = self.plan.min_revision.max(Some(position.revision()));
-        self.request.after = Some(position.clone());
+        if let Some(position) = cursor.position_in(&self.request.range, self.request.direction) {
+            self.plan.min_revision = self.plan.min_revision.max(Some(position.revision()));
+        }
         Ok(())
+    }
+
+    fn prepared(self, seen: &Seen) -> Result<ScanRequest, Error> {
+        let mut request = self.request;
+        if let Some(cursor) = self.cursor {
+            let cursor = match seen.seal() {
+                Some(seal) => cursor.opened(&seal)?,
+                None => cursor,
+            };
+            let position = cursor
+                .position_in(&request.range, request.direction)
+                .ok_or_else(|| Error::invalid_request("cursor is not of this scan"))?;
+            request.after = Some(position.clone());
+        }
+        Ok(request)
     }
 }
 
@@ -193,44 +208,36 @@ impl<'a> IntoFuture for Scan<'a> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        if let Err(error) = self.prepare() {
+        if let Err(error) = self.check() {
             return Operation::ready(Err(error));
         }
-        let is_long = self.is_long();
-        let Self {
-            concord,
-            request,
-            plan,
-            ..
-        } = self;
         Operation::waiting(async move {
-            let permitted = permit(concord.principal(), ReadAction::Scan)?;
-            let snapshot = match concord.service().read_now(&permitted, &plan) {
-                Some(snapshot) => snapshot,
-                None => concord.service().read(&permitted, &plan).await?,
-            };
+            let is_long = self.is_long();
+            let seen = self.concord.look(|()| Read::Scan, &self.plan).await?;
             let unpacks =
-                request.output == ScanOutput::Records && snapshot.view.statistics().packed.values > 0;
-            if !is_long && !unpacks {
-                return page(&snapshot.view, &request);
+                self.request.output == ScanOutput::Records && seen.view().statistics().packed.values > 0;
+            let request = self.prepared(&seen)?;
+            if !is_long && !unpacks && seen.filter().is_none() {
+                return page(&seen, &request);
             }
-            let scanning = tokio::task::spawn_blocking(move || page(&snapshot.view, &request));
-            scanning
-                .await
-                .map_err(|_| Error::new(ErrorKind::ShuttingDown, "the runtime is shutting down"))?
+            off_the_workers(move || page(&seen, &request)).await?
         })
     }
 }
 
-fn page(view: &ReadView, request: &ScanRequest) -> Result<Page, Error> {
-    let page = view.scan(request)?;
+fn page(seen: &Seen, request: &ScanRequest) -> Result<Page, Error> {
+    let page = seen.view().scan_shown(request, seen.filter())?;
+    let next = page
+        .next
+        .map(|position| Cursor::new(&request.range, request.direction, position));
     Ok(Page {
         records: page.records,
         count: page.count,
-        cursor: page
-            .next
-            .map(|position| Cursor::new(&request.range, request.direction, position)),
+        cursor: next.map(|cursor| match seen.seal() {
+            Some(seal) => cursor.sealed(&seal),
+            None => cursor,
+        }),
         revision: page.revision,
-        now: view.now(),
+        now: seen.view().now(),
     })
 }

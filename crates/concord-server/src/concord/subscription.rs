@@ -4,7 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::command::Command;
 use concord_core::ids::{Revision, Timestamp};
 use concord_core::reply::Reply;
@@ -21,7 +21,7 @@ use super::write::{Write, WriteKind};
 use crate::answer::Answer;
 use crate::error::{Error, ErrorKind};
 use crate::missing::Named;
-use crate::service::{ReadPlan, permit};
+use crate::service::ReadPlan;
 use crate::watch::{Plan, Watcher, behind};
 
 impl Concord {
@@ -324,9 +324,15 @@ impl<'a> IntoFuture for GetSubscription<'a> {
     fn into_future(self) -> Self::IntoFuture {
         let Self { concord, name, plan } = self;
         match name {
-            Ok(name) => concord.read(ReadAction::Subscriptions, plan, move |view| {
-                SubscriptionInfo::new(&found(view, &name)?, view.revision())
-            }),
+            Ok(name) => concord.read(
+                name,
+                |_| Read::Subscriptions,
+                plan,
+                |name, seen| {
+                    let view = seen.view();
+                    SubscriptionInfo::new(&found(view, &name)?, view.revision())
+                },
+            ),
             Err(invalid) => Operation::ready(Err(invalid)),
         }
     }
@@ -350,11 +356,16 @@ impl<'a> IntoFuture for ListSubscriptions<'a> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.concord
-            .read(ReadAction::ListSubscriptions, self.plan, |view| {
+        self.concord.read(
+            (),
+            |()| Read::ListSubscriptions,
+            self.plan,
+            |(), seen| {
+                let view = seen.view();
                 let shown = |subscription| SubscriptionInfo::new(&subscription, view.revision());
                 view.subscriptions().map(shown).collect()
-            })
+            },
+        )
     }
 }
 
@@ -403,22 +414,18 @@ impl<'a> IntoFuture for Consume<'a> {
             super::watch::check_progress(self.progress)?;
             let name = self.name?;
             let (concord, service) = (self.concord, self.concord.service());
-            let permitted = permit(concord.principal(), ReadAction::Watch)?;
-            let snapshot = match service.read_now(&permitted, &self.plan) {
-                Some(snapshot) => snapshot,
-                None => service.read(&permitted, &self.plan).await?,
-            };
-            let subscription = found(&snapshot.view, &name)?;
+            // What it is about is told to those alone who may know of any subscription.
+            let seen = concord.look(|()| Read::Subscriptions, &self.plan).await?;
+            let subscription = found(seen.view(), &name)?;
             let after = self.after.unwrap_or(Position::behind(subscription.acked));
-            watch::check(&snapshot.view, after).map_err(|error| behind(after, error))?;
+            watch::check(seen.view(), after).map_err(|error| behind(after, error))?;
             let plan = Plan {
                 filter: filter_of(&subscription)?,
                 with_previous: self.with_previous,
                 after,
                 progress: self.progress,
-                principal: concord.principal().clone(),
             };
-            service.watch(&permitted, plan)
+            service.watch(&seen, *concord.caller(), plan)
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_auth::ReadAction;
+use concord_auth::Read;
 use concord_core::expr::Expression;
 use concord_core::ids::Revision;
 use concord_core::key::{Key, KeyRange};
@@ -20,7 +20,7 @@ use super::operation::Operation;
 use super::read::{read_options, takes_plan};
 use crate::error::{Error, ErrorKind};
 use crate::limits;
-use crate::service::{ReadPlan, permit};
+use crate::service::ReadPlan;
 use crate::watch::{Plan, Watcher, WatcherStatus, behind};
 
 impl Concord {
@@ -76,8 +76,7 @@ impl Concord {
     ///
     /// `forbidden`, where authentication says so.
     pub fn watchers(&self) -> Result<Vec<WatcherStatus>, Error> {
-        let permitted = permit(self.principal(), ReadAction::ListWatches)?;
-        Ok(self.service().watchers(&permitted))
+        self.service().watchers(self.caller())
     }
 }
 
@@ -258,28 +257,24 @@ impl<'a> IntoFuture for Watch<'a> {
         };
         Operation::waiting(async move {
             let (concord, service) = (self.concord, self.concord.service());
-            let permitted = permit(concord.principal(), ReadAction::Watch)?;
+            let seen = match self.after {
+                Some(_) => service.look(concord.caller(), &Read::Watch)?,
+                None => concord.look(|()| Read::Watch, &self.plan).await?,
+            };
             let after = match self.after {
                 Some(after) => {
-                    watch::check(&service.latest().view, after).map_err(|error| behind(after, error))?;
+                    watch::check(seen.view(), after).map_err(|error| behind(after, error))?;
                     after
                 }
-                None => {
-                    let snapshot = match service.read_now(&permitted, &self.plan) {
-                        Some(snapshot) => snapshot,
-                        None => service.read(&permitted, &self.plan).await?,
-                    };
-                    Position::behind(snapshot.view.revision())
-                }
+                None => Position::behind(seen.view().revision()),
             };
             let plan = Plan {
                 filter,
                 with_previous: self.with_previous,
                 after,
                 progress: self.progress,
-                principal: concord.principal().clone(),
             };
-            service.watch(&permitted, plan)
+            service.watch(&seen, *concord.caller(), plan)
         })
     }
 }

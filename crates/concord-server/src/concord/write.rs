@@ -233,10 +233,9 @@ impl<'a, K: WriteKind + 'a> IntoFuture for Write<'a, K> {
                     command: Box::new(command),
                 };
             }
-            let principal = concord.principal();
-            let reply = concord
-                .service()
-                .perform(principal, command, packing, timeout)
+            let service = concord.service();
+            let reply = service
+                .perform(concord.caller(), command, packing, timeout)
                 .await?;
             K::answer(reply).ok_or_else(unexpected)
         })

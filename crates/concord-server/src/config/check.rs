@@ -7,7 +7,7 @@ use concord_core::value::PACKING_LEVELS;
 
 use super::error::ConfigError;
 use super::tls;
-use super::{Config, HttpConfig, PeerConfig, Profile, Secret, Start};
+use super::{AuthMode, Config, HttpConfig, PeerConfig, Profile, Secret, Start};
 use crate::limits;
 
 /// Known to everyone, so only good between processes of one developer's machine.
@@ -247,10 +247,11 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if let Some(http) = &config.http
         && !is_loopback(&http.listen)
     {
-        let how = match &http.tls {
-            None => Some("in plaintext and without authentication"),
-            Some(tls) if tls.ca.is_none() => Some("without authentication"),
-            Some(_) => None,
+        let how = match (&http.tls, config.auth) {
+            (None, AuthMode::Off) => Some("in plaintext and without authentication"),
+            (None, AuthMode::On) => Some("in plaintext: tokens can be read on the way"),
+            (Some(tls), AuthMode::Off) if tls.ca.is_none() => Some("without authentication"),
+            (Some(_), AuthMode::Off | AuthMode::On) => None,
         };
         warnings.extend(how.map(|how| format!("HTTP at {} answers other machines, {how}", http.listen)));
     }

@@ -134,7 +134,7 @@ impl ConfigError {
         }
     }
 
-    pub(super) fn invalid(key: &str, reason: impl Into<String>) -> Self {
+    pub(crate) fn invalid(key: &str, reason: impl Into<String>) -> Self {
         Self::Invalid {
             place: Place::Code,
             key: key.to_owned(),

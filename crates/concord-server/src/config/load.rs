@@ -10,7 +10,9 @@ use super::error::{ConfigError, Place};
 use super::raw::Raw;
 use super::settings::{self, Draft, Setting};
 use super::tls;
-use super::{AuthMode, Config, DEV_DATA_DIR, HttpConfig, LogFormat, PeerConfig, Profile, Secret, Start};
+use super::{
+    AuthMode, Config, DEV_DATA_DIR, HttpConfig, LogFormat, PeerConfig, Profile, RootToken, Secret, Start,
+};
 
 /// Where the server profile listens for HTTP.
 pub(super) const HTTP_LISTEN: &str = "127.0.0.1:4000";
@@ -115,6 +117,7 @@ impl Loader {
             let place = Place::Environment(name.clone());
             match environment::classify(&name, &value) {
                 Variable::Setting(key) => layers.take(key, Raw::Text(value), place)?,
+                Variable::Foreign if name == ROOT_TOKEN => layers.root_token = Some(Secret::new(value)),
                 Variable::Foreign => {}
                 Variable::Unknown => {
                     return Err(unknown(place, &name, |setting| environment::name_of(setting.key)));
@@ -127,6 +130,9 @@ impl Loader {
         layers.finish()
     }
 }
+
+/// The variable with the first token. No setting, so that no file and no flag can hold it.
+const ROOT_TOKEN: &str = "CONCORD_ROOT_TOKEN";
 
 impl Loaded {
     /// Where a setting was made, if anywhere.
@@ -157,6 +163,7 @@ impl Loaded {
 #[derive(Debug, Default)]
 struct Layers {
     draft: Draft,
+    root_token: Option<Secret>,
     places: BTreeMap<&'static str, Place>,
 }
 
@@ -177,13 +184,28 @@ impl Layers {
     fn finish(self) -> Result<Loaded, ConfigError> {
         let places = self.places;
         let place_of = |key: &str| places.get(key).cloned().unwrap_or(Place::Code);
+        let root_token = self.root_token;
         let config = build(self.draft, &places)
+            .and_then(|config| with_root_token(config, root_token))
             .and_then(|config| config.validate().map(|()| config))
             // Files that cannot be used are found here, where the lines that name them are known.
             .and_then(|config| tls::tls_of(&config).map(|_| config))
             .map_err(|error| error.placed(place_of))?;
         Ok(Loaded { config, places })
     }
+}
+
+fn with_root_token(mut config: Config, given: Option<Secret>) -> Result<Config, ConfigError> {
+    let Some(secret) = given else { return Ok(config) };
+    if config.root_token.is_some() {
+        return Err(ConfigError::contradiction(
+            "auth.root_token_file",
+            "cannot be together with",
+            ROOT_TOKEN,
+        ));
+    }
+    config.root_token = Some(RootToken::Given(secret));
+    Ok(config)
 }
 
 /// Puts the draft together; refuses what would have no effect.
@@ -199,14 +221,17 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
             ));
         }
     };
-    if profile == Profile::Prod && draft.auth.is_none() {
-        let reason = "this version has no authentication; say `auth = \"off\"` to run without";
-        return Err(ConfigError::missing("auth", reason));
-    }
     let mut config = Config::at(data_dir);
     config.profile = profile;
     config.node_id = draft.node_id;
-    config.auth = draft.auth.unwrap_or(AuthMode::Off);
+    config.auth = draft.auth.unwrap_or(match profile {
+        Profile::Dev => AuthMode::Off,
+        Profile::Prod => AuthMode::On,
+    });
+    config.root_token = draft
+        .root_token_file
+        .as_ref()
+        .map(|path| RootToken::File(path.into()));
     put(&mut config.request_timeout, draft.request_timeout);
     put(&mut config.tls_reload_interval, draft.tls_reload_interval);
     put(&mut config.timing.heartbeat, draft.heartbeat);

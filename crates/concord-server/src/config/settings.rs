@@ -11,7 +11,7 @@ use concord_core::ids::NodeId;
 use super::audit::{AuditDraft, AuditFailure, AuditKeyMode, AuditSync};
 use super::raw::Raw;
 use super::tls;
-use super::{AuthMode, Config, LogFormat, Profile, Secret, Start};
+use super::{AuthMode, Config, LogFormat, Profile, RootToken, Secret, Start};
 use concord_query::duration;
 
 /// What all layers said together; `None` where none did.
@@ -21,6 +21,7 @@ pub(super) struct Draft {
     pub(super) data_dir: Option<String>,
     pub(super) node_id: Option<NodeId>,
     pub(super) auth: Option<AuthMode>,
+    pub(super) root_token_file: Option<String>,
     pub(super) request_timeout: Option<Duration>,
     pub(super) http_enabled: Option<bool>,
     pub(super) http_listen: Option<String>,
@@ -124,20 +125,33 @@ static SETTINGS: &[Setting] = &[
         show: |config| config.node_id.map(|id| id.to_string()),
     },
     Setting {
-        key: "auth",
-        about: "off: everyone who reaches a listener may do everything",
-        read: |draft, raw| choose(&mut draft.auth, raw, &[("off", AuthMode::Off)]),
+        key: "request_timeout",
+        about: "how long an operation may take unless it says otherwise",
+        read: |draft, raw| set(&mut draft.request_timeout, raw.duration()),
+        show: |config| Some(length(config.request_timeout)),
+    },
+    Setting {
+        key: "auth.mode",
+        about: "on: everyone shows a token, and may do what it may do; off: everyone who reaches a listener may do everything (prod: on)",
+        read: |draft, raw| {
+            let modes = [("on", AuthMode::On), ("off", AuthMode::Off)];
+            choose(&mut draft.auth, raw, &modes)
+        },
         show: |config| {
             Some(text(match config.auth {
+                AuthMode::On => "on",
                 AuthMode::Off => "off",
             }))
         },
     },
     Setting {
-        key: "request_timeout",
-        about: "how long an operation may take unless it says otherwise",
-        read: |draft, raw| set(&mut draft.request_timeout, raw.duration()),
-        show: |config| Some(length(config.request_timeout)),
+        key: "auth.root_token_file",
+        about: "file with the root token, which the first start takes or, if there is no such file, writes",
+        read: |draft, raw| set(&mut draft.root_token_file, raw.text()),
+        show: |config| match &config.root_token {
+            Some(RootToken::File(path)) => Some(text(&path.to_string_lossy())),
+            Some(RootToken::Given(_)) | None => None,
+        },
     },
     Setting {
         key: "http.enabled",

@@ -205,7 +205,7 @@ fn peers_of_other_machines_need_a_secret() {
         "[peers]\nlisten = \"127.0.0.1:1\"\njoin = \"10.0.0.2:1\"\n",
         "[peers]\nlisten = \"127.0.0.1:1\"\nseeds = [\"127.0.0.1:1\", \"example.org:2\"]\n",
         "[peers]\nlisten = \"127.0.0.1:1\"\nadvertise = \"example.org:2\"\n",
-        "profile = \"prod\"\nauth = \"off\"\ndata_dir = \"d\"\n[peers]\nlisten = \"127.0.0.1:1\"\n",
+        "profile = \"prod\"\nauth.mode = \"off\"\ndata_dir = \"d\"\n[peers]\nlisten = \"127.0.0.1:1\"\n",
     ] {
         assert_eq!(
             load(remote).unwrap_err().kind(),
@@ -226,16 +226,15 @@ fn peers_of_other_machines_need_a_secret() {
 fn prod_does_nothing_unsafe_unasked() {
     for (toml, missing) in [
         ("profile = \"prod\"\n", "data_dir"),
-        ("profile = \"prod\"\ndata_dir = \"d\"\n", "auth"),
         (
-            "profile = \"prod\"\ndata_dir = \"d\"\nauth = \"off\"\n[http]\nlisten = \"0.0.0.0:4000\"\n",
+            "profile = \"prod\"\ndata_dir = \"d\"\nauth.mode = \"off\"\n[http]\nlisten = \"0.0.0.0:4000\"\n",
             "http.listen",
         ),
     ] {
         let found = load(toml).unwrap_err().to_string();
         assert!(found.contains(&format!("`{missing}`")), "{toml}\n{found}");
     }
-    let said = "profile = \"prod\"\ndata_dir = \"d\"\nauth = \"off\"\n[http]\nlisten = \"0.0.0.0:4000\"\nplaintext = true\n";
+    let said = "profile = \"prod\"\ndata_dir = \"d\"\nauth.mode = \"off\"\n[http]\nlisten = \"0.0.0.0:4000\"\nplaintext = true\n";
     assert_eq!(load(said).unwrap().config.logging.format, LogFormat::Json);
 }
 
@@ -268,7 +267,7 @@ fn a_secret_file_is_read_without_its_line_end() {
 
 #[test]
 fn prod_keeps_an_audit_log_unless_told_otherwise() {
-    let prod = "profile = \"prod\"\nauth = \"off\"\ndata_dir = \"d\"\n";
+    let prod = "profile = \"prod\"\nauth.mode = \"off\"\ndata_dir = \"d\"\n";
     assert!(load("").unwrap().config.audit.is_none());
     assert!(load(prod).unwrap().config.audit.is_some());
     let without = format!("{prod}[audit]\nenabled = false\n");

@@ -16,18 +16,36 @@ use super::error::{ApiError, ApiResult};
 use super::once::Once;
 use crate::concord::{Concord, Write};
 use crate::error::ErrorKind;
+use crate::judge::unauthorized;
 use crate::limits;
 use crate::service::ReadPlan;
 use concord_query::duration;
 
-/// What handlers share.
+/// What the router itself has: no node. A handler gets one from its request alone, where whoever asks is
+/// known, so that none can forget to ask who it is.
 #[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) body_bytes_max: usize,
+}
+
+pub(crate) type Shared = Arc<Common>;
+
+/// What a handler has: the node, in the name of whoever sent the request.
+#[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) concord: Concord,
     pub(crate) body_bytes_max: usize,
 }
 
-pub(crate) type Shared = Arc<App>;
+impl<S: Sync> FromRequestParts<S> for App {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        // The gate puts it there, behind the question who it is.
+        let app = parts.extensions.get::<Self>().cloned();
+        app.ok_or_else(|| unauthorized().into())
+    }
+}
 
 /// Where keys begin in a path.
 pub(crate) const KEYS: &str = "/api/v1/kv/";

@@ -1,7 +1,6 @@
 //! The audit log of the node that is asked.
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CACHE_CONTROL;
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ok, with_body};
-use super::app::Shared;
+use super::app::App;
 use super::docs::ReadRefusals;
 use super::error::{ApiError, ApiResult};
 use super::query::{NoQuery, Query};
@@ -113,10 +112,7 @@ pub(crate) struct AuditPageBody {
     responses(
         (status = 200, description = "Lines", body = super::answer::Ok<AuditPageBody>),
         ReadRefusals))]
-pub(crate) async fn query(
-    State(app): State<Shared>,
-    Query(filter, page, _): Query<FilterParams, PageParams>,
-) -> ApiResult {
+pub(crate) async fn query(app: App, Query(filter, page, _): Query<FilterParams, PageParams>) -> ApiResult {
     let mut query = app
         .concord
         .audit()
@@ -149,7 +145,7 @@ pub(crate) async fn query(
     responses(
         (status = 200, description = "The lines", body = String, content_type = "application/x-ndjson"),
         ReadRefusals))]
-pub(crate) async fn export(State(app): State<Shared>, Query(filter, _, _): Query<FilterParams>) -> ApiResult {
+pub(crate) async fn export(app: App, Query(filter, _, _): Query<FilterParams>) -> ApiResult {
     let chunks = app
         .concord
         .audit()
@@ -184,7 +180,7 @@ pub(crate) struct AuditReportBody {
     responses(
         (status = 200, description = "What was found; `intact` says whether anything was", body = super::answer::Ok<AuditReportBody>),
         ReadRefusals))]
-pub(crate) async fn verify(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn verify(app: App, _: NoQuery) -> ApiResult {
     let report = app.concord.audit().verify().await?;
     ok(AuditReportBody { report }, app.concord.revision())
 }
@@ -232,7 +228,7 @@ impl From<AuditStatus> for AuditStatusBody {
     responses(
         (status = 200, description = "How it is doing", body = super::answer::Ok<AuditStatusBody>),
         ReadRefusals))]
-pub(crate) async fn status(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn status(app: App, _: NoQuery) -> ApiResult {
     let status = app.concord.audit().status()?;
     ok(AuditStatusBody::from(status), app.concord.revision())
 }

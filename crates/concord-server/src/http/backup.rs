@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::request::Parts;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ok, with_body};
-use super::app::{Consistency, Shared};
+use super::app::{App, Consistency};
 use super::body::{Json, MaybeJson};
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
@@ -186,11 +186,7 @@ pub(crate) struct RemovedAnswer {
     responses(
         (status = 200, description = "It is on disk", body = super::answer::Ok<BackupBody>),
         WriteRefusals))]
-pub(crate) async fn create(
-    State(app): State<Shared>,
-    _: NoQuery,
-    MaybeJson(body): MaybeJson<CreateBody>,
-) -> ApiResult {
+pub(crate) async fn create(app: App, _: NoQuery, MaybeJson(body): MaybeJson<CreateBody>) -> ApiResult {
     let consistency = body.consistency.unwrap_or(Consistency::Leader);
     let backups = app.concord.backups().consistency(consistency.into());
     let made = backups.create().await?;
@@ -204,7 +200,7 @@ pub(crate) async fn create(
     responses(
         (status = 200, description = "The backups", body = super::answer::Ok<BackupsAnswer>),
         ReadRefusals))]
-pub(crate) async fn list(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn list(app: App, _: NoQuery) -> ApiResult {
     let backups = app.concord.backups().list().await?;
     let backups = backups.into_iter().map(ListedBody::from).collect();
     ok(BackupsAnswer { backups }, app.concord.revision())
@@ -218,7 +214,7 @@ pub(crate) async fn list(State(app): State<Shared>, _: NoQuery) -> ApiResult {
     responses(
         (status = 200, description = "The backup", content_type = "application/octet-stream"),
         ReadRefusals))]
-pub(crate) async fn now(State(app): State<Shared>, Query(params, ..): Query<StreamParams>) -> ApiResult {
+pub(crate) async fn now(app: App, Query(params, ..): Query<StreamParams>) -> ApiResult {
     let consistency = params.consistency.unwrap_or(Consistency::Leader);
     let backups = app.concord.backups().consistency(consistency.into());
     let made = backups.stream().await?;
@@ -238,7 +234,7 @@ pub(crate) async fn now(State(app): State<Shared>, Query(params, ..): Query<Stre
     responses(
         (status = 200, description = "The backup", content_type = "application/octet-stream"),
         ReadRefusals))]
-pub(crate) async fn fetch(State(app): State<Shared>, PathBackup(name): PathBackup, _: NoQuery) -> ApiResult {
+pub(crate) async fn fetch(app: App, PathBackup(name): PathBackup, _: NoQuery) -> ApiResult {
     let file = app.concord.backups().open(&name).await?;
     let revision = file.header().revision;
     let pieces = stream::unfold((file, 0_u64), |(file, offset)| async move {
@@ -268,7 +264,7 @@ async fn piece(file: BackupFile, offset: u64) -> Result<Option<Bytes>, Error> {
     responses(
         (status = 200, description = "It is whole", body = super::answer::Ok<VerifiedAnswer>),
         ReadRefusals))]
-pub(crate) async fn verify(State(app): State<Shared>, PathBackup(name): PathBackup, _: NoQuery) -> ApiResult {
+pub(crate) async fn verify(app: App, PathBackup(name): PathBackup, _: NoQuery) -> ApiResult {
     let verified = app.concord.backups().verify(&name).await?;
     let answer = VerifiedAnswer {
         sha256: verified.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -285,7 +281,7 @@ pub(crate) async fn verify(State(app): State<Shared>, PathBackup(name): PathBack
     responses(
         (status = 200, description = "It is gone", body = super::answer::Ok<RemovedAnswer>),
         WriteRefusals))]
-pub(crate) async fn remove(State(app): State<Shared>, PathBackup(name): PathBackup, _: NoQuery) -> ApiResult {
+pub(crate) async fn remove(app: App, PathBackup(name): PathBackup, _: NoQuery) -> ApiResult {
     app.concord.backups().remove(&name).await?;
     ok(RemovedAnswer { name }, app.concord.revision())
 }
@@ -297,11 +293,7 @@ pub(crate) async fn remove(State(app): State<Shared>, PathBackup(name): PathBack
     responses(
         (status = 200, description = "What went and what stays", body = super::answer::Ok<CleanUpAnswer>),
         WriteRefusals))]
-pub(crate) async fn clean_up(
-    State(app): State<Shared>,
-    _: NoQuery,
-    Json(body): Json<CleanUpBody>,
-) -> ApiResult {
+pub(crate) async fn clean_up(app: App, _: NoQuery, Json(body): Json<CleanUpBody>) -> ApiResult {
     let keep = KeepBackups {
         count: body.keep_count,
         days: body.keep_days,

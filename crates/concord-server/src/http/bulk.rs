@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use concord_core::Timestamp;
 use concord_core::ids::LeaseId;
 use concord_core::limits::BATCH_ITEMS_MAX;
@@ -12,7 +11,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::ok;
-use super::app::{CompressParams, ReadParams, Shared, WriteParams, revision};
+use super::app::{App, CompressParams, ReadParams, WriteParams, revision};
 use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -89,7 +88,7 @@ fn each<T, U>(items: Vec<T>, read: impl Fn(T) -> ApiResult<U>) -> ApiResult<Vec<
         (status = 200, description = "All are stored", body = super::answer::Ok<BulkAnswer<String>>),
         WriteRefusals))]
 pub(crate) async fn put_many(
-    State(app): State<Shared>,
+    app: App,
     Query(packing, common, _): Query<CompressParams, WriteParams>,
     _: NoConditions,
     once: Once,
@@ -146,7 +145,7 @@ pub(crate) struct BulkGetParams {
         (status = 200, description = "What was found", body = super::answer::Ok<BulkAnswer<Option<RecordBody>>>),
         ReadRefusals))]
 pub(crate) async fn get_many(
-    State(app): State<Shared>,
+    app: App,
     Query(params, common, _): Query<BulkGetParams, ReadParams>,
     Json(body): Json<KeysBody>,
 ) -> ApiResult {
@@ -189,7 +188,7 @@ pub(crate) struct BulkDeleted {
         (status = 200, description = "All are absent now", body = super::answer::Ok<BulkAnswer<BulkDeleted>>),
         WriteRefusals))]
 pub(crate) async fn delete_many(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
     once: Once,
@@ -246,7 +245,7 @@ pub(crate) struct BulkTouched {
         (status = 200, description = "Reset", body = super::answer::Ok<BulkAnswer<Option<BulkTouched>>>),
         WriteRefusals))]
 pub(crate) async fn touch_many(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
     once: Once,

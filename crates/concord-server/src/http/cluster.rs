@@ -1,13 +1,12 @@
 //! The cluster: how it is, and changing it.
 
-use axum::extract::State;
 use concord_core::ids::{NodeId, Revision};
-use concord_raft::{MemberStatus, NodeStatus};
+use concord_raft::MemberStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::ok;
-use super::app::{App, PathMember, Shared};
+use super::app::{App, PathMember};
 use super::body::{Json, MaybeJson};
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::ApiResult;
@@ -123,20 +122,20 @@ impl MemberBody {
     responses(
         (status = 200, description = "The status, also of a node that is not ready", body = super::answer::Ok<StatusAnswer>),
         ReadRefusals))]
-pub(crate) async fn status(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn status(app: App, _: NoQuery) -> ApiResult {
     let answer = status_answer(&app)?;
     let revision = Revision::new(answer.revision);
     ok(answer, revision)
 }
 
 fn status_answer(app: &App) -> ApiResult<StatusAnswer> {
-    let status: NodeStatus = app.concord.status()?;
+    let (status, seen) = app.concord.service().status(app.concord.caller())?;
     let reason = match app.concord.readiness() {
         Readiness::Ready => None,
         Readiness::NotReady { reason } => Some(reason),
     };
-    let latest = app.concord.service().latest();
-    let statistics = latest.view.statistics();
+    let view = seen.view();
+    let statistics = view.statistics();
     Ok(StatusAnswer {
         version: env!("CARGO_PKG_VERSION"),
         node_id: status.node_id.get(),
@@ -146,9 +145,9 @@ fn status_answer(app: &App) -> ApiResult<StatusAnswer> {
         leader: status.leader.map(NodeId::get),
         ready: reason.is_none(),
         reason,
-        revision: latest.view.revision().get(),
-        compact_revision: latest.view.compact_revision().get(),
-        now: latest.view.now().get(),
+        revision: view.revision().get(),
+        compact_revision: view.compact_revision().get(),
+        now: view.now().get(),
         log: LogBody {
             last: status.last_index.get(),
             commit: status.commit_index.get(),
@@ -189,7 +188,7 @@ pub(crate) struct MembersAnswer {
     responses(
         (status = 200, description = "The members", body = super::answer::Ok<MembersAnswer>),
         ReadRefusals))]
-pub(crate) async fn members(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn members(app: App, _: NoQuery) -> ApiResult {
     let status = app.concord.status()?;
     let members = status
         .members
@@ -221,7 +220,7 @@ pub(crate) struct MemberAnswer {
     responses(
         (status = 200, description = "It is a member", body = super::answer::Ok<MemberAnswer>),
         WriteRefusals))]
-pub(crate) async fn add(State(app): State<Shared>, _: NoQuery, Json(body): Json<AddBody>) -> ApiResult {
+pub(crate) async fn add(app: App, _: NoQuery, Json(body): Json<AddBody>) -> ApiResult {
     let node_id = app.concord.add_learner(body.address).await?.get();
     ok(MemberAnswer { node_id }, app.concord.revision())
 }
@@ -233,11 +232,7 @@ pub(crate) async fn add(State(app): State<Shared>, _: NoQuery, Json(body): Json<
     responses(
         (status = 200, description = "It votes", body = super::answer::Ok<MemberAnswer>),
         WriteRefusals))]
-pub(crate) async fn promote(
-    State(app): State<Shared>,
-    PathMember(node_id): PathMember,
-    _: NoQuery,
-) -> ApiResult {
+pub(crate) async fn promote(app: App, PathMember(node_id): PathMember, _: NoQuery) -> ApiResult {
     app.concord.promote(node_id).await?;
     ok(MemberAnswer { node_id }, app.concord.revision())
 }
@@ -249,11 +244,7 @@ pub(crate) async fn promote(
     responses(
         (status = 200, description = "It is no member", body = super::answer::Ok<MemberAnswer>),
         WriteRefusals))]
-pub(crate) async fn remove(
-    State(app): State<Shared>,
-    PathMember(node_id): PathMember,
-    _: NoQuery,
-) -> ApiResult {
+pub(crate) async fn remove(app: App, PathMember(node_id): PathMember, _: NoQuery) -> ApiResult {
     app.concord.remove_member(node_id).await?;
     ok(MemberAnswer { node_id }, app.concord.revision())
 }
@@ -275,7 +266,7 @@ pub(crate) struct ReplaceBody {
         (status = 200, description = "The learner votes", body = super::answer::Ok<MemberAnswer>),
         WriteRefusals))]
 pub(crate) async fn replace(
-    State(app): State<Shared>,
+    app: App,
     PathMember(leaving): PathMember,
     _: NoQuery,
     Json(body): Json<ReplaceBody>,
@@ -307,11 +298,7 @@ pub(crate) struct TransferAnswer {
     responses(
         (status = 200, description = "Another node leads", body = super::answer::Ok<TransferAnswer>),
         WriteRefusals))]
-pub(crate) async fn transfer(
-    State(app): State<Shared>,
-    _: NoQuery,
-    MaybeJson(body): MaybeJson<TransferBody>,
-) -> ApiResult {
+pub(crate) async fn transfer(app: App, _: NoQuery, MaybeJson(body): MaybeJson<TransferBody>) -> ApiResult {
     app.concord.transfer_leadership(body.to).await?;
     let leader = app.concord.status()?.leader.map(NodeId::get);
     ok(TransferAnswer { leader }, app.concord.revision())
@@ -330,7 +317,7 @@ pub(crate) struct SnapshotAnswer {
     responses(
         (status = 200, description = "It is on disk", body = super::answer::Ok<SnapshotAnswer>),
         WriteRefusals))]
-pub(crate) async fn snapshot(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn snapshot(app: App, _: NoQuery) -> ApiResult {
     let log_index = app.concord.snapshot().await?.get();
     ok(SnapshotAnswer { log_index }, app.concord.revision())
 }
@@ -358,11 +345,7 @@ pub(crate) struct CompactAnswer {
     responses(
         (status = 200, description = "Older history is gone", body = super::answer::Ok<CompactAnswer>),
         WriteRefusals))]
-pub(crate) async fn compact(
-    State(app): State<Shared>,
-    _: NoQuery,
-    MaybeJson(body): MaybeJson<CompactBody>,
-) -> ApiResult {
+pub(crate) async fn compact(app: App, _: NoQuery, MaybeJson(body): MaybeJson<CompactBody>) -> ApiResult {
     let revision = body
         .revision
         .map_or_else(|| app.concord.revision(), Revision::new);

@@ -7,8 +7,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{Redirect, Response};
 use axum::routing::get;
 use serde::Serialize;
-use utoipa::openapi::OpenApi as Document;
-use utoipa::{IntoResponses, OpenApi, ToSchema};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, OpenApi as Document};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 /// Where the document is served.
@@ -23,6 +24,8 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
                        `{\"status\":\"error\",\"error\":{\"code\",\"message\",\"details\"}}`.",
         license(name = "MIT OR Apache-2.0")
     ),
+    modifiers(&TokenSchemes),
+    security(("bearer" = []), ("api_key" = [])),
     tags(
         (name = "kv", description = "Keys and values"),
         (name = "watch", description = "Changes as they happen"),
@@ -32,6 +35,7 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
         (name = "locks", description = "Locks with fencing tokens"),
         (name = "elections", description = "Elections with fencing tokens"),
         (name = "services", description = "Who serves what, for as long as it lives"),
+        (name = "access", description = "Tokens, roles, ACLs, and who may do what"),
         (name = "cluster", description = "Status and administration"),
         (name = "audit", description = "Who did what on the asked node"),
         (name = "backups", description = "Consistent cuts of everything that is replicated"),
@@ -39,6 +43,18 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
     )
 )]
 pub(crate) struct Skeleton;
+
+/// How a token is shown, where authentication is on.
+struct TokenSchemes;
+
+impl Modify for TokenSchemes {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_with(Components::new);
+        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let key = ApiKey::Header(ApiKeyValue::new("X-API-Key"));
+        components.add_security_scheme("api_key", SecurityScheme::ApiKey(key));
+    }
+}
 
 /// Any error.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,12 +1,11 @@
 //! Elections.
 
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::ok;
-use super::app::{ReadParams, Shared};
+use super::app::{App, ReadParams};
 use super::body::Json;
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -53,7 +52,7 @@ pub(crate) struct CampaignBody {
         (status = 200, description = "It is won", body = super::answer::Ok<hold::HeldBody>),
         WriteRefusals))]
 pub(crate) async fn campaign(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     _: NoQuery,
     _: NoConditions,
@@ -99,7 +98,7 @@ pub(crate) struct ProclaimedBody {
         (status = 200, description = "Everybody will see it", body = super::answer::Ok<ProclaimedBody>),
         WriteRefusals))]
 pub(crate) async fn proclaim(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     _: NoQuery,
     _: NoConditions,
@@ -139,7 +138,7 @@ pub(crate) async fn proclaim(
         (status = 200, description = "It lives on", body = super::answer::Ok<hold::HeldBody>),
         WriteRefusals))]
 pub(crate) async fn keep_alive(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     _: NoQuery,
     _: NoConditions,
@@ -157,7 +156,7 @@ pub(crate) async fn keep_alive(
         (status = 200, description = "It is no candidate any more", body = super::answer::Ok<hold::ReleasedBody>),
         WriteRefusals))]
 pub(crate) async fn resign(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     Query(params, ..): Query<LeaseOfParams>,
     _: NoConditions,
@@ -175,7 +174,7 @@ pub(crate) async fn resign(
         (status = 200, description = "The candidates; also of an election without any", body = super::answer::Ok<hold::LineBody>),
         ReadRefusals))]
 pub(crate) async fn show(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
@@ -189,10 +188,7 @@ pub(crate) async fn show(
     responses(
         (status = 200, description = "A page", body = super::answer::Ok<hold::NamesAnswer>),
         ReadRefusals))]
-pub(crate) async fn list(
-    State(app): State<Shared>,
-    Query(params, common, _): Query<NamesParams, ReadParams>,
-) -> ApiResult {
+pub(crate) async fn list(app: App, Query(params, common, _): Query<NamesParams, ReadParams>) -> ApiResult {
     hold::names(&app, Kind::Election, params, &common).await
 }
 
@@ -210,7 +206,7 @@ pub(crate) struct LeaderBody<'a> {
     responses(
         (status = 200, description = "Events, until the client is gone", body = LeaderBody, content_type = "text/event-stream"),
         ReadRefusals))]
-pub(crate) async fn observe(State(app): State<Shared>, PathName(name): PathName, _: NoQuery) -> ApiResult {
+pub(crate) async fn observe(app: App, PathName(name): PathName, _: NoQuery) -> ApiResult {
     let leaders = app.concord.election(name).observe()?;
     let show = |leader: &Option<crate::recipes::Holder>| {
         let body = LeaderBody {

@@ -1,7 +1,7 @@
 //! Errors as HTTP answers: one shape for every one of them.
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use concord_core::reply::RequestPart;
@@ -65,6 +65,7 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::InvalidTtl
         | ErrorKind::InvalidRequest
         | ErrorKind::Unsupported => StatusCode::BAD_REQUEST,
+        ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
         ErrorKind::Forbidden => StatusCode::FORBIDDEN,
         ErrorKind::NotFound | ErrorKind::LeaseNotFound => StatusCode::NOT_FOUND,
         ErrorKind::Timeout | ErrorKind::OutcomeUnknown => StatusCode::REQUEST_TIMEOUT,
@@ -95,6 +96,11 @@ impl IntoResponse for ApiError {
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(wait) = wait_seconds(&self.error) {
             response
                 .headers_mut()

@@ -1,4 +1,4 @@
-//! What every request passes: the host check on its way in, the revision on its way out.
+//! What every request passes: the host check and the question who asks on its way in, the revision on its way out.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use hyper::service::{Service, service_fn};
 use tower::Service as _;
 
 use super::courtesy::Asked;
+use super::door::Door;
 use super::error::ApiError;
 use super::secure::ClientCertificate;
 use crate::concord::Concord;
@@ -26,7 +27,7 @@ pub(crate) const REVISION: HeaderName = HeaderName::from_static("x-concord-revis
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     router: Router,
-    concord: Concord,
+    door: Door,
     hosts: Arc<Hosts>,
 }
 
@@ -57,10 +58,10 @@ impl Hosts {
 }
 
 impl Gate {
-    pub(super) fn new(router: Router, concord: Concord, hosts: Hosts) -> Self {
+    pub(super) fn new(router: Router, door: Door, hosts: Hosts) -> Self {
         Self {
             router,
-            concord,
+            door,
             hosts: Arc::new(hosts),
         }
     }
@@ -68,7 +69,7 @@ impl Gate {
 
 impl Gate {
     pub(super) fn concord(&self) -> &Concord {
-        &self.concord
+        self.door.concord()
     }
 
     /// What a connection serves. Not boxed: this runs for every request.
@@ -92,28 +93,35 @@ impl Gate {
                     .get(HOST)
                     .map(|host| host.to_str().unwrap_or("?")),
             };
-            let answering = self
-                .hosts
-                .allows(host)
-                .then(|| self.router.clone().call(request.map(Body::new)));
-            let concord = self.concord.clone();
+            let is_allowed = self.hosts.allows(host);
+            let (mut router, door) = (self.router.clone(), self.door.clone());
             async move {
-                let mut response = match answering {
-                    Some(answering) => answering.await?,
-                    None => {
-                        let message = "this host name is not among http.allowed_hosts";
-                        ApiError::new(ErrorKind::Forbidden, message).into_response()
-                    }
+                let mut request = request.map(Body::new);
+                if !is_allowed {
+                    let message = "this host name is not among http.allowed_hosts";
+                    return Ok(stamped(
+                        ApiError::new(ErrorKind::Forbidden, message).into_response(),
+                        &door,
+                    ));
+                }
+                let app = match door.admit(request.uri().path(), request.headers()).await {
+                    Ok(app) => app,
+                    Err(refused) => return Ok(stamped(ApiError::from(refused).into_response(), &door)),
                 };
-                // Handlers that looked at a view have said its revision; the others get the latest.
-                response
-                    .headers_mut()
-                    .entry(REVISION)
-                    .or_insert_with(|| HeaderValue::from(concord.revision().get()));
-                Ok(response)
+                request.extensions_mut().insert(app);
+                Ok(stamped(router.call(request).await?, &door))
             }
         })
     }
+}
+
+/// Handlers that looked at a view have said its revision; the others get the latest.
+fn stamped(mut response: Response, door: &Door) -> Response {
+    response
+        .headers_mut()
+        .entry(REVISION)
+        .or_insert_with(|| HeaderValue::from(door.concord().revision().get()));
+    response
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! Liveness and readiness, for probes and load balancers.
 
-use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::answer::ok;
-use super::app::{App, Shared};
+use super::app::App;
 use super::error::{ApiError, ApiResult};
 use crate::concord::Readiness;
 use crate::error::ErrorKind;
@@ -27,14 +26,14 @@ pub(crate) struct ReadyAnswer {
 /// Whether the process answers. Says nothing about the cluster: see `/ready`.
 #[utoipa::path(get, path = "/health", tag = "health",
     responses((status = 200, description = "Alive", body = super::answer::Ok<HealthAnswer>)))]
-pub(crate) async fn health(State(app): State<Shared>) -> ApiResult {
+pub(crate) async fn health(app: App) -> ApiResult {
     alive(&app)
 }
 
 /// The same as `/health`.
 #[utoipa::path(get, path = "/api/v1/health", tag = "health",
     responses((status = 200, description = "Alive", body = super::answer::Ok<HealthAnswer>)))]
-pub(crate) async fn api_health(State(app): State<Shared>) -> ApiResult {
+pub(crate) async fn api_health(app: App) -> ApiResult {
     alive(&app)
 }
 
@@ -43,7 +42,7 @@ pub(crate) async fn api_health(State(app): State<Shared>) -> ApiResult {
     responses(
         (status = 200, description = "Ready", body = super::answer::Ok<ReadyAnswer>),
         (status = 503, description = "Not ready, with the reason", body = super::docs::ErrorBody)))]
-pub(crate) async fn ready(State(app): State<Shared>) -> ApiResult {
+pub(crate) async fn ready(app: App) -> ApiResult {
     readiness(&app)
 }
 
@@ -52,7 +51,7 @@ pub(crate) async fn ready(State(app): State<Shared>) -> ApiResult {
     responses(
         (status = 200, description = "Ready", body = super::answer::Ok<ReadyAnswer>),
         (status = 503, description = "Not ready, with the reason", body = super::docs::ErrorBody)))]
-pub(crate) async fn api_ready(State(app): State<Shared>) -> ApiResult {
+pub(crate) async fn api_ready(app: App) -> ApiResult {
     readiness(&app)
 }
 

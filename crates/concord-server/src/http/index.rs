@@ -1,6 +1,6 @@
 //! Secondary indexes.
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use concord_core::index::{IndexProgress, IndexStatus};
 use concord_core::limits::SCAN_PAGE_RECORDS_MAX;
@@ -10,7 +10,7 @@ use serde_json::Value as JsonValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::ok;
-use super::app::{ReadParams, Shared, WriteParams, revision};
+use super::app::{App, ReadParams, WriteParams, revision};
 use super::body::Json;
 use super::condition::NoConditions;
 use super::decode::percent_decode;
@@ -82,7 +82,7 @@ pub(crate) struct IndexChangeAnswer {
         (status = 200, description = "It is kept from now on, and filled", body = super::answer::Ok<IndexChangeAnswer>),
         WriteRefusals))]
 pub(crate) async fn create(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
     once: Once,
@@ -115,7 +115,7 @@ pub(crate) async fn create(
         (status = 200, description = "It is gone", body = super::answer::Ok<IndexChangeAnswer>),
         WriteRefusals))]
 pub(crate) async fn drop_index(
-    State(app): State<Shared>,
+    app: App,
     PathIndex(name): PathIndex,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -138,7 +138,7 @@ pub(crate) async fn drop_index(
         (status = 200, description = "It is being filled", body = super::answer::Ok<IndexChangeAnswer>),
         WriteRefusals))]
 pub(crate) async fn reindex(
-    State(app): State<Shared>,
+    app: App,
     PathIndex(name): PathIndex,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -228,10 +228,7 @@ pub(crate) struct IndexListAnswer {
     responses(
         (status = 200, description = "All of them", body = super::answer::Ok<IndexListAnswer>),
         ReadRefusals))]
-pub(crate) async fn list(
-    State(app): State<Shared>,
-    Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
-) -> ApiResult {
+pub(crate) async fn list(app: App, Query(Nothing {}, common, _): Query<Nothing, ReadParams>) -> ApiResult {
     let found = app.concord.indexes().plan(common.plan(&app)?).await?;
     let answer = IndexListAnswer {
         indexes: found.iter().map(IndexBody::new).collect(),
@@ -247,7 +244,7 @@ pub(crate) async fn list(
         (status = 200, description = "It exists", body = super::answer::Ok<IndexBody>),
         ReadRefusals))]
 pub(crate) async fn show(
-    State(app): State<Shared>,
+    app: App,
     PathIndex(name): PathIndex,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
@@ -305,7 +302,7 @@ pub(crate) struct LookupAnswer<'a> {
         (status = 200, description = "A page", body = super::answer::Ok<LookupAnswer>),
         ReadRefusals))]
 pub(crate) async fn lookup(
-    State(app): State<Shared>,
+    app: App,
     PathIndex(name): PathIndex,
     Query(params, common, _): Query<LookupParams, ReadParams>,
 ) -> ApiResult {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::header::{ACCEPT, IF_NONE_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{etag, not_modified, ok, ok_sized, tagged, with_body};
-use super::app::{PathKey, ReadParams, Shared, WriteParams, revision};
+use super::app::{App, PathKey, ReadParams, WriteParams, revision};
 use super::body::{self, Declared, MediaType};
 use super::condition::{ConditionHeaders, ConditionParams, Conditions, expected};
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -104,7 +104,7 @@ pub(crate) struct PutAnswer<'a> {
         (status = 200, description = "Stored", body = super::answer::Ok<PutAnswer>),
         WriteRefusals))]
 pub(crate) async fn put(
-    State(app): State<Shared>,
+    app: App,
     key: PathKey,
     Query(params, common, conditions): Query<PutParams, WriteParams, ConditionParams>,
     headers: Conditions,
@@ -197,7 +197,7 @@ pub(crate) struct GetParams {
         (status = 304, description = "Still the version named in `If-None-Match`"),
         ReadRefusals))]
 pub(crate) async fn get(
-    State(app): State<Shared>,
+    app: App,
     key: PathKey,
     Query(params, common, _): Query<GetParams, ReadParams>,
     wanted: Wanted,
@@ -261,7 +261,7 @@ pub(crate) struct DeleteAnswer<'a> {
         (status = 200, description = "Absent now", body = super::answer::Ok<DeleteAnswer>),
         WriteRefusals))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    app: App,
     key: PathKey,
     Query(params, common, conditions): Query<DeleteParams, WriteParams, ConditionParams>,
     headers: Conditions,

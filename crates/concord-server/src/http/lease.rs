@@ -1,6 +1,6 @@
 //! Leases.
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use concord_core::ids::{LeaseId, Timestamp};
 use concord_core::limits::SCAN_PAGE_RECORDS_MAX;
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::ok;
-use super::app::{ReadParams, Shared, WriteParams};
+use super::app::{App, ReadParams, WriteParams};
 use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -85,7 +85,7 @@ impl LeaseBody {
         (status = 200, description = "It lives", body = super::answer::Ok<LeaseBody>),
         WriteRefusals))]
 pub(crate) async fn grant(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
     once: Once,
@@ -110,7 +110,7 @@ pub(crate) async fn grant(
         (status = 200, description = "It lives on", body = super::answer::Ok<LeaseBody>),
         WriteRefusals))]
 pub(crate) async fn keep_alive(
-    State(app): State<Shared>,
+    app: App,
     PathLease(id): PathLease,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -139,7 +139,7 @@ pub(crate) struct RevokeAnswer {
         (status = 200, description = "It has ended", body = super::answer::Ok<RevokeAnswer>),
         WriteRefusals))]
 pub(crate) async fn revoke(
-    State(app): State<Shared>,
+    app: App,
     PathLease(id): PathLease,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -177,7 +177,7 @@ fn remaining_ms(lease: Leased, now: Timestamp) -> u64 {
         (status = 200, description = "It lives", body = super::answer::Ok<LeaseInfoBody>),
         ReadRefusals))]
 pub(crate) async fn info(
-    State(app): State<Shared>,
+    app: App,
     PathLease(id): PathLease,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
@@ -228,10 +228,7 @@ pub(crate) struct ListAnswer {
     responses(
         (status = 200, description = "A page", body = super::answer::Ok<ListAnswer>),
         ReadRefusals))]
-pub(crate) async fn list(
-    State(app): State<Shared>,
-    Query(params, common, _): Query<ListParams, ReadParams>,
-) -> ApiResult {
+pub(crate) async fn list(app: App, Query(params, common, _): Query<ListParams, ReadParams>) -> ApiResult {
     let limit = limit(params.limit, SCAN_PAGE_DEFAULT as u64, SCAN_PAGE_RECORDS_MAX)?;
     let mut list = app.concord.leases().limit(limit).plan(common.plan(&app)?);
     if let Some(after) = params.after {

@@ -1,12 +1,11 @@
 //! Locks.
 
-use axum::extract::State;
 use concord_core::value::Value;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::app::{ReadParams, Shared};
+use super::app::{App, ReadParams};
 use super::body::{Json, MaybeJson};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -41,7 +40,7 @@ pub(crate) struct AcquireBody {
         (status = 200, description = "It is held", body = super::answer::Ok<hold::HeldBody>),
         WriteRefusals))]
 pub(crate) async fn acquire(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     _: NoQuery,
     _: NoConditions,
@@ -66,7 +65,7 @@ pub(crate) async fn acquire(
         (status = 200, description = "It lives on", body = super::answer::Ok<hold::HeldBody>),
         WriteRefusals))]
 pub(crate) async fn keep_alive(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     _: NoQuery,
     _: NoConditions,
@@ -84,7 +83,7 @@ pub(crate) async fn keep_alive(
         (status = 200, description = "It is released", body = super::answer::Ok<hold::ReleasedBody>),
         WriteRefusals))]
 pub(crate) async fn release(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     Query(params, ..): Query<LeaseOfParams>,
     _: NoConditions,
@@ -102,7 +101,7 @@ pub(crate) async fn release(
         (status = 200, description = "The line; also of a lock that nobody holds", body = super::answer::Ok<hold::LineBody>),
         ReadRefusals))]
 pub(crate) async fn show(
-    State(app): State<Shared>,
+    app: App,
     PathName(name): PathName,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
@@ -116,9 +115,6 @@ pub(crate) async fn show(
     responses(
         (status = 200, description = "A page", body = super::answer::Ok<hold::NamesAnswer>),
         ReadRefusals))]
-pub(crate) async fn list(
-    State(app): State<Shared>,
-    Query(params, common, _): Query<NamesParams, ReadParams>,
-) -> ApiResult {
+pub(crate) async fn list(app: App, Query(params, common, _): Query<NamesParams, ReadParams>) -> ApiResult {
     hold::names(&app, Kind::Lock, params, &common).await
 }

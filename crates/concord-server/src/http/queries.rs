@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
 use concord_query::QueryCursor;
 use concord_query::limits::QUERY_LIMIT_MAX;
 use concord_query::query::{Explanation, Reads};
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::ok;
-use super::app::{ReadParams, Shared, revision};
+use super::app::{App, ReadParams, revision};
 use super::body::Json;
 use super::condition::NoConditions;
 use super::docs::WriteRefusals;
@@ -186,7 +185,7 @@ impl PlanBody {
         (status = 200, description = "A page, a number, or a plan", body = super::answer::Ok<QueryAnswer>),
         WriteRefusals))]
 pub(crate) async fn query(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
     _: NoConditions,
     once: Once,
@@ -252,7 +251,7 @@ async fn delete_where(asked: Asked<'_>, once: Once) -> ApiResult {
     ok(answer, deleted.revision)
 }
 
-fn asked<'a>(app: &'a Shared, body: &QueryBody) -> ApiResult<Asked<'a>> {
+fn asked<'a>(app: &'a App, body: &QueryBody) -> ApiResult<Asked<'a>> {
     let mut asked = within(app.concord.query(), body);
     if let Some(text) = &body.only_where {
         asked = asked.filter(text);

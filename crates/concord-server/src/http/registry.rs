@@ -1,13 +1,12 @@
 //! The service registry.
 
-use axum::extract::State;
 use concord_core::ids::LeaseId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::ok;
-use super::app::Shared;
+use super::app::App;
 use super::body::{self, Json};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -94,7 +93,7 @@ pub(crate) struct RegisteredBody {
         (status = 200, description = "It is found", body = super::answer::Ok<RegisteredBody>),
         WriteRefusals))]
 pub(crate) async fn register(
-    State(app): State<Shared>,
+    app: App,
     PathName(service): PathName,
     PathInstance(instance): PathInstance,
     _: NoQuery,
@@ -119,7 +118,7 @@ pub(crate) async fn register(
 }
 
 async fn registered(
-    app: &Shared,
+    app: &App,
     service: String,
     instance: String,
     lease: LeaseId,
@@ -148,7 +147,7 @@ async fn registered(
         (status = 200, description = "It lives on", body = super::answer::Ok<RegisteredBody>),
         WriteRefusals))]
 pub(crate) async fn keep_alive(
-    State(app): State<Shared>,
+    app: App,
     PathName(service): PathName,
     PathInstance(instance): PathInstance,
     _: NoQuery,
@@ -178,7 +177,7 @@ pub(crate) async fn keep_alive(
         (status = 200, description = "It is not found any more", body = super::answer::Ok<hold::ReleasedBody>),
         WriteRefusals))]
 pub(crate) async fn deregister(
-    State(app): State<Shared>,
+    app: App,
     PathName(service): PathName,
     PathInstance(instance): PathInstance,
     Query(params, ..): Query<LeaseOfParams>,
@@ -211,11 +210,7 @@ impl<'a> InstancesBody<'a> {
     responses(
         (status = 200, description = "The instances; none of a service that nobody serves", body = super::answer::Ok<InstancesBody>),
         ReadRefusals))]
-pub(crate) async fn instances(
-    State(app): State<Shared>,
-    PathName(service): PathName,
-    _: NoQuery,
-) -> ApiResult {
+pub(crate) async fn instances(app: App, PathName(service): PathName, _: NoQuery) -> ApiResult {
     let instances = app.concord.registry().instances(service).await?;
     ok(InstancesBody::new(&instances), app.concord.revision())
 }
@@ -228,7 +223,7 @@ pub(crate) async fn instances(
     responses(
         (status = 200, description = "Events, until the client is gone", body = InstancesBody, content_type = "text/event-stream"),
         ReadRefusals))]
-pub(crate) async fn observe(State(app): State<Shared>, PathName(service): PathName, _: NoQuery) -> ApiResult {
+pub(crate) async fn observe(app: App, PathName(service): PathName, _: NoQuery) -> ApiResult {
     let states = app.concord.registry().observe(service)?;
     let show =
         |instances: &Vec<Instance>| serde_json::to_vec(&InstancesBody::new(instances)).unwrap_or_default();
@@ -257,7 +252,7 @@ pub(crate) struct ServicesBody {
     responses(
         (status = 200, description = "The services", body = super::answer::Ok<ServicesBody>),
         ReadRefusals))]
-pub(crate) async fn services(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn services(app: App, _: NoQuery) -> ApiResult {
     let found = app.concord.registry().services().await?;
     let services = found
         .into_iter()

@@ -12,8 +12,8 @@ use super::app::{KEYS, Shared};
 use super::error::ApiError;
 use super::watch::subscriptions;
 use super::{
-    audit, backup, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries, registry,
-    scan, settings, ttl, txn, watch,
+    access, audit, backup, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries,
+    registry, scan, settings, ttl, txn, watch,
 };
 use crate::error::ErrorKind;
 
@@ -77,6 +77,13 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(cluster::snapshot))
         .routes(routes!(cluster::compact))
         .routes(routes!(settings::settings, settings::configure))
+        .merge(administration())
+        .split_for_parts()
+}
+
+/// What is for whoever runs the cluster: records, backups, rights.
+fn administration() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
         .routes(routes!(audit::query))
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
@@ -86,16 +93,25 @@ pub(super) fn documented() -> (Router<Shared>, OpenApi) {
         .routes(routes!(backup::clean_up))
         .routes(routes!(backup::fetch, backup::remove))
         .routes(routes!(backup::verify))
-        .split_for_parts()
+        .routes(routes!(access::create_token, access::tokens))
+        .routes(routes!(access::token, access::revoke_token))
+        .routes(routes!(access::rotate_token))
+        .routes(routes!(access::grant_role, access::take_role))
+        .routes(routes!(access::explain))
+        .routes(routes!(access::create_role, access::roles))
+        .routes(routes!(access::role, access::update_role, access::delete_role))
+        .routes(routes!(access::set_acl, access::list_acls, access::delete_acl))
+        .routes(routes!(access::whoami))
+        .routes(routes!(access::can_i))
 }
 
 /// The whole router.
-pub(super) fn build(app: Shared, with_pages: bool) -> Result<Router, serde_json::Error> {
+pub(super) fn build(common: Shared, with_pages: bool) -> Result<Router, serde_json::Error> {
     let (router, document) = documented();
     // `bulk` is a key like any other, for the methods that the bulk routes do not take.
     let router = router
         .route("/api/v1/kv/bulk", put(kv::put).get(kv::get).delete(kv::delete))
-        .with_state(app)
+        .with_state(common)
         .merge(docs::routes(&document, with_pages)?);
     Ok(router
         .fallback(no_such_path)

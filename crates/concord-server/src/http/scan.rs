@@ -1,13 +1,12 @@
 //! Ranges of keys.
 
-use axum::extract::State;
 use concord_core::limits::SCAN_PAGE_RECORDS_MAX;
 use concord_query::Cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::ok;
-use super::app::{ReadParams, Shared, revision};
+use super::app::{App, ReadParams, revision};
 use super::docs::ReadRefusals;
 use super::error::{ApiError, ApiResult};
 use super::query::Query;
@@ -74,10 +73,7 @@ pub(crate) struct ScanAnswer<'a> {
     responses(
         (status = 200, description = "A page", body = super::answer::Ok<ScanAnswer>),
         ReadRefusals))]
-pub(crate) async fn scan(
-    State(app): State<Shared>,
-    Query(params, common, _): Query<ScanParams, ReadParams>,
-) -> ApiResult {
+pub(crate) async fn scan(app: App, Query(params, common, _): Query<ScanParams, ReadParams>) -> ApiResult {
     let mut scan = app
         .concord
         .scan()

@@ -1,13 +1,12 @@
 //! The settings that the whole cluster judges by.
 
-use axum::extract::State;
 use concord_core::ids::Millis;
 use concord_core::settings::{Compaction, Settings};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::ok;
-use super::app::{ReadParams, Shared, WriteParams};
+use super::app::{App, ReadParams, WriteParams};
 use super::body::Json;
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -62,7 +61,7 @@ impl From<Settings> for SettingsBody {
         (status = 200, description = "The settings", body = super::answer::Ok<SettingsBody>),
         ReadRefusals))]
 pub(crate) async fn settings(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
     let found = app.concord.settings().plan(common.plan(&app)?).await?;
@@ -108,7 +107,7 @@ fn said<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>
         (status = 200, description = "They hold", body = super::answer::Ok<SettingsBody>),
         WriteRefusals))]
 pub(crate) async fn configure(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
     once: Once,

@@ -1,6 +1,5 @@
 //! One key: its time to live, its number, its versions.
 
-use axum::extract::State;
 use concord_core::ids::Revision;
 use concord_core::limits::HISTORY_PAGE_MAX;
 use concord_core::view::{ChangeKind, Version};
@@ -9,7 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use super::answer::{ok, tagged};
-use super::app::{PathKey, ReadParams, Shared, WriteParams, revision};
+use super::app::{App, PathKey, ReadParams, WriteParams, revision};
 use super::body::{self, Json, MaybeJson};
 use super::condition::NoConditions;
 use super::docs::{ReadRefusals, WriteRefusals};
@@ -51,7 +50,7 @@ pub(crate) struct TouchAnswer {
         (status = 200, description = "Reset", body = super::answer::Ok<TouchAnswer>),
         WriteRefusals))]
 pub(crate) async fn touch(
-    State(app): State<Shared>,
+    app: App,
     key: PathKey,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -106,7 +105,7 @@ pub(crate) struct IncrementAnswer {
         (status = 200, description = "Added", body = super::answer::Ok<IncrementAnswer>),
         WriteRefusals))]
 pub(crate) async fn increment(
-    State(app): State<Shared>,
+    app: App,
     key: PathKey,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -145,7 +144,7 @@ pub(crate) async fn increment(
         (status = 200, description = "The key exists", body = super::answer::Ok<TtlBody>),
         ReadRefusals))]
 pub(crate) async fn ttl(
-    State(app): State<Shared>,
+    app: App,
     key: PathKey,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
@@ -223,7 +222,7 @@ impl<'a> VersionBody<'a> {
         (status = 200, description = "The versions", body = super::answer::Ok<HistoryAnswer>),
         ReadRefusals))]
 pub(crate) async fn history(
-    State(app): State<Shared>,
+    app: App,
     key: PathKey,
     Query(params, common, _): Query<HistoryParams, ReadParams>,
 ) -> ApiResult {

@@ -1,6 +1,5 @@
 //! Transactions.
 
-use axum::extract::State;
 use concord_core::Timestamp;
 use concord_core::command::{Lifetime, PutItem, TouchItem};
 use concord_core::ids::{LeaseId, Revision};
@@ -12,7 +11,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::answer::{Ok as OkBody, ok};
-use super::app::{CompressParams, Shared, WriteParams};
+use super::app::{App, CompressParams, WriteParams};
 use super::body::{self, Json, present};
 use super::condition::NoConditions;
 use super::docs::WriteRefusals;
@@ -389,7 +388,7 @@ impl<'a> TxnAnswer<'a> {
         (status = 200, description = "What it did", body = OkBody<TxnAnswer>),
         WriteRefusals))]
 pub(crate) async fn txn(
-    State(app): State<Shared>,
+    app: App,
     Query(packing, common, _): Query<CompressParams, WriteParams>,
     _: NoConditions,
     once: Once,

@@ -15,7 +15,6 @@ pub(super) mod subscriptions;
 
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::HeaderName;
 use concord_core::view::ChangeKind;
@@ -29,7 +28,7 @@ use utoipa::{IntoParams, ToSchema};
 use self::body::{ChangesBody, EventBody};
 use self::events::streamed;
 use super::answer::ok;
-use super::app::{ReadParams, Shared, revision};
+use super::app::{App, ReadParams, revision};
 use super::error::{ApiError, ApiResult};
 use super::query::{NoQuery, Query};
 use crate::concord::Watch;
@@ -99,7 +98,7 @@ pub(crate) struct WatchAnswer<'a> {
             body = super::docs::ErrorBody),
         super::docs::ReadRefusals))]
 pub(crate) async fn watch(
-    State(app): State<Shared>,
+    app: App,
     headers: HeaderMap,
     Query(params, common, _): Query<WatchParams, ReadParams>,
 ) -> ApiResult {
@@ -322,7 +321,7 @@ impl From<WatcherStatus> for WatcherBody {
     responses(
         (status = 200, description = "The watches", body = super::answer::Ok<WatchesAnswer>),
         (status = "4XX", description = "The request is wrong", body = super::docs::ErrorBody)))]
-pub(crate) async fn watches(State(app): State<Shared>, _: NoQuery) -> ApiResult {
+pub(crate) async fn watches(app: App, _: NoQuery) -> ApiResult {
     let watches: Vec<WatcherBody> = app
         .concord
         .watchers()?

@@ -26,8 +26,8 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Looks at everything once. For somebody who may see the status.
     pub(super) fn take(concord: &'a Concord) -> Result<Self, Error> {
-        let status = concord.status()?;
-        let view = concord.service().latest().view.clone();
+        let (status, seen) = concord.service().status(concord.caller())?;
+        let view = seen.view().clone();
         Ok(Self {
             concord,
             status,

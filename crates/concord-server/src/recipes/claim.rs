@@ -307,12 +307,10 @@ impl Claim {
     /// Whether the key is there, and the revision that says so; `None` where this node has not
     /// come so far that it could know.
     fn is_in_view(&self) -> Option<(bool, Revision)> {
-        let snapshot = self.concord.service().latest();
-        let view = &snapshot.view;
-        (view.revision() >= self.token).then(|| {
-            let record = view.get_pinned(self.key.as_bytes());
+        let (record, revision) = self.concord.service().own_key(self.key.as_bytes());
+        (revision >= self.token).then(|| {
             let is_mine = record.is_some_and(|record| record.create_revision() == self.token);
-            (is_mine, view.revision())
+            (is_mine, revision)
         })
     }
 

@@ -41,6 +41,8 @@ struct Registry {
     next_id: u64,
     is_routing: bool,
     is_closed: bool,
+    /// The policy that every watcher was last woken for.
+    policy_revision: u64,
 }
 
 impl Hub {
@@ -175,6 +177,11 @@ impl Shared {
         if registry.slots.is_empty() || registry.is_closed {
             registry.is_routing = false;
             return None;
+        }
+        if view.policy_revision() != registry.policy_revision {
+            // Each looks whether it may still see what it watches. A change of the policy is no revision of its own.
+            registry.policy_revision = view.policy_revision();
+            touched.extend(registry.slots.values().cloned());
         }
         let (from, latest) = (self.routed(), view.revision());
         if from >= latest {

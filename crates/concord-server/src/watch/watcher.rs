@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use concord_auth::{Principal, ReadAction};
 use concord_core::ids::Revision;
 use concord_core::view::ViewError;
 use concord_query::watch::{self, Filter, PageLimits, Position, WatchBatch, WatchEvent};
@@ -16,9 +15,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::hub::{Hub, Registration};
 use super::slot::{Due, WatcherStatus};
+use super::standing::Standing;
 use crate::error::Error;
 use crate::limits;
-use crate::service::permit;
 
 /// What a watcher is to do.
 #[derive(Clone, Debug)]
@@ -29,8 +28,6 @@ pub(crate) struct Plan {
     pub(crate) after: Position,
     /// Say so after this long without an event.
     pub(crate) progress: Option<Duration>,
-    /// In whose name.
-    pub(crate) principal: Principal,
 }
 
 /// The changes of the keys that are watched, in the order of their revisions, each exactly
@@ -49,12 +46,13 @@ pub struct Watcher {
     reading: Option<(Revision, Revision)>,
     ready: std::vec::IntoIter<WatchBatch>,
     silence: Option<Pin<Box<Sleep>>>,
+    standing: Standing,
     /// Whether an error has ended it.
     is_over: bool,
 }
 
 impl Watcher {
-    pub(crate) fn open(hub: &Hub, plan: Plan) -> Result<Self, Error> {
+    pub(crate) fn open(hub: &Hub, plan: Plan, standing: Standing) -> Result<Self, Error> {
         let registration = hub.open(plan.filter.clone(), plan.after)?;
         let silence = plan.progress.map(|after| Box::pin(tokio::time::sleep(after)));
         Ok(Self {
@@ -65,6 +63,7 @@ impl Watcher {
             reading: None,
             ready: Vec::new().into_iter(),
             silence,
+            standing,
             is_over: false,
         })
     }
@@ -118,15 +117,15 @@ impl Watcher {
 
     /// Reads the next page of what is due.
     fn read(&mut self, upto: Revision, routed: Revision) -> Result<(), Error> {
-        // Rights may have been taken away since the watch began.
-        permit(&self.plan.principal, ReadAction::Watch)?;
         let latest = self.registration.shared.views().load();
-        let page = watch::read(
+        // What is delivered is judged by the view that it is delivered from (compare CVE-2024-23944 of ZooKeeper).
+        self.standing.renew(&latest.view)?;
+        let page = watch::read_shown(
             &latest.view,
             &self.plan.filter,
+            self.standing.filter(),
             self.plan.with_previous,
-            self.position,
-            upto,
+            (self.position, upto),
             PAGE,
         )
         .map_err(|error| behind(self.position, error))?;
@@ -138,6 +137,24 @@ impl Watcher {
         if self.position >= Position::behind(upto) {
             self.reading = None;
             self.position = self.position.max(Position::behind(routed));
+        }
+        Ok(())
+    }
+
+    /// Judges again where the policy has moved, or the token's end has come. What was read and not delivered yet is
+    /// read again then, by the new rights.
+    fn stand(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        if !self.standing.is_judged() {
+            return Ok(());
+        }
+        let latest = self.registration.shared.views().load();
+        let has_moved = self.standing.renew(&latest.view)?;
+        self.standing.poll_end(&latest.view, context)?;
+        if has_moved && !self.ready.as_slice().is_empty() {
+            let upto = self.position.revision();
+            self.reading = self.reading.or(Some((upto, upto)));
+            self.ready = Vec::new().into_iter();
+            self.position = self.given;
         }
         Ok(())
     }
@@ -190,6 +207,10 @@ impl Stream for Watcher {
         let this = &mut *self;
         if this.is_over {
             return Poll::Ready(None);
+        }
+        if let Err(refused) = this.stand(context) {
+            this.is_over = true;
+            return Poll::Ready(Some(Err(refused)));
         }
         if let Some(batch) = this.take_ready() {
             return Poll::Ready(Some(Ok(batch)));

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use concord_server::{Concord, Config, PeerConfig, Secret};
+use concord_server::{Concord, Config, PeerConfig, RootToken, Secret};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The first token of clusters with authentication.
+pub(crate) const ROOT: &str = "sk_concord_cm9vdC1yb290LXJvb3Qtcm9vdC1yb290LXJvb3Qtcm8";
 
 /// A cluster of this process.
 pub(crate) struct Cluster {
@@ -20,10 +23,27 @@ pub(crate) fn secret() -> Secret {
 impl Cluster {
     /// Starts one node alone, has the others join it, and waits until all of them vote.
     pub(crate) async fn start(size: usize) -> Self {
+        Self::start_as(size, |config| config).await
+    }
+
+    /// As [`Cluster::start`], with authentication, and this token of the role `admin`.
+    pub(crate) async fn start_with_auth(size: usize) -> Self {
+        let cluster = Self::start_as(size, |config| {
+            config.with_auth().root_token(RootToken::Given(Secret::new(ROOT)))
+        })
+        .await;
+        for node in &cluster.nodes {
+            // It was given, so nobody is told, but then it is there.
+            assert!(node.root_token().await.is_none());
+        }
+        cluster
+    }
+
+    async fn start_as(size: usize, shape: fn(Config) -> Config) -> Self {
         let dirs: Vec<TempDir> = (0..size).map(|_| tempfile::tempdir().unwrap()).collect();
         let mut nodes: Vec<Concord> = Vec::new();
         for dir in &dirs {
-            let mut config = Config::at(dir.path()).http("127.0.0.1:0");
+            let mut config = shape(Config::at(dir.path()).http("127.0.0.1:0"));
             if size > 1 {
                 let mut peers = PeerConfig::new("127.0.0.1:0", secret());
                 if let Some(first) = nodes.first() {

@@ -7,6 +7,7 @@
     reason = "a test that meets the unexpected is to fail there, with the place in its message"
 )]
 
+mod access;
 mod audit;
 mod backups;
 mod bad_input;

@@ -1,11 +1,12 @@
 //! Every query over every store: against looking at everything.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use concord_core::document::Document;
 use concord_core::expr::Scope;
 use concord_core::index::IndexName;
-use concord_core::view::ScanRequest;
+use concord_core::view::{IndexRequest, KeyFilter, ScanOutput, ScanRequest};
 use concord_core::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -192,6 +193,138 @@ impl Asked {
             keys.reverse();
         }
         keys
+    }
+}
+
+/// Keys of these sources: a key, or with a star at the end all that begin so.
+#[derive(Debug)]
+struct Shown {
+    sources: Vec<&'static str>,
+    ranges: Vec<KeyRange>,
+}
+
+impl Shown {
+    fn new(mut sources: Vec<&'static str>) -> Self {
+        sources.sort_unstable();
+        let mut starts: Vec<&str> = Vec::new();
+        for source in &sources {
+            // A star in the middle hides some of what its start is that of.
+            let start = source.split('*').next().unwrap();
+            if !starts.last().is_some_and(|last| start.starts_with(last)) {
+                starts.push(start);
+            }
+        }
+        let ranges = starts.into_iter().map(KeyRange::prefix).collect();
+        Self { sources, ranges }
+    }
+}
+
+impl KeyFilter for Shown {
+    fn shows(&self, key: &[u8]) -> bool {
+        self.sources.iter().any(|source| match source.split_once('*') {
+            Some((start, end)) => key.starts_with(start.as_bytes()) && key.ends_with(end.as_bytes()),
+            None => key == source.as_bytes(),
+        })
+    }
+
+    fn ranges(&self) -> &[KeyRange] {
+        &self.ranges
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// What is hidden takes no place on any page, and counts nowhere.
+    #[test]
+    fn a_reader_is_shown_what_would_be_there_without_the_hidden_keys(
+        writes in arb_writes(),
+        later in arb_writes(),
+        sources in vec(select(&["a:*", "a:1*", "b:*", "c", "a:2", "*1", "*"][..]), 0..3),
+        index in proptest::option::of(select(&["$.n", "$.n[*]", "$.m"][..])),
+        is_past in any::<bool>(),
+        asked in arb_asked(),
+    ) {
+        let shown = Shown::new(sources);
+        let mut log = Log::new();
+        if let Some(text) = index {
+            log.index("i", text, "");
+        }
+        write(&mut log, &writes);
+        let then = log.store.view();
+        let mut expected = asked.naive(&then);
+        expected.retain(|key| shown.shows(key.as_bytes()));
+        let count = expected.len() as u64;
+        expected.drain(..expected.len().min(usize::try_from(asked.offset).unwrap()));
+        let revision = is_past.then(|| then.revision());
+        if is_past {
+            write(&mut log, &later);
+        }
+        let view = log.store.view();
+        let mut query = asked.query();
+        query.max_scanned(1_000);
+        let begin = || revision.map_or(Start::Now, Start::At);
+        let (mut start, mut found) = (begin(), Vec::new());
+        loop {
+            let page = query.run_shown(&view, Some(&shown), Output::Pairs, &start, || false).unwrap();
+            let visible = KEYS.iter().filter(|key| shown.shows(key.as_bytes())).count() as u64;
+            prop_assert!(page.scanned <= visible, "a key has few values here, and hidden ones do not count");
+            found.extend(keys(&page));
+            let Some(cursor) = page.cursor else { break };
+            start = Start::Behind(cursor);
+        }
+        prop_assert_eq!(found, expected);
+        let counted = query.run_shown(&view, Some(&shown), Output::Count, &begin(), || false).unwrap();
+        prop_assert_eq!(counted.count, count);
+    }
+
+    /// Of scans and lookups, too, over any pages, in both directions, now and in the past.
+    #[test]
+    fn scans_and_lookups_leave_out_what_is_hidden(
+        writes in arb_writes(),
+        later in arb_writes(),
+        sources in vec(select(&["a:*", "a:1*", "b:*", "c", "a:2", "*1", "*"][..]), 0..3),
+        (is_descending, is_past) in any::<(bool, bool)>(),
+        limit in 1_usize..4,
+    ) {
+        let shown = Shown::new(sources);
+        let mut log = Log::new();
+        log.index("i", "$.n", "");
+        write(&mut log, &writes);
+        let direction = if is_descending { Direction::Descending } else { Direction::Ascending };
+        let revision = is_past.then(|| log.store.view().revision());
+        let mut scan = ScanRequest { direction, revision, ..ScanRequest::new(KeyRange::from("a:1")) };
+        let name = IndexName::new("i").unwrap();
+        let mut lookup = IndexRequest { direction, revision, ..IndexRequest::range(name, Bound::Unbounded, Bound::Unbounded) };
+        let before = log.store.view();
+        let visible = |records: Vec<Record>| -> Vec<Record> {
+            records.into_iter().filter(|record| shown.shows(record.key.as_bytes())).collect()
+        };
+        let (all, entries) = (before.scan(&scan).unwrap().records, before.lookup(&lookup).unwrap().records);
+        let (all, entries) = (visible(all), visible(entries));
+        if is_past {
+            write(&mut log, &later);
+        }
+        let view = log.store.view();
+        (scan.limit, lookup.limit) = (limit, limit);
+        let (mut found, mut looked_up) = (Vec::new(), Vec::new());
+        loop {
+            let page = view.scan_shown(&scan, Some(&shown)).unwrap();
+            prop_assert!(page.records.len() == limit || page.next.is_none());
+            found.extend(page.records);
+            scan.after = page.next;
+            if scan.after.is_none() { break; }
+        }
+        loop {
+            let page = view.lookup_shown(&lookup, Some(&shown)).unwrap();
+            looked_up.extend(page.records);
+            lookup.after = page.next;
+            if lookup.after.is_none() { break; }
+        }
+        prop_assert_eq!(&found, &all);
+        prop_assert_eq!(looked_up, entries);
+        scan.output = ScanOutput::Count;
+        prop_assert_eq!(view.scan_shown(&scan, Some(&shown)).unwrap().count, all.len() as u64);
     }
 }
 

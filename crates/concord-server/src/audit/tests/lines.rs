@@ -179,7 +179,10 @@ fn all_actions() -> Vec<Action> {
         Action::Read(R::ListWatches) => Action::Read(R::Status),
         Action::Read(R::Status) => Action::Read(R::Settings),
         Action::Read(R::Settings) => Action::Read(R::Audit),
-        Action::Read(R::Audit) => Action::Put,
+        Action::Read(R::Audit) => Action::Read(R::Explain),
+        Action::Read(R::Explain) => Action::Read(R::Policy),
+        Action::Read(R::Policy) => Action::Read(R::Whoami),
+        Action::Read(R::Whoami) => Action::Put,
     };
     let mut all = vec![Action::Put];
     loop {

@@ -55,7 +55,7 @@ pub(crate) enum ClusterCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SettingsCommand {
     /// Change the settings that are named. The others stay as they are.
-    Set(SettingsArgs),
+    Set(Box<SettingsArgs>),
 }
 
 /// New settings.

@@ -114,7 +114,7 @@ fn half_a_set_of_certificates_or_one_without_effect_is_refused() {
 fn prod_serves_other_machines_with_certificates_or_by_word() {
     let files = certificates();
     let at = files.path().display();
-    let head = "profile = \"prod\"\ndata_dir = \"d\"\nauth = \"off\"\n[http]\nlisten = \"0.0.0.0:1\"\n";
+    let head = "profile = \"prod\"\ndata_dir = \"d\"\nauth.mode = \"off\"\n[http]\nlisten = \"0.0.0.0:1\"\n";
     assert!(refusal(head).contains("`http.tls.certificate`"));
     let tls = format!("{head}tls.certificate = \"{at}/cert.pem\"\ntls.key = \"{at}/key.pem\"\n");
     let loaded = load(&tls).unwrap();
@@ -128,7 +128,7 @@ fn prod_serves_other_machines_with_certificates_or_by_word() {
         "{shown}"
     );
     assert!(load(&shown).is_ok(), "what is shown can be used");
-    let peers = "profile = \"prod\"\ndata_dir = \"d\"\nauth = \"off\"\n[peers]\nlisten = \"0.0.0.0:1\"\nadvertise = \"h:1\"\n\
+    let peers = "profile = \"prod\"\ndata_dir = \"d\"\nauth.mode = \"off\"\n[peers]\nlisten = \"0.0.0.0:1\"\nadvertise = \"h:1\"\n\
                  secret = \"0123456789abcdef\"\n";
     assert!(refusal(peers).contains("`peers.tls.certificate`"));
     let tls = format!(

@@ -14,12 +14,12 @@ use super::body::{ChangesBody, EventBody, ProgressBody};
 use crate::concord::Readiness;
 use crate::error::{Error, ErrorKind};
 use crate::http::answer::with_body;
-use crate::http::app::Shared;
+use crate::http::app::App;
 use crate::http::error;
 use crate::watch::Watcher;
 
 /// A stream of events that ends after the first error, or when its client is gone.
-pub(super) fn streamed(app: Shared, watcher: Watcher, needs_cluster: bool) -> Response {
+pub(super) fn streamed(app: App, watcher: Watcher, needs_cluster: bool) -> Response {
     let beginning = watcher.position();
     let streaming = Streaming {
         app,
@@ -42,7 +42,7 @@ pub(super) fn streamed(app: Shared, watcher: Watcher, needs_cluster: bool) -> Re
 }
 
 struct Streaming {
-    app: Shared,
+    app: App,
     watcher: Watcher,
     needs_cluster: bool,
     /// Where it begins, until that was said.

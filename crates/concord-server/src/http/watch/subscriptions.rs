@@ -1,6 +1,6 @@
 //! Durable subscriptions: made, shown, consumed, acknowledged.
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use concord_core::ids::Revision;
@@ -13,7 +13,7 @@ use super::events::streamed;
 use super::{LAST_EVENT_ID, WatchAnswer, WatchParams, answer, beginning, length, watching};
 use crate::concord::SubscriptionInfo;
 use crate::http::answer::ok;
-use crate::http::app::{ReadParams, Shared, WriteParams, revision};
+use crate::http::app::{App, ReadParams, WriteParams, revision};
 use crate::http::body::{Json, MaybeJson};
 use crate::http::condition::NoConditions;
 use crate::http::decode::percent_decode;
@@ -105,7 +105,7 @@ impl AckedAnswer {
         (status = 200, description = "It is made", body = crate::http::answer::Ok<AckedAnswer>),
         WriteRefusals))]
 pub(crate) async fn create(
-    State(app): State<Shared>,
+    app: App,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
     once: Once,
@@ -139,7 +139,7 @@ pub(crate) async fn create(
         (status = 200, description = "It is gone", body = crate::http::answer::Ok<AckedAnswer>),
         WriteRefusals))]
 pub(crate) async fn delete(
-    State(app): State<Shared>,
+    app: App,
     PathSubscription(name): PathSubscription,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -168,7 +168,7 @@ pub(crate) struct AckBody {
         (status = 200, description = "It is noted", body = crate::http::answer::Ok<AckedAnswer>),
         WriteRefusals))]
 pub(crate) async fn ack(
-    State(app): State<Shared>,
+    app: App,
     PathSubscription(name): PathSubscription,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -198,7 +198,7 @@ pub(crate) struct ResetBody {
         (status = 200, description = "It begins there", body = crate::http::answer::Ok<AckedAnswer>),
         WriteRefusals))]
 pub(crate) async fn reset(
-    State(app): State<Shared>,
+    app: App,
     PathSubscription(name): PathSubscription,
     Query(Nothing {}, common, _): Query<Nothing, WriteParams>,
     _: NoConditions,
@@ -255,7 +255,7 @@ impl From<&SubscriptionInfo> for SubscriptionBody {
         (status = 200, description = "Found", body = crate::http::answer::Ok<SubscriptionBody>),
         ReadRefusals))]
 pub(crate) async fn info(
-    State(app): State<Shared>,
+    app: App,
     PathSubscription(name): PathSubscription,
     Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
 ) -> ApiResult {
@@ -277,10 +277,7 @@ pub(crate) struct SubscriptionsAnswer {
     responses(
         (status = 200, description = "All of them", body = crate::http::answer::Ok<SubscriptionsAnswer>),
         ReadRefusals))]
-pub(crate) async fn list(
-    State(app): State<Shared>,
-    Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
-) -> ApiResult {
+pub(crate) async fn list(app: App, Query(Nothing {}, common, _): Query<Nothing, ReadParams>) -> ApiResult {
     let found = app.concord.subscriptions().plan(common.plan(&app)?).await?;
     let answer = SubscriptionsAnswer {
         subscriptions: found.iter().map(SubscriptionBody::from).collect(),
@@ -314,7 +311,7 @@ pub(crate) struct ConsumeParams {
             body = crate::http::docs::ErrorBody),
         ReadRefusals))]
 pub(crate) async fn consume(
-    State(app): State<Shared>,
+    app: App,
     headers: HeaderMap,
     PathSubscription(name): PathSubscription,
     Query(params, common, _): Query<ConsumeParams, ReadParams>,
