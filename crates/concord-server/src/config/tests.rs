@@ -331,3 +331,24 @@ fn the_reference_has_every_setting_as_it_is() {
         assert!(page.contains(&format!("| `{key}` |")), "{key}");
     }
 }
+
+#[test]
+fn the_files_of_a_deployment_name_settings_that_exist() {
+    let files = [
+        include_str!("../../../../deploy/docker/Dockerfile"),
+        include_str!("../../../../deploy/compose/compose.yaml"),
+        include_str!("../../../../deploy/kubernetes/concord.yaml"),
+    ];
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    let words = files.iter().flat_map(|file| file.split(|c| !is_name(c)));
+    let names: Vec<&str> = words
+        .filter(|word| word.starts_with(environment::PREFIX))
+        .collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(
+            matches!(environment::classify(name, ""), environment::Variable::Setting(_)),
+            "{name}"
+        );
+    }
+}
