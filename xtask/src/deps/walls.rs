@@ -39,11 +39,12 @@ pub(super) const PURE: [&str; 3] = ["concord-core", "concord-auth", "concord-que
 /// What the pure crates may use from outside, and no more.
 const OUTSIDE_OF_PURE: [&str; 3] = ["bytes", "thiserror", "zstd-safe"];
 
-/// What one of them may use besides: `concord-auth` hashes secrets, compares hashes, and writes records.
+/// What one of them may use besides: `concord-auth` hashes secrets, compares hashes, seals cursors, and writes records.
 const OUTSIDE_OF_ONE: [(&str, &[&str]); 1] = [(
     "concord-auth",
     &[
         "base64",
+        "hmac",
         "rmp-serde",
         "serde",
         "serde_bytes",
@@ -95,7 +96,7 @@ const DOORS: [(&str, &[&str]); 23] = [
         "tokio-util",
         &["concord-raft", "concord-net", "concord-server", "concord-benches"],
     ),
-    ("hmac", &["concord-net", "concord-server"]),
+    ("hmac", &["concord-auth", "concord-net", "concord-server"]),
     ("rcgen", &["concord-server"]),
     ("rustls", &["concord-net"]),
     ("rustls-native-certs", &["concord-server"]),
