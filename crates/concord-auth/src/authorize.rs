@@ -27,7 +27,7 @@ impl<T> Authorized<T> {
 /// The principal may not do that. Nothing was written, and nothing is said about whether
 /// the key exists.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{principal} may not {action:?}: it needs {needs}")]
+#[error("{principal} may not {}: it needs {needs}", .action.name())]
 pub struct Denied {
     /// Who asked.
     pub principal: Principal,

@@ -385,7 +385,7 @@ fn a_denial_names_who_what_and_why_but_no_key() {
         },
     )
     .unwrap_err();
-    assert_eq!(denied.to_string(), "viewer may not Delete: it needs read+delete");
+    assert_eq!(denied.to_string(), "viewer may not delete: it needs read+delete");
     assert!(!format!("{denied:?}").contains("secret-key"));
 }
 

@@ -27,6 +27,10 @@ pub(crate) enum Caller {
     /// The process that embeds the node: it holds the data anyway, so it may do everything.
     Embedder,
     /// Whoever reaches a listener of a node that asks nobody who they are.
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "only a listener has such callers")
+    )]
     Anonymous,
     /// Somebody who shows nothing that could be a token.
     Nobody,

@@ -240,6 +240,7 @@ impl Service {
     }
 
     /// Who the caller is, asked before anything of the request is looked at.
+    #[cfg(feature = "http")]
     pub(crate) async fn authenticate(&self, caller: &Caller, timeout: Duration) -> Result<(), Error> {
         let latest = self.views.load();
         let Err(refused) = self.judge.principal(caller, &latest.view) else {
