@@ -197,6 +197,13 @@ async fn wrong_questions_are_refused_and_an_edit_is_found_by_the_running_node() 
         );
     }
 
+    // A check waits for the lines that are on their way to the file.
+    let (status, report) = get(&db, "/verify").await;
+    assert_eq!(
+        (status, &report["data"]["intact"]),
+        (200, &Value::Bool(true)),
+        "{report}"
+    );
     // Somebody edits the file: the running node finds it.
     let file = dir.path().join("audit/audit-0000000001.jsonl");
     let text = std::fs::read_to_string(&file).unwrap();
