@@ -365,19 +365,28 @@ impl Service {
         if snapshot.view.policy_revision() < wanted {
             snapshot = self.node.read(FRESH, deadline).await?;
         }
-        let judged = match self.judge.judge(caller, command, &snapshot.view) {
+        let permitted = match self.judge_write(caller, command, &snapshot.view) {
             Err(refused) if is_refusal(&refused) => match self.confirmed(caller, deadline).await {
                 Some(fresh) => {
                     snapshot = fresh;
-                    self.judge.judge(caller, command, &snapshot.view)
+                    self.judge_write(caller, command, &snapshot.view)
                 }
                 None => Err(refused),
             },
             judged => judged,
         };
-        let (principal, revision) = (judged?, snapshot.view.policy_revision());
-        let command = guarded_by(&principal, revision, command.clone());
-        Ok((authorize(&principal, command)?, revision))
+        Ok((permitted?, snapshot.view.policy_revision()))
+    }
+
+    fn judge_write(
+        &self,
+        caller: &Caller,
+        command: &Command,
+        view: &ReadView,
+    ) -> Result<Authorized<Command>, Error> {
+        let principal = self.judge.principal(caller, view)?;
+        let command = guarded_by(&principal, view.policy_revision(), command.clone());
+        Ok(authorize(&principal, command)?)
     }
 
     /// The outer error: there is no reply.

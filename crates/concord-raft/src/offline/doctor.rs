@@ -166,13 +166,14 @@ pub fn examine(root: &Path, disk: Arc<dyn Disk>) -> Examination {
 }
 
 fn look_around(root: &Path, entries: &[String], found: &mut Examination) {
-    const OURS: [&str; 8] = [
+    const OURS: [&str; 9] = [
         LOCK,
         IDENTITY,
         LOG,
         SNAPSHOTS,
         "promise",
         "removed",
+        "audit",
         "backups",
         "lost+found",
     ];

@@ -18,7 +18,6 @@ use super::hold::{PathInstance, PathName};
 use super::once::Once;
 use super::query::{NoQuery, Query};
 use crate::access::{Because, IssuedToken, Pattern, Permission, Permissions, RoleInfo, TokenId, TokenInfo};
-use crate::error::ErrorKind;
 
 /// A token to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -251,14 +250,9 @@ pub(crate) struct NoIdempotencyKey;
 impl<S: Sync> FromRequestParts<S> for NoIdempotencyKey {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
-        match Once::from_request_parts(parts, state).await? {
-            Once(None) => Ok(Self),
-            Once(Some(_)) => Err(ApiError::new(
-                ErrorKind::Unsupported,
-                "changes of the policy take no idempotency key: give the token or the role a name",
-            )),
-        }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        let why = "changes of the policy take no idempotency key: give the token or the role a name";
+        Once::refuse(parts, why).await.map(|()| Self)
     }
 }
 

@@ -74,14 +74,10 @@ pub(crate) struct NoIdempotencyKey;
 impl<S: Sync> FromRequestParts<S> for NoIdempotencyKey {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
-        match Once::from_request_parts(parts, state).await? {
-            Once(None) => Ok(Self),
-            Once(Some(_)) => Err(ApiError::new(
-                ErrorKind::Unsupported,
-                "name a lease instead of an idempotency key: who asks again with its lease gets the same answer",
-            )),
-        }
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
+        let why =
+            "name a lease instead of an idempotency key: who asks again with its lease gets the same answer";
+        Once::refuse(parts, why).await.map(|()| Self)
     }
 }
 
