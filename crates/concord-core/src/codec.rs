@@ -6,7 +6,7 @@
 //! in their shortest form, so that equal values are equal bytes.
 
 mod batch;
-mod command;
+pub(crate) mod command;
 pub(crate) mod reader;
 mod reply;
 mod snapshot;

@@ -52,6 +52,7 @@ pub mod settings;
 mod state;
 pub mod store;
 pub mod subscription;
+pub mod trace;
 pub mod tree;
 pub mod txn;
 pub mod value;

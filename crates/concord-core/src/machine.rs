@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crate::batch::Batch;
 use crate::codec::DecodeError;
 use crate::ids::{LogIndex, Revision, Term, Timestamp};
+use crate::trace::TraceContext;
 
 /// What the log says about the entry that is being applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,12 @@ pub trait Machine: Send + 'static {
     /// Whether a reply says that the group's session is unknown: this attempt wrote
     /// nothing, and what became of earlier attempts cannot be told any more.
     fn is_session_expired(reply: &Self::Reply) -> bool;
+
+    /// Of which trace an encoded request is, if it says so. Called for every request while somebody records traces.
+    fn trace_of(request: &Bytes) -> Option<TraceContext> {
+        let _ = request;
+        None
+    }
 
     /// Appends the wire form of a reply, for a proposer on another node.
     fn encode_reply(reply: &Self::Reply, out: &mut Vec<u8>);

@@ -44,6 +44,7 @@ use crate::machine::{Machine, Meta};
 use crate::policy::{Caller, Guard};
 use crate::reply::{InvalidRequestReason, Rejection, Reply};
 use crate::state::State;
+use crate::trace::TraceContext;
 use crate::view::{ChangeKind, ReadView};
 
 pub(crate) use expiry::ExpiryQueue;
@@ -110,8 +111,17 @@ impl Store {
         &self.sessions
     }
 
-    /// Judges and performs one encoded request, on somebody's behalf if it says so.
+    /// Judges and performs one encoded request. Of which trace it is changes nothing.
     fn request(&mut self, request: &Bytes) -> Reply {
+        match TraceContext::take_off(request) {
+            Ok(None) => self.perhaps_guarded(request),
+            Ok(Some((_, request))) => self.perhaps_guarded(&request),
+            Err(error) => Reply::Rejected(error.into()),
+        }
+    }
+
+    /// On somebody's behalf, if it says so.
+    fn perhaps_guarded(&mut self, request: &Bytes) -> Reply {
         match Guard::take_off(request) {
             Ok(None) => self.plain_request(request),
             Ok(Some((guard, request))) => self.guarded(&guard, &request),
@@ -269,6 +279,10 @@ impl Machine for Store {
 
     fn restorer() -> StoreRestorer {
         StoreRestorer::new()
+    }
+
+    fn trace_of(request: &Bytes) -> Option<TraceContext> {
+        TraceContext::of(request)
     }
 
     fn is_session_expired(reply: &Reply) -> bool {

@@ -49,6 +49,9 @@ mod subscriptions;
 #[path = "store/support.rs"]
 mod support;
 #[cfg(test)]
+#[path = "store/traces.rs"]
+mod traces;
+#[cfg(test)]
 #[path = "store/traps.rs"]
 mod traps;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! patient it is. What a cluster must agree on is not here but in the replicated state.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
@@ -9,6 +10,7 @@ use concord_core::ids::NodeId;
 use crate::error::StartError;
 use crate::limits;
 use crate::log::Host;
+use crate::observe::Observer;
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct NodeConfig {
     pub snapshot: SnapshotConfig,
     /// What blocking work runs on: threads, unless everything must happen in one order.
     pub host: Host,
+    /// Who is told what the node does; nobody, by default, which costs nothing.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl NodeConfig {
@@ -41,6 +45,7 @@ impl NodeConfig {
             log: LogConfig::default(),
             snapshot: SnapshotConfig::default(),
             host: Host::Thread,
+            observer: None,
         }
     }
 

@@ -34,6 +34,7 @@ use crate::adapter::network::AddressBook;
 use crate::adapter::serve::Raft;
 use crate::adapter::state_machine::Deadline;
 use crate::consensus::{AppendError, AppendOutcome, Consensus, Leadership, ReadIndexError, Views};
+use crate::observe::Watching;
 use crate::roster::Roster;
 use crate::sole_voter::SoleVoter;
 use crate::stats::NodeStats;
@@ -56,6 +57,7 @@ pub(crate) struct Engine<M: Machine> {
     views: Views<M::View>,
     deadline: Arc<Deadline>,
     pub(crate) stats: Arc<NodeStats>,
+    watching: Option<Arc<Watching>>,
     leadership: watch::Sender<Leadership>,
     /// Changes with every entry.
     metrics: WatchReceiverOf<TypeConfig<M>, RaftMetrics<TypeConfig<M>>>,

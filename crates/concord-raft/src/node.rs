@@ -9,7 +9,7 @@
 //! leader. [`Node::form`] makes it part of a cluster when its directory is not yet. Every
 //! operation works on every node; what only the leader can do is forwarded to it.
 
-mod report;
+pub(crate) mod report;
 mod upkeep;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod condition;
 mod index;
 pub(crate) mod policy;
 mod subscription;
+pub(crate) mod trace;
 mod txn;
 
 use alloc::boxed::Box;
@@ -49,6 +50,7 @@ const RESET_SUBSCRIPTION: u8 = 51;
 const IDEMPOTENT: u8 = 14;
 const EDIT_POLICY: u8 = 56;
 const GUARDED: u8 = 57;
+const TRACED: u8 = 72;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
 const FORMAT_MASK: u8 = 0b11;

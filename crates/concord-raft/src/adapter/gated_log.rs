@@ -8,6 +8,7 @@ use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 
 use crate::log::{LogReader, LogStore};
+use crate::observe::Watching;
 use crate::sole_voter::SoleVoter;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
@@ -15,8 +16,15 @@ use crate::types::{Entry, LogId, TypeConfig, Vote};
 /// log takes them, because from then on peers can learn of them.
 #[derive(Debug)]
 pub(crate) struct GatedLog {
-    pub(crate) log: LogStore,
-    pub(crate) gate: Arc<SoleVoter>,
+    log: LogStore,
+    gate: Arc<SoleVoter>,
+    watching: Option<Arc<Watching>>,
+}
+
+impl GatedLog {
+    pub(crate) const fn new(log: LogStore, gate: Arc<SoleVoter>, watching: Option<Arc<Watching>>) -> Self {
+        Self { log, gate, watching }
+    }
 }
 
 impl<M: Machine> RaftLogStorage<TypeConfig<M>> for GatedLog {
@@ -50,7 +58,15 @@ impl<M: Machine> RaftLogStorage<TypeConfig<M>> for GatedLog {
     {
         let entries: Vec<_> = entries.into_iter().collect();
         self.gate.appending(&entries);
-        self.log.append(entries, callback).await
+        let Some(watching) = &self.watching else {
+            return self.log.append(entries, callback).await;
+        };
+        let (taken, watching) = (watching.taken(&entries), Arc::clone(watching));
+        let done = move |result: Result<(), io::Error>| {
+            watching.synced(taken);
+            callback.io_completed(result);
+        };
+        Ok(self.log.append_entries(entries, Box::new(done)).await?)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {

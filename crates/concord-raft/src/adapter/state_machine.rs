@@ -33,6 +33,7 @@ use crate::consensus::Publisher;
 use crate::error::StopReason;
 use crate::identity::Identity;
 use crate::limits;
+use crate::observe::{AppliedEntry, SnapshotTaken, Watching};
 use crate::roster::Roster;
 use crate::snapshot_store::{SnapshotFile, SnapshotHeader, SnapshotStore};
 use crate::sole_voter::SoleVoter;
@@ -82,6 +83,8 @@ pub(crate) struct Files {
     pub(crate) stop: Stop,
     /// What is counted on the way.
     pub(crate) stats: Arc<NodeStats>,
+    /// Who is told of it.
+    pub(crate) watching: Option<Arc<Watching>>,
 }
 
 impl Files {
@@ -106,6 +109,16 @@ impl Files {
             | StorageError::Closed => StopReason::Storage { reason },
         });
         error.into()
+    }
+
+    fn tell_snapshot(&self, last: Option<LogId>, file_bytes: u64, took: Option<Duration>) {
+        if let Some(watching) = &self.watching {
+            watching.observer.snapshot(&SnapshotTaken {
+                index: LogIndex::new(last.map_or(0, |last| last.index)),
+                file_bytes,
+                took,
+            });
+        }
     }
 
     fn damaged(&self, reason: String) -> io::Error {
@@ -164,6 +177,8 @@ impl Decoded {
 /// Entries applied since the last publication, and who waits for them.
 struct Burst<M: Machine> {
     waiting: Vec<(ApplyResponder<TypeConfig<M>>, Replies<M>)>,
+    /// What an observer is told when the view is shown.
+    told: Vec<AppliedEntry>,
     entries: usize,
     bytes: usize,
     began: Option<Instant>,
@@ -173,6 +188,7 @@ impl<M: Machine> Burst<M> {
     const fn new() -> Self {
         Self {
             waiting: Vec::new(),
+            told: Vec::new(),
             entries: 0,
             bytes: 0,
             began: None,
@@ -207,9 +223,17 @@ impl<M: Machine> StateMachine<M> {
         }
     }
 
-    fn apply_entry(&mut self, entry: Entry) -> Result<Replies<M>, io::Error> {
+    fn apply_entry(
+        &mut self,
+        entry: Entry,
+        is_own: bool,
+        burst: &mut Burst<M>,
+    ) -> Result<Replies<M>, io::Error> {
         let log_id = entry.log_id;
         let decoded = Decoded::from_entry(entry, &self.files)?;
+        if let (Some(watching), Decoded::Batch(batch)) = (&self.files.watching, &decoded) {
+            burst.told.push(watching.entry::<M>(log_id, batch, is_own));
+        }
         self.apply_decoded(log_id, decoded)
     }
 
@@ -283,6 +307,12 @@ impl<M: Machine> StateMachine<M> {
         for (responder, replies) in burst.waiting.drain(..) {
             responder.send(replies);
         }
+        if let Some(watching) = &self.files.watching {
+            for mut told in burst.told.drain(..) {
+                told.applied.end = Instant::now();
+                watching.observer.entry(&told);
+            }
+        }
         self.backlog.add(burst.bytes as u64);
         if let Some(began) = burst.began.take() {
             let stats = &self.files.stats;
@@ -327,7 +357,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
             burst.bytes = burst
                 .bytes
                 .saturating_add(crate::message::raft::payload_bytes(&entry));
-            let replies = self.apply_entry(entry)?;
+            let replies = self.apply_entry(entry, responder.is_some(), &mut burst)?;
             burst
                 .waiting
                 .extend(responder.map(|responder| (responder, replies)));
@@ -370,6 +400,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         self.adopt(meta.last_membership.clone())?;
         self.publish_recovered();
         self.files.stats.snapshots_installed.add(1);
+        self.files.tell_snapshot(self.applied, file_bytes, None);
         self.note_snapshot(self.backlog.bytes(), file_bytes);
         let store = self.files.store.clone();
         let cleaned = self
@@ -427,7 +458,10 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
                 .await;
             match built {
                 Ok(file) => {
-                    self.files.stats.snapshot_micros.record_time(began.elapsed());
+                    let took = began.elapsed();
+                    self.files.stats.snapshot_micros.record_time(took);
+                    self.files
+                        .tell_snapshot(self.meta.last_log_id, file.file_bytes(), Some(took));
                     let index = self.meta.last_log_id.map_or(0, |last| last.index);
                     self.backlog.covered(self.covers, index, file.file_bytes());
                     return Ok(with_meta(file));

@@ -24,6 +24,7 @@ use crate::error::{StartError, StopReason};
 use crate::identity::DataDirectory;
 use crate::limits;
 use crate::log::{self, Host, LogHandle, LogOptions, LogStore};
+use crate::observe::Watching;
 use crate::ports::Ports;
 use crate::roster::Roster;
 use crate::snapshot_store::SnapshotStore;
@@ -63,7 +64,9 @@ pub(crate) async fn start<M: Machine>(
         blocking,
         stop: stop.clone(),
         stats: Arc::default(),
+        watching: config.observer.clone().map(Watching::new).map(Arc::new),
     };
+    let watching = files.watching.clone();
     let (deadline, roster) = (Arc::new(Deadline::default()), Arc::new(opened.roster));
     let (node_id, stats) = (identity.current().node_id, Arc::clone(&files.stats));
     let sole_voter = Arc::new(SoleVoter::new(node_id));
@@ -77,10 +80,7 @@ pub(crate) async fn start<M: Machine>(
         files,
     );
     let machine = recovered(machine, &opened.log, config.host, stop).await?;
-    let log = GatedLog {
-        log: opened.log,
-        gate: Arc::clone(&sole_voter),
-    };
+    let log = GatedLog::new(opened.log, Arc::clone(&sole_voter), watching.clone());
     let (book, seeds) = (Arc::new(AddressBook::default()), draw_seeds(ports));
     let network = Network::<M>::new(Arc::clone(&ports.transport), Arc::clone(&book), blocking);
     let raft_config = Arc::new(raft_config(config)?);
@@ -111,6 +111,7 @@ pub(crate) async fn start<M: Machine>(
         views,
         deadline,
         stats,
+        watching,
         leadership: watch::Sender::new(Leadership::default()),
     });
     let health = opened.log_handle.health();

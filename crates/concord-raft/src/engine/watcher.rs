@@ -19,6 +19,8 @@ use super::Engine;
 use crate::consensus::{LeaderRef, Leadership};
 use crate::error::StopReason;
 use crate::log::LogHealth;
+use crate::node::report::role_of;
+use crate::observe::Standing;
 use crate::ports::PeerAddress;
 use crate::types::{Peer, TypeConfig};
 
@@ -81,6 +83,13 @@ impl<M: Machine> Engine<M> {
             self.book.replace(peers);
         }
         let current = self.leadership_of(now);
+        if let Some(watching) = &self.watching {
+            watching.standing(Standing {
+                role: role_of(now.state),
+                term: current.term,
+                leader: now.current_leader.map(NodeId::new),
+            });
+        }
         self.leadership.send_if_modified(|leadership| {
             let changed = *leadership != current;
             if changed && current.leader.is_some() && current.leader != leadership.leader {

@@ -87,7 +87,7 @@ impl<M: Machine> Inner<M> {
     }
 }
 
-const fn role_of(state: ServerState) -> Role {
+pub(crate) const fn role_of(state: ServerState) -> Role {
     match state {
         ServerState::Learner => Role::Learner,
         ServerState::Follower => Role::Follower,

@@ -37,6 +37,7 @@ fn bench() -> Bench {
         blocking: Blocking::new(Host::Task),
         stop: stop.clone(),
         stats: Arc::default(),
+        watching: None,
     };
     let sole_voter = Arc::new(SoleVoter::new(NodeId::new(1)));
     let backlog = Arc::new(Backlog::new(u64::MAX));
