@@ -29,6 +29,7 @@ mod registry;
 mod start;
 mod status;
 mod subscription;
+mod top;
 mod watch;
 
 use std::io::{IsTerminal, Write};
@@ -135,6 +136,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         Command::Status(_)
         | Command::Ready(_)
         | Command::Members(_)
+        | Command::Top(_)
         | Command::Get(_)
         | Command::Put(_)
         | Command::PutMany(_)
@@ -181,6 +183,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Status(_) => status::status(s).await,
         Command::Ready(args) => status::ready(s, args.wait).await,
         Command::Members(_) => status::members(s).await,
+        Command::Top(args) => top::top(s, &args).await,
         Command::Get(args) => key::get(s, &args).await,
         Command::Put(args) => key::put(s, &args).await,
         Command::PutMany(args) => bulk::put(s, &args).await,
@@ -259,6 +262,7 @@ impl Command {
             | Self::Completions { .. } => None,
             Self::Backup(command) => command.client_args(),
             Self::Ready(args) => Some(&args.client),
+            Self::Top(args) => Some(&args.client),
             Self::Status(client) | Self::Members(client) | Self::Whoami(client) => Some(client),
             Self::Token(command) => Some(command.client_args()),
             Self::Role(command) => Some(command.client_args()),

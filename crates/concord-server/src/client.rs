@@ -145,6 +145,17 @@ impl Client {
         }
     }
 
+    /// A client for each endpoint, which asks nobody else.
+    #[must_use]
+    pub fn each(&self) -> Vec<Self> {
+        let one = |endpoint: &String| Self {
+            endpoints: vec![endpoint.clone()],
+            preferred: std::sync::Arc::default(),
+            ..self.clone()
+        };
+        self.endpoints.iter().map(one).collect()
+    }
+
     /// Sends a request to the first node that takes it. One with a name whose outcome is open
     /// is sent again to all of them until the timeout.
     ///

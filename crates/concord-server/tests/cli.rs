@@ -13,6 +13,8 @@ mod process;
 mod recipes;
 #[path = "cli/tls.rs"]
 mod tls;
+#[path = "cli/top.rs"]
+mod top;
 
 use std::net::SocketAddr;
 use std::process::{Output, Stdio};

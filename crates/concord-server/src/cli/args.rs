@@ -20,6 +20,7 @@ mod query;
 mod start;
 mod subscription;
 mod tls;
+mod top;
 mod watch;
 
 pub(crate) use self::access::{
@@ -44,6 +45,7 @@ pub(crate) use self::query::QueryArgs;
 pub(crate) use self::start::{ConfigCommand, StartArgs};
 pub(crate) use self::subscription::{ConsumeArgs, CreateSubscriptionArgs, SubscriptionCommand};
 pub(crate) use self::tls::{TlsArgs, TlsBeforeArgs};
+pub(crate) use self::top::TopArgs;
 pub(crate) use self::watch::WatchArgs;
 
 /// A strongly consistent key-value store: a server, and a client of a running cluster.
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Ready(ReadyArgs),
     /// The members of the cluster.
     Members(ClientArgs),
+    /// A live picture of the cluster: who leads, who lags, how much is done and how fast.
+    Top(TopArgs),
     /// Read keys.
     Get(GetArgs),
     /// Write a key.
