@@ -16,6 +16,9 @@
 //! working. So writes that must not come too late are [fenced](Guard::txn): they happen only if the
 //! holder still holds. Resources outside of the store compare tokens instead.
 //!
+//! A name `acme#deploy` is one of the tenant `acme`: its keys are in that tenant's namespace, so that its tokens reach them, and
+//! nobody else's name is the same.
+//!
 //! Keys and what may be done about them by hand are in `docs/recipes.md`.
 
 mod barrier;
@@ -36,7 +39,7 @@ pub(crate) use self::claim::Application;
 #[cfg(feature = "http")]
 pub(crate) use self::guard::within;
 #[cfg(feature = "http")]
-pub(crate) use self::name::{Kind, Place};
+pub(crate) use self::name::{Home, Kind, Place};
 
 pub use self::barrier::{Arrived, Barrier, DoubleBarrier};
 pub use self::election::{Election, Leadership};

@@ -18,9 +18,9 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) async fn run(session: &mut Session, command: &RegistryCommand) -> Result<(), CliError> {
     match command {
         RegistryCommand::Register(args) => register(session, args).await,
-        RegistryCommand::List { service, .. } => match service {
+        RegistryCommand::List { service, prefix, .. } => match service {
             Some(service) => instances(session, service).await,
-            None => services(session).await,
+            None => services(session, prefix.as_deref()).await,
         },
         RegistryCommand::Watch { service, .. } => watch(session, service).await,
     }
@@ -116,10 +116,10 @@ fn print(session: &mut Session, answer: &Value) -> Result<(), CliError> {
     session.out.table(&["INSTANCE", "TOKEN", "VALUE"], rows)
 }
 
-async fn services(session: &mut Session) -> Result<(), CliError> {
+async fn services(session: &mut Session, prefix: Option<&str>) -> Result<(), CliError> {
     let answer: Value = session
         .client
-        .send(&Request::get("/api/v1/services"))
+        .send(&Request::get("/api/v1/services").query("prefix", prefix))
         .await?
         .data()?;
     if session.out.is_json() {

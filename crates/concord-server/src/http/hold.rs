@@ -30,7 +30,7 @@ use super::scan::limit;
 use crate::concord::{Concord, Leased};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{REQUEST_TIMEOUT_MAX, SCAN_PAGE_DEFAULT, WATCH_PROGRESS_DEFAULT};
-use crate::recipes::{Application, Holder, Kind, Place, within};
+use crate::recipes::{Application, Holder, Home, Kind, Place, within};
 use crate::txn::key;
 use concord_core::limits::SCAN_PAGE_RECORDS_MAX;
 
@@ -170,7 +170,7 @@ pub(crate) struct LineBody<'a> {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct NamesParams {
-    /// Only names that start with this.
+    /// Only names that start with this; `ID#` those of a tenant.
     prefix: String,
     /// Names on the page, 1 to 10,000; 1,000 if missing.
     limit: Option<u64>,
@@ -330,11 +330,18 @@ pub(crate) async fn show(app: &App, kind: Kind, name: String, common: &ReadParam
 /// Names of a kind that somebody holds.
 pub(crate) async fn names(app: &App, kind: Kind, params: NamesParams, common: &ReadParams) -> ApiResult {
     let limit = limit(params.limit, SCAN_PAGE_DEFAULT as u64, SCAN_PAGE_RECORDS_MAX)?;
-    let root = kind.root();
+    let (home, beginning) = Home::of(kind, &params.prefix)?;
+    let root = home.root();
     let start = match &params.after {
-        // `$` comes right behind the `#` that ends a name.
-        Some(name) => format!("{root}{name}$"),
-        None => format!("{root}{}", params.prefix),
+        None => format!("{root}{beginning}"),
+        Some(after) => match Home::of(kind, after)? {
+            // `$` comes right behind the `#` that ends a name.
+            (other, name) if other == home => format!("{root}{name}$"),
+            _ => {
+                let message = "query parameter `after` must be a name of the same tenant as `prefix`";
+                return Err(ApiError::invalid_request(message).with("parameter", "after".to_owned()));
+            }
+        },
     };
     let mut scan = app.concord.scan().from(start).plan(common.plan(app)?);
     scan = scan.keys_only();
@@ -347,7 +354,7 @@ pub(crate) async fn names(app: &App, kind: Kind, params: NamesParams, common: &R
         let page = page?;
         revision = page.revision;
         for record in page.records {
-            let Some((name, _)) = kind.split(&record.key) else {
+            let Some((name, _)) = home.split(&record.key) else {
                 break 'pages;
             };
             if !name.starts_with(&params.prefix) {
@@ -361,7 +368,7 @@ pub(crate) async fn names(app: &App, kind: Kind, params: NamesParams, common: &R
                     next = Some(last.name.clone());
                     break 'pages;
                 }
-                Some(_) | None => names.push(NameBody::new(name, &holder)),
+                Some(_) | None => names.push(NameBody::new(&name, &holder)),
             }
         }
     }

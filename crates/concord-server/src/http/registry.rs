@@ -3,7 +3,7 @@
 use concord_core::ids::LeaseId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::answer::ok;
 use super::app::App;
@@ -246,14 +246,24 @@ pub(crate) struct ServicesBody {
     services: Vec<ServiceBody>,
 }
 
+/// Which services.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ServicesParams {
+    /// Only services whose names start with this; `ID#` those of a tenant.
+    prefix: String,
+}
+
 /// The services that have instances.
 #[utoipa::path(
     get, path = "/api/v1/services", tag = "services",
+    params(ServicesParams),
     responses(
         (status = 200, description = "The services", body = super::answer::Ok<ServicesBody>),
         ReadRefusals))]
-pub(crate) async fn services(app: App, _: NoQuery) -> ApiResult {
-    let found = app.concord.registry().services().await?;
+pub(crate) async fn services(app: App, Query(params, ..): Query<ServicesParams>) -> ApiResult {
+    let found = app.concord.registry().services_named(&params.prefix).await?;
     let services = found
         .into_iter()
         .map(|(service, instances)| ServiceBody { service, instances })

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::claim::is_passing;
 use super::guard::Fence;
 use super::line::{self, Freshness, Holder, Line};
-use super::name::{Kind, Place, check_name};
+use super::name::{Home, Kind, Place, check_name};
 use crate::concord::{Concord, HeldLease, IntoValue};
 use crate::error::{Error, ErrorKind};
 use crate::limits::{RECIPE_RETRY_PAUSE, RECIPE_TTL_DEFAULT};
@@ -143,17 +143,27 @@ impl Registry {
     ///
     /// As [`Concord::get`].
     pub async fn services(&self) -> Result<Vec<(String, usize)>, Error> {
-        let scan = self.concord.scan().prefix(Kind::Service.root()).keys_only();
+        self.services_named("").await
+    }
+
+    /// Those whose names begin with `prefix`; of a tenant with `ID#`.
+    ///
+    /// # Errors
+    ///
+    /// `invalid_request` for no id of a tenant; else as [`Concord::get`].
+    pub async fn services_named(&self, prefix: &str) -> Result<Vec<(String, usize)>, Error> {
+        let (home, beginning) = Home::of(Kind::Service, prefix)?;
+        let scan = self.concord.scan().prefix(home.root() + beginning).keys_only();
         let records = scan.records();
         pin_mut!(records);
         let mut services: Vec<(String, usize)> = Vec::new();
         while let Some(record) = records.try_next().await? {
-            let Some((name, _)) = Kind::Service.split(&record.key) else {
+            let Some((name, _)) = home.split(&record.key) else {
                 continue;
             };
             match services.last_mut() {
-                Some((last, count)) if last == name => *count += 1,
-                Some(_) | None => services.push((name.to_owned(), 1)),
+                Some((last, count)) if *last == name => *count += 1,
+                Some(_) | None => services.push((name, 1)),
             }
         }
         Ok(services)

@@ -98,6 +98,9 @@ pub(crate) enum RegistryCommand {
     List {
         /// The service.
         service: Option<String>,
+        /// Only services whose names start with this; ID# those of a tenant.
+        #[arg(long, conflicts_with = "service")]
+        prefix: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },

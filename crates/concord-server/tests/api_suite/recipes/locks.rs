@@ -307,7 +307,7 @@ async fn a_guard_survives_a_change_of_the_leader_but_not_the_loss_of_the_cluster
 async fn bad_names_and_times_are_refused() {
     let (db, _dir) = open().await;
     let before = db.put("before", "x").await.unwrap().revision;
-    for name in ["", "a#b", "a\nb"] {
+    for name in ["", "a#b#c", "lock#b", "a\nb"] {
         let lock = db.lock(name);
         assert_eq!(lock.acquire().await.unwrap_err().code(), "invalid_request");
         assert_eq!(lock.try_acquire().await.unwrap_err().code(), "invalid_request");

@@ -110,7 +110,13 @@ async fn an_instance_that_is_replaced_says_nothing_any_more() {
     db.delete("service:web#one").await.unwrap();
     soon("it is told", new.ended()).await;
     assert!(instances(&db, "web").await.is_empty());
-    for (service, instance) in [("", "one"), ("web", ""), ("web", "a#b"), ("w#b", "a")] {
+    for (service, instance) in [
+        ("", "one"),
+        ("web", ""),
+        ("web", "a#b"),
+        ("w#", "a"),
+        ("lock#b", "a"),
+    ] {
         let refused = registry.register(service, instance, "x").await.unwrap_err();
         assert_eq!(refused.code(), "invalid_request");
     }
