@@ -6,7 +6,7 @@
 //! Each *field* that reads or binds needs its own right: a put that answers with the
 //! previous record also reads it (compare CVE-2026-44283 of etcd).
 
-use concord_core::{Command, Key, Keys, Operation, Txn};
+use concord_core::{Command, Key, KeyRange, Keys, Operation, Txn};
 
 use crate::permission::{Permission, Permissions};
 use crate::rights::Place;
@@ -106,6 +106,8 @@ pub enum ReadAction {
     Audit,
     /// Tokens, roles and ACLs, and why somebody may do something.
     Policy,
+    /// How much a namespace holds and may hold: shows how many keys there are.
+    Usage,
     /// Who the caller is, and what they may do.
     Whoami,
 }
@@ -177,6 +179,7 @@ impl ReadAction {
             Self::Settings => "settings",
             Self::Audit => "audit",
             Self::Policy => "policy",
+            Self::Usage => "usage",
             Self::Whoami => "whoami",
         }
     }
@@ -233,6 +236,8 @@ pub enum Read<'a> {
     Audit,
     /// Tokens, roles, ACLs.
     Policy,
+    /// How much the keys of this range take and may take: of a tenant, all of its namespace.
+    Usage(&'a KeyRange),
     /// The caller.
     Whoami,
 }
@@ -366,6 +371,7 @@ impl Read<'_> {
             Self::Settings => ReadAction::Settings,
             Self::Audit => ReadAction::Audit,
             Self::Policy => ReadAction::Policy,
+            Self::Usage(_) => ReadAction::Usage,
             Self::Whoami => ReadAction::Whoami,
         }
     }
@@ -380,6 +386,8 @@ impl Request for Read<'_> {
         match self {
             Self::Get(key) | Self::History(key) => ask(Place::Key(key), READ),
             Self::GetMany(keys) => at_each(keys.iter(), READ, ask),
+            // Whoever may read all of them may count them.
+            Self::Usage(range) => ask(Place::Range(range), READ),
             // Its answer is filtered by key: whoever may read something gets that.
             Self::Scan | Self::Lookup | Self::Query | Self::Watch | Self::Lease => {
                 ask(Place::Anywhere, READ);

@@ -135,6 +135,11 @@ impl<R: Records> Policy<R> {
         self.revision
     }
 
+    /// What it is read from.
+    pub const fn records(&self) -> &R {
+        &self.records
+    }
+
     /// A token by its id.
     ///
     /// # Errors

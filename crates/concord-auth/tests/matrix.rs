@@ -255,6 +255,7 @@ fn row<T: Request + Clone>(name: &str, request: &T) -> String {
 }
 
 fn reads() -> Vec<(&'static str, Read<'static>)> {
+    static RANGE: LazyLock<KeyRange> = LazyLock::new(|| KeyRange::prefix("k:"));
     static KEYS: LazyLock<[Key; 2]> =
         LazyLock::new(|| ["k", "k2"].map(|key| Key::try_from(key).expect("it is a key")));
     vec![
@@ -276,6 +277,7 @@ fn reads() -> Vec<(&'static str, Read<'static>)> {
         ("settings", Read::Settings),
         ("audit", Read::Audit),
         ("policy", Read::Policy),
+        ("usage", Read::Usage(&RANGE)),
         ("whoami", Read::Whoami),
     ]
 }
@@ -332,6 +334,7 @@ fn number(action: Action) -> usize {
                 ReadAction::Policy => 14,
                 ReadAction::Whoami => 15,
                 ReadAction::Audit => 16,
+                ReadAction::Usage => 22,
             }
         }
         Action::Admin(admin) => {
@@ -345,7 +348,7 @@ fn number(action: Action) -> usize {
     }
 }
 
-const ACTIONS: usize = 43;
+const ACTIONS: usize = 44;
 
 #[test]
 fn the_matrix_of_roles_and_actions_is_as_checked_in() {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use concord_auth::policy::{Lifetime, NewToken};
 use concord_auth::token::{ENTROPY_BYTES, Secret};
 use concord_auth::{BuiltinRole, Name, Permissions};
+use concord_core::PolicyChange;
 use tokio::sync::oneshot;
 
 use crate::concord::WeakConcord;
@@ -75,7 +76,8 @@ impl Root {
                 &crate::judge::Caller::Embedder,
                 |policy, now| {
                     if !policy.has_no_tokens()? {
-                        return Ok((Vec::new(), policy.recognize(&hash, now).is_ok()));
+                        let is_made = policy.recognize(&hash, now).is_ok();
+                        return Ok((PolicyChange::unjudged(Vec::new()), is_made));
                     }
                     let token = NewToken {
                         hash,
@@ -87,7 +89,8 @@ impl Root {
                         permissions: Permissions::NONE,
                         roles: vec![Name::new(BuiltinRole::Admin.name())?],
                     };
-                    Ok((policy.create_token(&token)?, true))
+                    let edits = policy.create_token(&token)?;
+                    Ok((PolicyChange::new(policy.revision(), edits), true))
                 },
                 PATIENCE,
             )

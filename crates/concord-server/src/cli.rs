@@ -29,6 +29,7 @@ mod registry;
 mod start;
 mod status;
 mod subscription;
+mod tenant;
 mod top;
 mod watch;
 
@@ -160,6 +161,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Token(_)
         | Command::Role(_)
         | Command::Acl(_)
+        | Command::Tenant(_)
         | Command::Whoami(_)
         | Command::CanI(_)
         | Command::ExplainAccess(_)
@@ -206,6 +208,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Token(command) => access::tokens(s, &command).await,
         Command::Role(command) => access::roles(s, &command).await,
         Command::Acl(command) => access::acls(s, &command).await,
+        Command::Tenant(command) => tenant::run(s, &command).await,
         Command::Whoami(_) => access::whoami(s).await,
         Command::CanI(args) => access::can_i(s, &args).await,
         Command::ExplainAccess(args) => access::explain(s, &args).await,
@@ -267,6 +270,7 @@ impl Command {
             Self::Token(command) => Some(command.client_args()),
             Self::Role(command) => Some(command.client_args()),
             Self::Acl(command) => Some(command.client_args()),
+            Self::Tenant(command) => Some(command.client_args()),
             Self::CanI(args) => Some(&args.client),
             Self::ExplainAccess(args) => Some(&args.client),
             Self::Get(args) => Some(&args.client),

@@ -31,6 +31,7 @@ mod query;
 mod read;
 mod scan;
 mod subscription;
+pub mod tenants;
 pub mod txn;
 mod watch;
 mod write;

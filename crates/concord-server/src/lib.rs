@@ -40,6 +40,7 @@ mod judge;
 pub mod limits;
 pub mod metrics;
 mod missing;
+mod rates;
 #[cfg(doctest)]
 mod readme;
 pub mod recipes;
@@ -66,7 +67,7 @@ pub use concord::{
     Write, WriteKind,
 };
 pub use concord::{KeepBackups, ListedBackup, VerifiedBackup};
-pub use concord::{access, txn};
+pub use concord::{access, tenants, txn};
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};
 pub use concord_core::index::{IndexProgress, IndexStatus};

@@ -190,3 +190,9 @@ pub const PRINCIPALS_KEPT_MAX: usize = 16_384;
 
 /// Pause between two attempts to make the first token, while the cluster cannot take it.
 pub const BOOTSTRAP_PAUSE: Duration = Duration::from_millis(200);
+
+/// Tenants whose reads are counted on a node before those are forgotten that have not read for a second.
+pub const READ_BUCKETS_SWEPT: usize = 1_024;
+
+/// Tenants that metrics name; the rest are one series.
+pub const TENANTS_MEASURED: usize = 50;

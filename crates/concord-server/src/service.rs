@@ -3,12 +3,14 @@
 //! It takes only requests that somebody was authorised to make, so that an interface that
 //! forgets to ask does not compile. Not here: parsing, which is the interfaces'.
 
+mod tenants;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use concord_auth::{
-    AdminAction, Authorized, Denied, Edit, Policy, PolicyError, Principal, Read, SealKey, authorize,
+    AdminAction, Authorized, Denied, Policy, PolicyError, Principal, Read, SealKey, authorize,
 };
 use concord_core::command::Command;
 use concord_core::ids::{NodeId, Revision, Timestamp};
@@ -32,8 +34,9 @@ use crate::config::{CompressionConfig, Config};
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
 use crate::full_disk::gives_space_back;
 use crate::judge::{self, Caller, Judge, Sight, unauthorized};
-use crate::metrics::{Operation, Requests};
+use crate::metrics::{Operation, Requests, TenantRequests};
 use crate::missing::{Named, refusal};
+use crate::rates::ReadRates;
 use crate::watch::{self, Hub, Standing, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
@@ -119,6 +122,8 @@ pub(crate) struct Service {
     /// Held while the directory of backups is changed.
     backup_turn: tokio::sync::Mutex<()>,
     judge: Arc<Judge>,
+    rates: ReadRates,
+    tenants: TenantRequests,
 }
 
 impl fmt::Debug for Service {
@@ -144,6 +149,8 @@ impl Service {
             backups: crate::concord::backup_directory(config),
             backup_turn: tokio::sync::Mutex::new(()),
             judge: Arc::new(Judge::new()),
+            rates: ReadRates::new(),
+            tenants: TenantRequests::default(),
         }
     }
 
@@ -174,6 +181,9 @@ impl Service {
 
     fn judged(&self, caller: &Caller, request: &Read<'_>, snapshot: Snapshot) -> Result<Seen, Error> {
         let principal = self.judge.judge(caller, request, &snapshot.view)?;
+        let admitted = self.rates.admit(&principal, &snapshot.view);
+        self.count_tenant(&principal, admitted.as_ref().err());
+        admitted?;
         Ok(Seen {
             sight: Sight::of(&principal),
             snapshot,
@@ -270,6 +280,9 @@ impl Service {
         let (began, operation) = (Instant::now(), Operation::of(&command));
         let outcome = self.write(caller, command, packing, began + timeout).await;
         self.requests.wrote(operation, began.elapsed(), &outcome);
+        if let Some(principal) = caller.is_judged().then(|| self.who(caller)).flatten() {
+            self.count_tenant(&principal, outcome.as_ref().err());
+        }
         line.finish(outcome, revision_of).await
     }
 
@@ -410,13 +423,13 @@ impl Service {
     pub(crate) async fn change_policy<T>(
         &self,
         caller: &Caller,
-        change: impl Fn(&Policy<&ReadView>, Timestamp) -> Result<(Vec<Edit>, T), PolicyError>,
+        draft: impl Fn(&Policy<&ReadView>, Timestamp) -> Result<(PolicyChange, T), PolicyError>,
         timeout: Duration,
     ) -> Result<(T, Revision), Error> {
         let deadline = Instant::now() + timeout;
         loop {
             let snapshot = self.node.read(FRESH, deadline).await?;
-            let (edits, outcome) = match self.edits(caller, &change, &snapshot.view) {
+            let (change, outcome) = match self.edits(caller, &draft, &snapshot.view) {
                 Ok(drafted) => drafted,
                 Err(refused) => {
                     let nothing = Command::EditPolicy(PolicyChange::unjudged(Vec::new()));
@@ -424,11 +437,11 @@ impl Service {
                     return line.finish(Err(refused), |_| None).await;
                 }
             };
-            if edits.is_empty() {
+            if change.edits.is_empty() {
                 return Ok((outcome, snapshot.view.revision()));
             }
             let judged_by = snapshot.view.policy_revision();
-            let command = Command::EditPolicy(PolicyChange::new(judged_by, edits));
+            let command = Command::EditPolicy(change);
             let line = self.audit.begin(|| self.who(caller), &command)?;
             let principal = self.judge.principal(caller, &snapshot.view)?;
             let command = authorize(&principal, guarded_by(&principal, judged_by, command))?;
@@ -450,16 +463,16 @@ impl Service {
     fn edits<T>(
         &self,
         caller: &Caller,
-        change: impl Fn(&Policy<&ReadView>, Timestamp) -> Result<(Vec<Edit>, T), PolicyError>,
+        change: impl Fn(&Policy<&ReadView>, Timestamp) -> Result<(PolicyChange, T), PolicyError>,
         view: &ReadView,
-    ) -> Result<(Vec<Edit>, T), Error> {
+    ) -> Result<(PolicyChange, T), Error> {
         self.judge.judge(caller, Read::Policy, view)?;
         let policy = Policy::of(view);
-        let (mut edits, outcome) = change(&policy, judge::present(view))?;
-        if !edits.is_empty() {
-            edits.extend(policy.add_seal_key(&SealKey::new(random()?)));
+        let (mut change, outcome) = change(&policy, judge::present(view))?;
+        if !change.edits.is_empty() {
+            change.edits.extend(policy.add_seal_key(&SealKey::new(random()?)));
         }
-        Ok((edits, outcome))
+        Ok((change, outcome))
     }
 
     /// With a full disk, what room is left in the log is for votes and for giving space back.

@@ -11,6 +11,8 @@ mod backups;
 mod process;
 #[path = "cli/recipes.rs"]
 mod recipes;
+#[path = "cli/tenants.rs"]
+mod tenants;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/top.rs"]

@@ -139,6 +139,7 @@ pub(super) async fn whoami(session: &mut Session) -> Result<(), CliError> {
         ("principal", plain(answer.get("principal"))),
         ("id", plain(of("id"))),
         ("roles", list(of("roles"))),
+        ("tenant", plain(answer.get("tenant"))),
         ("everywhere", list(answer.get("everywhere"))),
     ])
 }
@@ -208,7 +209,7 @@ async fn issue(session: &mut Session, request: Request) -> Result<(), CliError> 
     session.out.line(plain(answer.get("token")))
 }
 
-async fn change(session: &mut Session, request: Request, done: &str) -> Result<(), CliError> {
+pub(super) async fn change(session: &mut Session, request: Request, done: &str) -> Result<(), CliError> {
     let answer: Value = session.client.send(&request).await?.data()?;
     if session.out.is_json() {
         return session.out.json(&answer);
@@ -252,7 +253,7 @@ async fn list_roles(session: &mut Session) -> Result<(), CliError> {
 }
 
 /// All pages of a list.
-async fn pages(session: &Session, path: &str, field: &str) -> Result<Vec<Value>, CliError> {
+pub(super) async fn pages(session: &Session, path: &str, field: &str) -> Result<Vec<Value>, CliError> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let request = Request::get(path).query("after", after.as_deref());

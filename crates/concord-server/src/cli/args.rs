@@ -19,6 +19,7 @@ mod lease;
 mod query;
 mod start;
 mod subscription;
+mod tenant;
 mod tls;
 mod top;
 mod watch;
@@ -44,6 +45,7 @@ pub(crate) use self::lease::LeaseCommand;
 pub(crate) use self::query::QueryArgs;
 pub(crate) use self::start::{ConfigCommand, StartArgs};
 pub(crate) use self::subscription::{ConsumeArgs, CreateSubscriptionArgs, SubscriptionCommand};
+pub(crate) use self::tenant::{ExportFormat, QuotaArgs, TenantCommand};
 pub(crate) use self::tls::{TlsArgs, TlsBeforeArgs};
 pub(crate) use self::top::TopArgs;
 pub(crate) use self::watch::WatchArgs;
@@ -143,6 +145,9 @@ pub(crate) enum Command {
     /// ACLs: at which keys a role holds.
     #[command(subcommand)]
     Acl(AclCommand),
+    /// Tenants: who shares the store, with how much of it.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
     /// Who the shown token makes of me.
     Whoami(ClientArgs),
     /// Whether I may do something at a key.

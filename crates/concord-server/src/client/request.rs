@@ -50,6 +50,11 @@ impl Request {
         Self::new(Method::POST, path, Effect::Writes)
     }
 
+    /// Changes parts of something.
+    pub fn patch(path: impl Into<String>) -> Self {
+        Self::new(Method::PATCH, path, Effect::Writes)
+    }
+
     /// Asks for something with a body.
     pub fn fetch(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path, Effect::Reads)

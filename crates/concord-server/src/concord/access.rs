@@ -21,6 +21,7 @@ use std::time::Duration;
 use concord_auth::policy::{Lifetime, NewToken, PAGE_MAX};
 use concord_auth::token::ENTROPY_BYTES;
 use concord_auth::{InvalidName, InvalidPattern, Policy, PolicyError, Read, Records};
+use concord_core::PolicyChange;
 use concord_core::ids::{Revision, Timestamp};
 use concord_core::view::ReadView;
 
@@ -54,6 +55,8 @@ pub struct Whoami {
     pub principal: String,
     /// The token, if it is one.
     pub token: Option<TokenInfo>,
+    /// The tenant that it belongs to, whose quotas its requests count for.
+    pub tenant: Option<String>,
     /// What holds at every key, and in the cluster.
     pub everywhere: Permissions,
 }
@@ -256,6 +259,9 @@ impl Concord {
         Ok(Whoami {
             principal: principal.to_string(),
             token: id.map(|id| policy(&seen).token(id)).transpose()?,
+            tenant: principal
+                .tenant()
+                .map(|id| String::from_utf8_lossy(id).into_owned()),
             everywhere: principal.rights().at_every_key(),
         })
     }
@@ -304,6 +310,10 @@ impl Concord {
         change: impl Fn(&Policy<&ReadView>, Timestamp) -> Change<T>,
     ) -> Result<(T, Revision), Error> {
         let (caller, timeout) = (self.caller(), self.request_timeout());
+        let change = |policy: &Policy<&ReadView>, now| {
+            let (edits, outcome) = change(policy, now)?;
+            Ok((PolicyChange::new(policy.revision(), edits), outcome))
+        };
         self.service().change_policy(caller, change, timeout).await
     }
 }

@@ -514,9 +514,7 @@ impl<'a> IntoFuture for Lookup<'a> {
         let is_long =
             request.limit > limits::SCAN_PAGE_DEFAULT || request.revision.is_some() || self.cursor.is_some();
         let service = self.concord.service();
-        if let Some(seen) = service.read_now(self.concord.caller(), &Read::Lookup, &self.plan)
-            && !is_long
-        {
+        if !is_long && let Some(seen) = service.read_now(self.concord.caller(), &Read::Lookup, &self.plan) {
             return Operation::ready(seen.and_then(|seen| self.page(&seen)));
         }
         Operation::waiting(async move {

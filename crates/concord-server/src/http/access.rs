@@ -152,7 +152,7 @@ pub(crate) struct SetAclBody {
 #[into_params(parameter_in = Query)]
 pub(crate) struct AfterParams {
     /// Go on behind this one.
-    after: Option<String>,
+    pub(super) after: Option<String>,
 }
 
 /// Which ACL.
@@ -202,6 +202,12 @@ pub(crate) struct ChangedBody {
     changed: bool,
 }
 
+impl ChangedBody {
+    pub(super) const fn new() -> Self {
+        Self { changed: true }
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct WhoamiBody {
@@ -209,6 +215,8 @@ pub(crate) struct WhoamiBody {
     principal: String,
     /// The token, if there is one.
     token: Option<TokenBody>,
+    /// The tenant that it belongs to, if it belongs to one.
+    tenant: Option<String>,
     /// What the caller may do at every key, and in the cluster.
     everywhere: Vec<&'static str>,
 }
@@ -345,7 +353,7 @@ fn issued(app: &App, token: &IssuedToken) -> ApiResult {
 }
 
 fn changed(app: &App) -> ApiResult {
-    ok(ChangedBody { changed: true }, app.concord.revision())
+    ok(ChangedBody::new(), app.concord.revision())
 }
 
 /// Makes a token. The answer has its secret, which cannot be had again.
@@ -398,7 +406,7 @@ pub(crate) async fn tokens(app: App, Query(params, _, _): Query<AfterParams>) ->
 }
 
 /// Where a list goes on that fills its page.
-fn next_of<T>(page: &[T], name: impl Fn(&T) -> String) -> Option<String> {
+pub(super) fn next_of<T>(page: &[T], name: impl Fn(&T) -> String) -> Option<String> {
     let is_full = page.len() >= concord_auth::policy::PAGE_MAX;
     page.last().filter(|_| is_full).map(name)
 }
@@ -655,6 +663,7 @@ pub(crate) async fn whoami(app: App, _: NoQuery) -> ApiResult {
     let body = WhoamiBody {
         principal: found.principal,
         token: found.token.as_ref().map(TokenBody::new),
+        tenant: found.tenant,
         everywhere: names(found.everywhere),
     };
     ok(body, app.concord.revision())

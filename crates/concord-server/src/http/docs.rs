@@ -36,6 +36,7 @@ pub(crate) const DOCUMENT: &str = "/api/v1/openapi.json";
         (name = "elections", description = "Elections with fencing tokens"),
         (name = "services", description = "Who serves what, for as long as it lives"),
         (name = "access", description = "Tokens, roles, ACLs, and who may do what"),
+        (name = "tenants", description = "Who shares the store, with how much of it"),
         (name = "cluster", description = "Status and administration"),
         (name = "audit", description = "Who did what on the asked node"),
         (name = "backups", description = "Consistent cuts of everything that is replicated"),

@@ -16,6 +16,7 @@ use tower::Service as _;
 use super::courtesy::Asked;
 use super::door::Door;
 use super::error::ApiError;
+use super::rate;
 use super::secure::ClientCertificate;
 use crate::concord::Concord;
 use crate::error::ErrorKind;
@@ -108,8 +109,11 @@ impl Gate {
                     Ok(app) => app,
                     Err(refused) => return Ok(stamped(ApiError::from(refused).into_response(), &door)),
                 };
+                let concord = app.concord.clone();
                 request.extensions_mut().insert(app);
-                Ok(stamped(router.call(request).await?, &door))
+                let mut response = router.call(request).await?;
+                rate::tell(&concord, response.headers_mut());
+                Ok(stamped(response, &door))
             }
         })
     }

@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::watch::subscriptions;
 use super::{
     access, audit, backup, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries,
-    registry, scan, settings, ttl, txn, watch,
+    registry, scan, settings, tenants, ttl, txn, watch,
 };
 use crate::error::ErrorKind;
 
@@ -101,6 +101,10 @@ fn administration() -> OpenApiRouter<Shared> {
         .routes(routes!(access::create_role, access::roles))
         .routes(routes!(access::role, access::update_role, access::delete_role))
         .routes(routes!(access::set_acl, access::list_acls, access::delete_acl))
+        .routes(routes!(tenants::create, tenants::list))
+        .routes(routes!(tenants::show, tenants::update, tenants::remove))
+        .routes(routes!(tenants::usage))
+        .routes(routes!(tenants::export))
         .routes(routes!(access::whoami))
         .routes(routes!(access::can_i))
 }

@@ -1,10 +1,13 @@
 //! The table of everything that is measured.
 
+use concord_core::NamespaceQuota;
+use concord_core::view::Usage;
 use concord_net::{NetStats, RefusalReason};
 use concord_raft::stats::HistogramCounts;
 use concord_raft::{MemberStatus, Role};
 
 use super::reading::Reading;
+use super::tenants::OTHERS;
 
 /// What is measured under one name.
 #[derive(Debug)]
@@ -406,6 +409,51 @@ static FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "tenants",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Tenants",
+        read: |from, out| only(out, from.tenants.count),
+    },
+    Family {
+        name: "tenant_keys",
+        kind: Kind::Gauge,
+        labels: &["tenant"],
+        about: "Keys of the 50 tenants that store most; the others are _other",
+        read: |from, out| each_tenant(from, out, |usage| usage.keys),
+    },
+    Family {
+        name: "tenant_stored_bytes",
+        kind: Kind::Gauge,
+        labels: &["tenant"],
+        about: "Bytes of keys and values of the 50 tenants that store most; the others are _other",
+        read: |from, out| each_tenant(from, out, |usage| usage.bytes),
+    },
+    Family {
+        name: "tenant_max_keys",
+        kind: Kind::Gauge,
+        labels: &["tenant"],
+        about: "Keys that these tenants may have, if that is limited",
+        read: |from, out| each_quota(from, out, |quota| quota.max_keys),
+    },
+    Family {
+        name: "tenant_max_stored_bytes",
+        kind: Kind::Gauge,
+        labels: &["tenant"],
+        about: "Bytes that these tenants may have, if that is limited",
+        read: |from, out| each_quota(from, out, |quota| quota.max_storage_bytes),
+    },
+    Family {
+        name: "tenant_requests",
+        kind: Kind::Counter,
+        labels: &["tenant", "result"],
+        about: "Requests that tenants may make, of the first 50 that asked; result: ok, quota_exceeded, rate_limited, error",
+        read: |from, out| {
+            from.tenant_requests()
+                .each(|tenant, result, count| one(out, &[tenant, result], count));
+        },
+    },
+    Family {
         name: "peer_connections",
         kind: Kind::Gauge,
         labels: &["direction"],
@@ -527,6 +575,21 @@ fn each_wait(from: &Reading<'_>, out: &mut Vec<Sample>) {
 fn each_error(from: &Reading<'_>, out: &mut Vec<Sample>) {
     for ((operation, code), count) in from.requests().errors() {
         one(out, &[operation, code], count);
+    }
+}
+
+fn each_tenant(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&Usage) -> u64) {
+    for tenant in &from.tenants.named {
+        one(out, &[&tenant.label], of(&tenant.usage));
+    }
+    one(out, &[OTHERS], of(&from.tenants.others));
+}
+
+fn each_quota(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&NamespaceQuota) -> Option<u64>) {
+    for tenant in &from.tenants.named {
+        if let Some(limit) = of(&tenant.quota) {
+            one(out, &[&tenant.label], limit);
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use concord_raft::node::Node;
 use concord_raft::stats::{LogStats, NodeStats};
 
 use super::requests::Requests;
+use super::tenants::TenantRequests;
+use super::tenants::stored::Largest;
 use crate::concord::Concord;
 use crate::error::Error;
 use crate::watch::WatcherStatus;
@@ -20,6 +22,7 @@ pub(super) struct Reading<'a> {
     pub(super) statistics: Statistics,
     pub(super) watchers: Vec<WatcherStatus>,
     pub(super) resident_bytes: Option<u64>,
+    pub(super) tenants: Largest,
     pub(super) peers: Vec<(&'static str, NetStats)>,
 }
 
@@ -32,6 +35,7 @@ impl<'a> Reading<'a> {
             concord,
             status,
             statistics: view.statistics(),
+            tenants: Largest::of(&view),
             view,
             watchers: concord.service().open_watches(),
             resident_bytes: resident_bytes(),
@@ -41,6 +45,10 @@ impl<'a> Reading<'a> {
 
     pub(super) fn requests(&self) -> &Requests {
         self.concord.service().requests()
+    }
+
+    pub(super) fn tenant_requests(&self) -> &TenantRequests {
+        self.concord.service().tenant_requests()
     }
 
     pub(super) fn raft(&self) -> &Node<Store> {

@@ -1,6 +1,6 @@
 //! Who may do what: every path, every kind of token, and what filtered reads show.
 
-mod paths;
+pub(crate) mod paths;
 mod races;
 mod reads;
 

@@ -29,6 +29,7 @@ mod protocol;
 mod queries;
 mod recipes;
 mod subscriptions;
+mod tenants;
 mod tls;
 mod txns;
 mod watches;

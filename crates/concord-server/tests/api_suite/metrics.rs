@@ -62,6 +62,11 @@ async fn every_metric_is_served_as_the_table_says() {
     db.put("k", "v").await.unwrap();
     db.get("k").strong().await.unwrap();
     db.delete("k").if_version(7).await.unwrap_err();
+    db.tenants().create("acme").await.unwrap();
+    for node in 0..3 {
+        let acme = crate::tenants::member(cluster.node(node), "acme").await;
+        acme.put("acme:k", "v").await.unwrap();
+    }
     let mut seen = BTreeSet::new();
     for node in 0..3 {
         let text = scrape(&cluster.url(node)).await;

@@ -181,7 +181,8 @@ fn all_actions() -> Vec<Action> {
         Action::Read(R::Settings) => Action::Read(R::Audit),
         Action::Read(R::Audit) => Action::Read(R::Explain),
         Action::Read(R::Explain) => Action::Read(R::Policy),
-        Action::Read(R::Policy) => Action::Read(R::Whoami),
+        Action::Read(R::Policy) => Action::Read(R::Usage),
+        Action::Read(R::Usage) => Action::Read(R::Whoami),
         Action::Read(R::Whoami) => Action::Put,
     };
     let mut all = vec![Action::Put];

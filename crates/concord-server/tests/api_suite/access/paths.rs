@@ -39,6 +39,8 @@ fn body_of(route: &str) -> &'static str {
         "post /api/v1/roles" => r#"{"role":"r","permissions":["*"]}"#,
         "put /api/v1/roles/{role}" => r#"{"permissions":["*"]}"#,
         "put /api/v1/acls" => r#"{"role":"r","pattern":"*","permissions":["*"]}"#,
+        "post /api/v1/tenants" => r#"{"id":"t"}"#,
+        "patch /api/v1/tenants/{id}" => r#"{"max_keys":1}"#,
         _ => "{}",
     }
 }
@@ -222,7 +224,7 @@ async fn without_authentication_tokens_are_not_asked_for() {
 }
 
 /// A request with a token.
-async fn ask(url: &str, token: &str, method: &str, target: &str, body: &str) -> Reply {
+pub(crate) async fn ask(url: &str, token: &str, method: &str, target: &str, body: &str) -> Reply {
     let headers = format!("content-type: application/json\r\nauthorization: Bearer {token}");
     send(
         url,
@@ -235,7 +237,7 @@ async fn ask(url: &str, token: &str, method: &str, target: &str, body: &str) -> 
 }
 
 /// A request of the root token that succeeds.
-async fn root(url: &str, method: &str, target: &str, body: &str) -> Json {
+pub(crate) async fn root(url: &str, method: &str, target: &str, body: &str) -> Json {
     let reply = ask(url, ROOT, method, target, body).await;
     assert_eq!(
         reply.status,
