@@ -123,6 +123,8 @@ pub enum AdminAction {
     Snapshot,
     /// Make, list, read, check and remove backups: everything that there is leaves in one.
     Backup,
+    /// Replace everything that there is by what a backup holds.
+    Restore,
 }
 
 impl Action {
@@ -194,6 +196,7 @@ impl AdminAction {
             Self::TransferLeadership => "transfer_leadership",
             Self::Snapshot => "snapshot",
             Self::Backup => "backup",
+            Self::Restore => "restore",
         }
     }
 }
@@ -293,6 +296,7 @@ impl Request for Command {
             Self::LeaseKeepAlive { .. } => Action::LeaseKeepAlive,
             Self::LeaseRevoke { .. } => Action::LeaseRevoke,
             Self::EditPolicy(_) => Action::EditPolicy,
+            Self::Restore { .. } => Action::Admin(AdminAction::Restore),
             Self::Idempotent { command, .. } | Self::Guarded { command, .. } => command.action(),
         }
     }
@@ -345,7 +349,8 @@ impl Request for Command {
             | Self::CreateIndex { .. }
             | Self::DropIndex { .. }
             | Self::Reindex { .. }
-            | Self::EditPolicy(_) => ask(Place::Cluster, ADMIN),
+            | Self::EditPolicy(_)
+            | Self::Restore { .. } => ask(Place::Cluster, ADMIN),
         }
     }
 }
@@ -413,7 +418,11 @@ impl Request for AdminAction {
 
     fn demands(&self, ask: &mut dyn FnMut(Place<'_>, Permissions)) {
         match self {
-            Self::ChangeMembers | Self::TransferLeadership | Self::Snapshot | Self::Backup => {
+            Self::ChangeMembers
+            | Self::TransferLeadership
+            | Self::Snapshot
+            | Self::Backup
+            | Self::Restore => {
                 ask(Place::Cluster, ADMIN);
             }
         }

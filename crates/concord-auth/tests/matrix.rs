@@ -282,11 +282,12 @@ fn reads() -> Vec<(&'static str, Read<'static>)> {
     ]
 }
 
-const ADMIN: [(&str, AdminAction); 4] = [
+const ADMIN: [(&str, AdminAction); 5] = [
     ("change members", AdminAction::ChangeMembers),
     ("transfer leadership", AdminAction::TransferLeadership),
     ("snapshot", AdminAction::Snapshot),
     ("backup", AdminAction::Backup),
+    ("restore", AdminAction::Restore),
 ];
 
 /// A number for each action there is. A new one does not compile until it has one here, and then the golden
@@ -343,6 +344,7 @@ fn number(action: Action) -> usize {
                 AdminAction::TransferLeadership => 1,
                 AdminAction::Snapshot => 2,
                 AdminAction::Backup => 3,
+                AdminAction::Restore => 4,
             }
         }
     }

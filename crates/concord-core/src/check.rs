@@ -6,10 +6,12 @@ use bytes::Bytes;
 use crate::command::{Command, Lifetime, PutItem};
 use crate::limits::{
     BATCH_ITEMS_MAX, DELETE_WHERE_KEYS_MAX, POLICY_EDIT_BYTES_MAX, POLICY_EDITS_MAX, POLICY_KEY_BYTES_MAX,
-    POLICY_RECORD_BYTES_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX, TXN_OPERATIONS_MAX, TXN_PARTS_MAX,
+    POLICY_RECORD_BYTES_MAX, RESTORE_PIECE_BYTES_MAX, TTL_MS_MAX, TXN_COMPARES_MAX, TXN_DEPTH_MAX,
+    TXN_OPERATIONS_MAX, TXN_PARTS_MAX,
 };
 use crate::policy::PolicyChange;
 use crate::reply::{BatchUnit, InvalidRequestReason, Rejection, RequestPart};
+use crate::restore::RestoreStep;
 use crate::txn::{Operation, Txn};
 use crate::value::StoredValue;
 
@@ -42,7 +44,10 @@ impl Command {
                 check_operations(txn, value_bytes_max)
             }
             Self::Idempotent { command, .. } => {
-                if let Self::Idempotent { .. } | Self::Guarded { .. } | Self::EditPolicy(_) = command.as_ref()
+                if let Self::Idempotent { .. }
+                | Self::Guarded { .. }
+                | Self::EditPolicy(_)
+                | Self::Restore { .. } = command.as_ref()
                 {
                     let reason = InvalidRequestReason::Malformed;
                     return Err(Rejection::InvalidRequest { reason });
@@ -57,12 +62,20 @@ impl Command {
                 command.check(value_bytes_max)
             }
             Self::EditPolicy(change) => check_policy_change(change),
+            Self::Restore {
+                step: RestoreStep::Piece { bytes, .. },
+                ..
+            } if bytes.len() > RESTORE_PIECE_BYTES_MAX => {
+                let reason = InvalidRequestReason::BackupPiece;
+                Err(Rejection::InvalidRequest { reason })
+            }
             // Decoding has judged the filter, and a limit of none at all deletes nothing.
             Self::DeleteWhere { limit, .. } => check_matching(*limit),
             Self::LeaseGrant { ttl, .. } => check_lifetime(Lifetime::Ttl(*ttl)),
             Self::Delete { .. }
             | Self::Compact { .. }
             | Self::Configure(_)
+            | Self::Restore { .. }
             | Self::LeaseKeepAlive { .. }
             | Self::LeaseRevoke { .. }
             | Self::CreateIndex { .. }

@@ -13,6 +13,7 @@ use crate::ids::{LeaseId, Millis, Revision};
 use crate::index::{IndexDefinition, IndexName};
 use crate::key::Key;
 use crate::policy::{Guard, PolicyChange};
+use crate::restore::{RestoreId, RestoreStep};
 use crate::settings::Settings;
 use crate::subscription::SubscriptionName;
 use crate::txn::Txn;
@@ -173,6 +174,13 @@ pub enum Command {
     },
     /// Change the policy. Does not count as a revision of the keys.
     EditPolicy(PolicyChange),
+    /// Go on with the restore of a backup: see [`crate::restore`]. Counts as a revision once, when it ends well.
+    Restore {
+        /// Which.
+        restore: RestoreId,
+        /// What to do.
+        step: RestoreStep,
+    },
     /// Do what `command` says on somebody's behalf, if the policy by which it was allowed still holds. Otherwise
     /// nothing happens, and no idempotency key is used. No interface takes one: the service makes it of a request
     /// that it judged.

@@ -11,6 +11,7 @@
 //! | changes follow each other without gaps, and every revision since compaction has some | I11 |
 //! | the chains of versions lead through every change since compaction, in order | I11 |
 //! | the entries of every index are those that a full scan finds | I20 |
+//! | what a restore has brought is a store itself, once it is whole | I23 |
 //! | session totals recounted, blocks disjoint | I7 |
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -28,7 +29,7 @@ use crate::namespace::NamespaceCell;
 use crate::record::RecordRef;
 use crate::record::cell::{self, Place, StoredCell};
 use crate::state::{State, VersionCell, change};
-use crate::store::{SessionHeader, SessionTable, Store, age_key, decode_replies, session_key_parts};
+use crate::store::{SessionHeader, SessionTable, Staging, Store, age_key, decode_replies, session_key_parts};
 use crate::value::StoredRef;
 use crate::view::{PackedUsage, Usage};
 
@@ -97,7 +98,25 @@ pub fn check(store: &Store) -> Result<(), Violation> {
     check_records(state)?;
     check_changes(state)?;
     check_indexes(state)?;
+    check_staged(store)?;
     check_sessions(state, store.sessions())
+}
+
+/// What is staged is there together with what works on it.
+fn check_staged(store: &Store) -> Result<(), Violation> {
+    let staged = store.state().staged.as_ref();
+    hold("I23", staged.is_some() == store.staging().is_some(), || {
+        "a restore without what works on it, or the other way around".into()
+    })?;
+    let (Some(staged), Some(Staging::Whole(whole))) = (staged, store.staging()) else {
+        return Ok(());
+    };
+    let all = whole.state().indexes.len();
+    match &staged.indexed {
+        Some(indexed) if indexed.indexes >= all => check(whole),
+        Some(_) => Ok(()),
+        None => hold("I23", false, || "a restore is whole and does not know it".into()),
+    }
 }
 
 fn hold(invariant: &'static str, condition: bool, detail: impl FnOnce() -> String) -> Result<(), Violation> {

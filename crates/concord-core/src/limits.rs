@@ -167,6 +167,18 @@ pub const NAMESPACES_MAX: usize = 200_000;
 /// Keys of a namespace that are deleted in one batch while it is being emptied.
 pub const NAMESPACE_KEYS_EMPTIED_PER_BATCH: usize = 1_000;
 
+/// Bytes of one piece of a restore.
+pub const RESTORE_PIECE_BYTES_MAX: usize = 4 << 20;
+
+/// A restore of which nothing was heard for this long, by the replicated clock, is forgotten.
+pub const RESTORE_IDLE_MS: u64 = 60_000;
+
+/// Keys whose index entries one step of a restore makes.
+pub const RESTORE_INDEX_KEYS_PER_STEP: usize = 4_096;
+
+/// Bytes of records whose index entries one step of a restore makes, to within one record.
+pub const RESTORE_INDEX_BYTES_PER_STEP: usize = 16 << 20;
+
 /// The longest id of a principal.
 pub const PRINCIPAL_ID_BYTES_MAX: usize = 16;
 

@@ -36,7 +36,9 @@ impl Command {
             | Self::LeaseKeepAlive { .. }
             | Self::DeleteWhere { .. }
             | Self::LeaseRevoke { .. }
-            | Self::EditPolicy(_) => {}
+            | Self::EditPolicy(_)
+            // What a backup holds stays as it was kept.
+            | Self::Restore { .. } => {}
         }
     }
 
@@ -120,7 +122,10 @@ fn each_record(reply: &mut Reply, visit: &mut dyn FnMut(&mut StoredRecord)) {
         | Reply::LeaseKept { .. }
         | Reply::DeletedWhere { .. }
         | Reply::LeaseRevoked { .. }
-        | Reply::PolicyEdited { .. } => {}
+        | Reply::PolicyEdited { .. }
+        | Reply::Restoring { .. }
+        | Reply::RestoreFailed { .. }
+        | Reply::Restored { .. } => {}
     }
 }
 

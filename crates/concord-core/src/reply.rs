@@ -138,6 +138,25 @@ pub enum Reply {
         /// The revision of the policy, which a change from an expected one has moved on.
         policy_revision: u64,
     },
+    /// The restore is under way, or forgotten as was asked.
+    Restoring {
+        /// The current revision.
+        revision: Revision,
+        /// How many pieces were taken: the number of the next one.
+        pieces: u64,
+        /// Whether those were all.
+        is_complete: bool,
+    },
+    /// What came is no backup of a store: the restore is forgotten, and the data is as it was.
+    RestoreFailed {
+        /// The current revision.
+        revision: Revision,
+    },
+    /// What was restored is shown from here on.
+    Restored {
+        /// The revision at which that happened; everything before it is compacted.
+        revision: Revision,
+    },
     /// Refused: the request changed nothing (I3).
     Rejected(Rejection),
 }
@@ -179,7 +198,10 @@ impl Reply {
             | Self::LeaseKept { .. }
             | Self::DeletedWhere { .. }
             | Self::LeaseRevoked { .. }
-            | Self::PolicyEdited { .. } => Ok(self),
+            | Self::PolicyEdited { .. }
+            | Self::Restoring { .. }
+            | Self::RestoreFailed { .. }
+            | Self::Restored { .. } => Ok(self),
         }
     }
 }
@@ -326,6 +348,10 @@ pub enum Rejection {
     /// The keys of the namespace are being deleted: until they are gone it takes no writes. Nothing was written.
     #[error("keys of the namespace are being deleted")]
     NamespaceEmptying,
+    /// No such restore is under way: another one has begun since, or nothing was heard of it for too long. Nothing was
+    /// written.
+    #[error("the restore is no longer under way: another has begun, or it stood still for too long")]
+    RestoreNotFound,
     /// The session or its reply is forgotten: this attempt wrote nothing, but an earlier
     /// attempt may have. The caller must look before it tries again under a new session.
     #[error("session is unknown or its reply is forgotten, outcome unknown")]
@@ -502,6 +528,9 @@ pub enum InvalidRequestReason {
     /// It sets a limit beyond what the core allows, or to nothing.
     #[error("setting out of range")]
     SettingOutOfRange,
+    /// What is no piece of a backup, or not the next one; or not all of them have come.
+    #[error("not the next piece of a backup's snapshot, or not all of them")]
+    BackupPiece,
     /// The store has as many indexes as it may have.
     #[error("there are {} indexes already", crate::limits::INDEXES_MAX)]
     TooManyIndexes,
@@ -527,7 +556,9 @@ impl Rejection {
             Self::InvalidValue { .. } => "invalid_value",
             Self::ValueTooLarge { .. } => "value_too_large",
             Self::InvalidRequest { .. } => "invalid_request",
-            Self::NotFound | Self::IndexNotFound | Self::SubscriptionNotFound => "not_found",
+            Self::NotFound | Self::IndexNotFound | Self::SubscriptionNotFound | Self::RestoreNotFound => {
+                "not_found"
+            }
             Self::UniqueViolation { .. } => "unique_violation",
             Self::IndexExists | Self::SubscriptionExists => "already_exists",
             Self::Compacted { .. } => "compacted",

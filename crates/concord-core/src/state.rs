@@ -16,6 +16,8 @@
 //! | `usage` | namespace | keys, bytes |
 //! | `indexes`, of each its entries | value, user key | nothing |
 //!
+//! Beside them lies what a restore has brought so far: a state of its own (`staged`).
+//!
 //! History lies in the change log, each version in the change that replaced it: a write costs
 //! one update of `live` and one append, and compaction takes from the other end. The versions
 //! of a key are a chain from its live record or tombstone through the changes that made them;
@@ -31,6 +33,7 @@ use crate::codec::writer;
 use crate::ids::{LeaseId, LogIndex, Revision, Timestamp};
 use crate::index::Index;
 use crate::record::cell::{Place, stored};
+use crate::restore::Staged;
 use crate::settings::Settings;
 use crate::tree::{Cell, INLINE_CELL_BYTES, Tree};
 use crate::view::{ChangeKind, PackedUsage, Usage};
@@ -80,6 +83,8 @@ pub(crate) struct State {
     pub(crate) settings: Settings,
     /// When which revision was current, oldest first; for compaction by age.
     pub(crate) marks: Arc<Vec<Mark>>,
+    /// What is to take the place of all this.
+    pub(crate) staged: Option<Arc<Staged>>,
 }
 
 /// A point of replicated time with the revision that was current then.
@@ -135,6 +140,7 @@ impl State {
             now: Timestamp::new(0),
             settings: Settings::INITIAL,
             marks: Arc::new(Vec::new()),
+            staged: None,
         }
     }
 

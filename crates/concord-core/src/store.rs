@@ -25,6 +25,7 @@ mod leases;
 mod mutate;
 mod namespaces;
 mod policy;
+mod restore;
 mod sessions;
 mod subscriptions;
 mod txn;
@@ -50,7 +51,9 @@ use crate::view::{ChangeKind, ReadView};
 pub(crate) use expiry::ExpiryQueue;
 pub(crate) use idempotency::{IdempotencyTable, age_key};
 pub(crate) use index::derive_entries;
+use index::index_entries;
 use mutate::Scratch;
+pub(crate) use restore::Staging;
 pub(crate) use sessions::{SessionHeader, SessionTable, decode_replies, session_key_parts};
 use usage::UsageDelta;
 pub(crate) use usage::add as add_usage;
@@ -73,6 +76,8 @@ pub struct Store {
     scratch: Scratch,
     /// Whose request is being applied; nobody's between requests.
     caller: Caller,
+    /// Works on what is staged; there while something is.
+    staging: Option<Staging>,
 }
 
 impl Store {
@@ -92,7 +97,18 @@ impl Store {
             batch_changes: 0,
             scratch: Scratch::default(),
             caller: Caller::NOBODY,
+            staging: None,
         }
+    }
+
+    /// With a restore that is under way.
+    pub(crate) fn with_staging(mut self, staging: Option<Staging>) -> Self {
+        self.staging = staging;
+        self
+    }
+
+    pub(crate) const fn staging(&self) -> Option<&Staging> {
+        self.staging.as_ref()
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -175,6 +191,7 @@ impl Store {
             Command::LeaseKeepAlive { lease } => self.lease_keep_alive(lease),
             Command::LeaseRevoke { lease } => self.lease_revoke(lease),
             Command::EditPolicy(change) => self.edit_policy(&change),
+            Command::Restore { restore, step } => self.restore(restore, step),
             // Decoding lets no request hold another one of these.
             Command::Idempotent { .. } | Command::Guarded { .. } => Err(Rejection::InvalidRequest {
                 reason: InvalidRequestReason::Malformed,
@@ -239,6 +256,7 @@ impl Machine for Store {
         self.mark_time();
         self.forget_idle_sessions();
         self.forget_old_names();
+        self.forget_idle_restore();
         let mut replies = Vec::with_capacity(batch.groups.iter().map(|group| group.requests.len()).sum());
         for group in &batch.groups {
             self.apply_group(group, &mut replies);
@@ -255,13 +273,14 @@ impl Machine for Store {
         ReadView::new(Arc::new(self.state.clone()))
     }
 
-    /// Also `Some` while compaction, an index or a namespace has work left, so that it ends on an idle store.
+    /// Also `Some` while compaction, an index or a namespace has work left, so that it ends on an idle store, and
+    /// while a restore is under way.
     fn next_deadline(&self) -> Option<Timestamp> {
         if self.is_compaction_behind() || self.is_filling_indexes() || self.is_emptying_namespaces() {
-            Some(self.state.now)
-        } else {
-            self.expiry.first()
+            return Some(self.state.now);
         }
+        let ends = [self.expiry.first(), self.restore_ends_at()];
+        ends.into_iter().flatten().min()
     }
 
     fn revision_of(view: &ReadView) -> Revision {

@@ -11,6 +11,7 @@ mod index;
 mod leases;
 pub(crate) mod past;
 mod policy;
+mod restore;
 mod scan;
 mod subscriptions;
 

@@ -22,5 +22,8 @@ mod packed;
 #[path = "codec/policy.rs"]
 mod policy;
 #[cfg(test)]
+#[path = "codec/restores.rs"]
+mod restores;
+#[cfg(test)]
 #[path = "codec/subscriptions.rs"]
 mod subscriptions;

@@ -37,6 +37,9 @@ mod properties;
 #[path = "store/quotas.rs"]
 mod quotas;
 #[cfg(test)]
+#[path = "store/restore.rs"]
+mod restore;
+#[cfg(test)]
 #[path = "store/sessions.rs"]
 mod sessions;
 #[cfg(test)]

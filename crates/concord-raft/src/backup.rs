@@ -211,6 +211,16 @@ impl BackupFile {
             .map_err(|error| StorageError::corrupt(&self.path, reader.offset(), error.to_string()))
     }
 
+    /// The chunks of the machine's snapshot, in order, each checked as it is read. Only after the last one is it
+    /// known that all of them are whole: see [`BackupFile::verify`].
+    ///
+    /// # Errors
+    ///
+    /// As [`BackupFile::open`].
+    pub fn chunks(&self) -> Result<BackupChunks, StorageError> {
+        Ok(BackupChunks(self.read()?))
+    }
+
     /// Up to `len` bytes of the file from `offset`; empty at the end.
     ///
     /// # Errors
@@ -227,5 +237,24 @@ impl BackupFile {
 
     fn read(&self) -> Result<BlockReader, StorageError> {
         BlockReader::open(&*self.disk, &self.path, header::KIND).map(|(_, reader)| reader)
+    }
+}
+
+/// The chunks of a backup: see [`BackupFile::chunks`].
+#[derive(Debug)]
+pub struct BackupChunks(BlockReader);
+
+impl BackupChunks {
+    /// How many bytes of the file were read.
+    pub const fn offset(&self) -> u64 {
+        self.0.offset()
+    }
+}
+
+impl Iterator for BackupChunks {
+    type Item = Result<Bytes, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
     }
 }

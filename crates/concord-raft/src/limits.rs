@@ -40,10 +40,10 @@ pub const LOG_TAIL_BYTES: usize = 2 * APPEND_IN_FLIGHT_BYTES;
 /// Bytes of a small file such as the identity, and of a snapshot's header.
 pub const SMALL_FILE_BYTES: usize = 1 << 20;
 
-/// Bytes of the largest chunk in a snapshot file: a full chunk and one record of the
-/// largest size.
+/// Bytes of the largest chunk in a snapshot file: a full chunk, and one record of the
+/// largest size, which may be a chunk of what is being restored.
 pub const SNAPSHOT_CHUNK_BYTES: usize =
-    concord_core::limits::SNAPSHOT_CHUNK_BYTES + REQUEST_BYTES_MAX + (64 << 10);
+    2 * concord_core::limits::SNAPSHOT_CHUNK_BYTES + REQUEST_BYTES_MAX + (64 << 10);
 
 /// Bytes of one request.
 pub const REQUEST_BYTES_MAX: usize = 64 << 20;

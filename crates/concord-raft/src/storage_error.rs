@@ -114,7 +114,7 @@ pub enum StorageError {
 
 impl StorageError {
     /// Wraps an operating system error, telling a full file system from the rest.
-    pub(crate) fn io(action: &'static str, file: &Path, offset: u64, source: io::Error) -> Self {
+    pub fn io(action: &'static str, file: &Path, offset: u64, source: io::Error) -> Self {
         let full = matches!(
             source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

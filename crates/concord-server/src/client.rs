@@ -18,6 +18,7 @@ mod error;
 mod follow;
 mod request;
 mod tls;
+mod upload;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

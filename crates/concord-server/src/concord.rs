@@ -29,6 +29,7 @@ mod lease;
 mod operation;
 mod query;
 mod read;
+mod restore;
 mod scan;
 mod subscription;
 pub mod tenants;
@@ -68,6 +69,7 @@ pub use self::lease::{
 pub use self::operation::Operation;
 pub use self::query::{CountQuery, DeleteWhere, DeletedWhere, ExplainQuery, Query, QueryPage, RunQuery};
 pub use self::read::{Exists, Get, GetDoc, GetSettings, GetTtl, History, HistoryEntries};
+pub use self::restore::{RestoreOptions, RestoreProgress, RestoredBackup};
 pub use self::scan::{Page, Scan};
 pub use self::subscription::{
     AckSubscription, Acked, Consume, CreateSubscription, DeleteSubscription, GetSubscription,

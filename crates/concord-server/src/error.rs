@@ -65,6 +65,8 @@ pub enum ErrorKind {
     Corrupt,
     /// The disk failed; this node must be restarted. What was acknowledged is safe.
     StorageFailed,
+    /// The directory of backups, or a file in it, could not be read or written. The data and the node are well.
+    BackupFailed,
     /// The node is stopping. Nothing was written.
     ShuttingDown,
 }
@@ -99,6 +101,7 @@ impl ErrorKind {
             Self::Unsupported => "unsupported",
             Self::Corrupt => "corrupt",
             Self::StorageFailed => "storage_failed",
+            Self::BackupFailed => "backup_failed",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -152,6 +155,9 @@ impl ErrorKind {
             Self::Unsupported => "do without, or use a version or build that can do it",
             Self::Corrupt => "restore the node from its peers or from a backup",
             Self::StorageFailed => "look after the disk and restart the node",
+            Self::BackupFailed => {
+                "look at the directory of backups: its disk, and whether the node's user may use it"
+            }
             Self::ShuttingDown => "ask another node, or this one after its restart",
         }
     }

@@ -1,6 +1,6 @@
 //! What a node with a full disk still takes.
 
-use concord_core::{Command, Operation, Txn};
+use concord_core::{Command, Operation, RestoreStep, Txn};
 
 /// Whether a command takes data away, or lets it go sooner.
 pub(crate) fn gives_space_back(command: &Command) -> bool {
@@ -16,6 +16,8 @@ pub(crate) fn gives_space_back(command: &Command) -> bool {
         Command::Idempotent { command, .. } | Command::Guarded { command, .. } => gives_space_back(command),
         // Rights can be taken back at any time.
         Command::EditPolicy(change) => change.edits.iter().any(|edit| edit.record.is_none()),
+        // To give up a restore lets go of all that it brought.
+        Command::Restore { step, .. } => *step == RestoreStep::Abort,
         Command::Txn(txn) => only_deletes(txn),
         Command::Put { .. }
         | Command::Touch { .. }

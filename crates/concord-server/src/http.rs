@@ -38,6 +38,7 @@ mod query;
 mod rate;
 mod record;
 mod registry;
+mod restore;
 mod router;
 mod scan;
 mod secure;

@@ -67,6 +67,7 @@ pub use concord::{
     Write, WriteKind,
 };
 pub use concord::{KeepBackups, ListedBackup, VerifiedBackup};
+pub use concord::{RestoreOptions, RestoreProgress, RestoredBackup};
 pub use concord::{access, tenants, txn};
 pub use concord_core::document::{Document, Finite, Integer};
 pub use concord_core::ids::{LeaseId, LogIndex, NodeId, Revision, Term, Timestamp};

@@ -41,7 +41,8 @@ impl Named {
             | Command::LeaseKeepAlive { .. }
             | Command::LeaseRevoke { .. }
             | Command::DeleteWhere { .. }
-            | Command::EditPolicy(_) => None,
+            | Command::EditPolicy(_)
+            | Command::Restore { .. } => None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! It takes only requests that somebody was authorised to make, so that an interface that
 //! forgets to ask does not compile. Not here: parsing, which is the interfaces'.
 
+mod restore;
 mod tenants;
 
 use std::fmt;
@@ -121,6 +122,8 @@ pub(crate) struct Service {
     backups: BackupDirectory,
     /// Held while the directory of backups is changed.
     backup_turn: tokio::sync::Mutex<()>,
+    /// Held while a restore is driven from here.
+    restore_turn: tokio::sync::Mutex<()>,
     judge: Arc<Judge>,
     rates: ReadRates,
     tenants: TenantRequests,
@@ -148,6 +151,7 @@ impl Service {
             requests: Requests::new(),
             backups: crate::concord::backup_directory(config),
             backup_turn: tokio::sync::Mutex::new(()),
+            restore_turn: tokio::sync::Mutex::new(()),
             judge: Arc::new(Judge::new()),
             rates: ReadRates::new(),
             tenants: TenantRequests::default(),
@@ -618,9 +622,10 @@ impl From<Rejection> for Error {
             }
             Rejection::SubscriptionExists => Self::new(ErrorKind::AlreadyExists, message),
             Rejection::IndexExists => Self::new(ErrorKind::AlreadyExists, message),
-            Rejection::NotFound | Rejection::IndexNotFound | Rejection::SubscriptionNotFound => {
-                Self::new(ErrorKind::NotFound, message)
-            }
+            Rejection::NotFound
+            | Rejection::IndexNotFound
+            | Rejection::SubscriptionNotFound
+            | Rejection::RestoreNotFound => Self::new(ErrorKind::NotFound, message),
             Rejection::Compacted { compact_revision } => {
                 Self::new(ErrorKind::Compacted, message).with(COMPACT_REVISION, compact_revision.get())
             }

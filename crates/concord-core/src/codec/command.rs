@@ -4,6 +4,7 @@ mod bulk;
 mod condition;
 mod index;
 pub(crate) mod policy;
+mod restore;
 mod subscription;
 pub(crate) mod trace;
 mod txn;
@@ -50,6 +51,10 @@ const RESET_SUBSCRIPTION: u8 = 51;
 const IDEMPOTENT: u8 = 14;
 const EDIT_POLICY: u8 = 56;
 const GUARDED: u8 = 57;
+const RESTORE_BEGIN: u8 = 64;
+const RESTORE_PIECE: u8 = 65;
+const RESTORE_COMMIT: u8 = 66;
+const RESTORE_ABORT: u8 = 67;
 const TRACED: u8 = 72;
 
 // Flags of a request. The format of a put's value has the two lowest bits.
@@ -203,6 +208,7 @@ impl Command {
             Self::LeaseKeepAlive { lease } => numbers(LEASE_KEEP_ALIVE, &[lease.get()], out),
             Self::LeaseRevoke { lease } => numbers(LEASE_REVOKE, &[lease.get()], out),
             Self::EditPolicy(change) => policy::encode_edit(change, out),
+            Self::Restore { restore, step } => restore::encode(*restore, step, out),
             Self::Guarded { guard, command } => policy::encode_guarded(guard, command, out),
         }
     }
@@ -278,6 +284,7 @@ impl Command {
             IDEMPOTENT => idempotent(&mut reader, bytes)?,
             EDIT_POLICY => policy::decode_edit(&mut reader, bytes)?,
             GUARDED => policy::decode_guarded(bytes, &mut reader)?,
+            RESTORE_BEGIN..=RESTORE_ABORT => restore::decode(code, &mut reader, bytes)?,
             // D-RAFT-5: what is not known is refused, never taken for a success.
             code => return Err(CommandError::Unsupported { version, code }),
         };
@@ -402,8 +409,8 @@ fn idempotent(reader: &mut Reader<'_>, whole: &Bytes) -> Result<Command, Command
     let key = IdempotencyKey::new(reader.shared(whole)?)?;
     let request = whole.slice_ref(reader.rest());
     // A guard stands outside. A change of the policy says itself what it is made from, and a refusal of that is
-    // not to be remembered.
-    if let Some(&(IDEMPOTENT | GUARDED | EDIT_POLICY)) = request.get(1) {
+    // not to be remembered. The steps of a restore have names and numbers of their own.
+    if let Some(&(IDEMPOTENT | GUARDED | EDIT_POLICY | RESTORE_BEGIN..=RESTORE_ABORT)) = request.get(1) {
         return Err(reader.error("request that has no idempotency key").into());
     }
     let command = Box::new(Command::decode(&request)?);

@@ -36,6 +36,9 @@ const INDEX_CHANGED: u8 = 32;
 const DELETED_WHERE: u8 = 36;
 const SUBSCRIPTION_CHANGED: u8 = 48;
 const POLICY_EDITED: u8 = 56;
+const RESTORING: u8 = 64;
+const RESTORED: u8 = 65;
+const RESTORE_FAILED: u8 = 66;
 
 /// Beside the format of a record's value: its bytes are packed.
 const PACKED: u8 = 0x40;
@@ -133,6 +136,17 @@ impl Reply {
                 of(POLICY_EDITED, *revision, out);
                 writer::number(*policy_revision, out);
             }
+            Self::Restoring {
+                revision,
+                pieces,
+                is_complete,
+            } => {
+                of(RESTORING, *revision, out);
+                writer::number(*pieces, out);
+                out.push(u8::from(*is_complete));
+            }
+            Self::Restored { revision } => of(RESTORED, *revision, out),
+            Self::RestoreFailed { revision } => of(RESTORE_FAILED, *revision, out),
         }
     }
 
@@ -200,6 +214,17 @@ impl Reply {
             POLICY_EDITED => Self::PolicyEdited {
                 revision: Revision::new(reader.number()?),
                 policy_revision: reader.number()?,
+            },
+            RESTORING => Self::Restoring {
+                revision: Revision::new(reader.number()?),
+                pieces: reader.number()?,
+                is_complete: truth(&mut reader)?,
+            },
+            RESTORED => Self::Restored {
+                revision: Revision::new(reader.number()?),
+            },
+            RESTORE_FAILED => Self::RestoreFailed {
+                revision: Revision::new(reader.number()?),
             },
             LEASE_GRANTED => Self::LeaseGranted {
                 revision: Revision::new(reader.number()?),

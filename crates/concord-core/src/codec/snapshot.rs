@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk:    version  number  item...        items never span chunks
-//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  SUBSCRIPTION*  POLICY*  NAMESPACE*  END
+//! items:    HEAD  LIVE*  GRAVE*  CHANGE*  REPLACED*  SESSION*  LEASE*  INDEX*  IDEMPOTENCY*  SUBSCRIPTION*  POLICY*  NAMESPACE*  STAGED*  END
 //! ```
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
@@ -12,6 +12,8 @@
 mod restore;
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -21,6 +23,7 @@ pub use restore::StoreRestorer;
 
 use super::writer;
 use crate::limits::SNAPSHOT_CHUNK_BYTES;
+use crate::restore::Staged;
 use crate::state::{State, change};
 use crate::tree::Tree;
 use crate::view::ReadView;
@@ -42,6 +45,7 @@ const IDEMPOTENCY: u8 = 9;
 const SUBSCRIPTION: u8 = 48;
 const POLICY: u8 = 56;
 const NAMESPACE: u8 = 57;
+const STAGED: u8 = 64;
 
 /// The chunks of a snapshot, made as they are asked for.
 #[derive(Debug)]
@@ -51,6 +55,10 @@ pub struct SnapshotChunks {
     stage: Stage,
     /// The last key of the section that is done.
     last: Option<Vec<u8>>,
+    /// Ends without saying so: what it is of is not whole yet.
+    is_partial: bool,
+    /// The chunks of what is staged, and the number of the next, once its head is out.
+    staged: Option<(u64, Box<Self>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +83,12 @@ enum Section {
     Subscriptions,
     Policy,
     Namespaces,
+    Staged,
 }
 
 impl Section {
     /// In the order of the snapshot.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Live,
         Self::Graves,
         Self::Changes,
@@ -91,6 +100,7 @@ impl Section {
         Self::Subscriptions,
         Self::Policy,
         Self::Namespaces,
+        Self::Staged,
     ];
     /// How many of them are counted at the end also if there are none.
     const COUNT_ALWAYS: usize = 8;
@@ -110,6 +120,7 @@ impl Section {
             Self::Subscriptions => SUBSCRIPTION,
             Self::Policy => POLICY,
             Self::Namespaces => NAMESPACE,
+            Self::Staged => STAGED,
         }
     }
 
@@ -126,6 +137,7 @@ impl Section {
             SUBSCRIPTION => Some(Self::Subscriptions),
             POLICY => Some(Self::Policy),
             NAMESPACE => Some(Self::Namespaces),
+            STAGED => Some(Self::Staged),
             _ => None,
         }
     }
@@ -142,7 +154,8 @@ impl Section {
             Self::Idempotency => Stage::Section(Self::Subscriptions),
             Self::Subscriptions => Stage::Section(Self::Policy),
             Self::Policy => Stage::Section(Self::Namespaces),
-            Self::Namespaces => Stage::End,
+            Self::Namespaces => Stage::Section(Self::Staged),
+            Self::Staged => Stage::End,
         }
     }
 
@@ -161,6 +174,8 @@ impl Section {
             // Its revision is an item of its own, once it has one.
             Self::Policy => (state.policy.len()).saturating_add(usize::from(state.policy_revision > 0)),
             Self::Namespaces => state.namespaces.len(),
+            // One, however many items that takes.
+            Self::Staged => usize::from(state.staged.is_some()),
         }
     }
 }
@@ -172,11 +187,55 @@ impl SnapshotChunks {
             number: 0,
             stage: Stage::Head,
             last: None,
+            is_partial: false,
+            staged: None,
+        }
+    }
+
+    /// What was restored so far, in chunks from which it can be gone on with.
+    fn of_staged(staged: &Staged) -> Self {
+        let view = ReadView::new(Arc::new(staged.state.clone()));
+        Self {
+            is_partial: staged.indexed.is_none(),
+            stage: if staged.chunks == 0 {
+                Stage::Done
+            } else {
+                Stage::Head
+            },
+            ..Self::new(view)
+        }
+    }
+
+    /// Appends what is staged: its head under no key, then its chunks under their numbers.
+    fn staged(&mut self, out: &mut Vec<u8>) {
+        let Some(staged) = &self.view.state().staged else {
+            self.stage = Section::Staged.next();
+            return;
+        };
+        let (number, chunks) = self.staged.get_or_insert_with(|| {
+            out.push(STAGED);
+            writer::bytes(&[], out);
+            writer::bytes(&staged.encode_head(), out);
+            (0, Box::new(Self::of_staged(staged)))
+        });
+        while out.len() < SNAPSHOT_CHUNK_BYTES {
+            let Some(chunk) = chunks.next() else {
+                self.stage = Section::Staged.next();
+                return;
+            };
+            out.push(STAGED);
+            writer::bytes(&number.to_be_bytes(), out);
+            writer::bytes(&chunk, out);
+            *number = number.saturating_add(1);
         }
     }
 
     /// Appends items of a section until it or the chunk is at its end.
     fn section(&mut self, section: Section, out: &mut Vec<u8>) {
+        if section == Section::Staged {
+            self.staged(out);
+            return;
+        }
         let state = self.view.state();
         let last = self.last.as_deref();
         self.last = match section {
@@ -212,6 +271,7 @@ impl SnapshotChunks {
             Section::Subscriptions => items(section, behind(&state.subscriptions, last), out),
             Section::Policy => items(section, policy(state, last), out),
             Section::Namespaces => items(section, behind(&state.namespaces, last), out),
+            Section::Staged => None,
         };
         if self.last.is_none() {
             self.stage = section.next();
@@ -245,7 +305,9 @@ impl Iterator for SnapshotChunks {
                 }
                 Stage::Section(section) => self.section(section, &mut out),
                 Stage::End => {
-                    end(self.view.state(), &mut out);
+                    if !self.is_partial {
+                        end(self.view.state(), &mut out);
+                    }
                     self.stage = Stage::Done;
                 }
                 Stage::Done => {}

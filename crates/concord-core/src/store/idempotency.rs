@@ -45,6 +45,11 @@ impl IdempotencyTable {
         Some((Timestamp::new(u64::from_be_bytes(*at)), name.to_vec()))
     }
 
+    /// Bytes of names and of what is remembered under them.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Every name by its age, and the bytes of all.
     pub(crate) fn totals(&self) -> (impl Iterator<Item = &[u8]>, u64) {
         (self.by_age.iter().map(|(entry, _)| entry), self.bytes)
@@ -125,7 +130,7 @@ impl Store {
         }
     }
 
-    fn is_too_old(&self, at: Timestamp) -> bool {
+    pub(super) fn is_too_old(&self, at: Timestamp) -> bool {
         at.plus(Millis::new(IDEMPOTENCY_KEEP_MS)) <= self.state.now
     }
 

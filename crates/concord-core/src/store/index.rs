@@ -12,10 +12,14 @@ use crate::expr::Scope;
 use crate::ids::Revision;
 use crate::index::{Fill, Index, IndexDefinition, IndexName, is_value, scope};
 use crate::key::Key;
-use crate::limits::{INDEX_FILL_BYTES_PER_BATCH, INDEX_FILL_KEYS_PER_BATCH, INDEXES_MAX};
+use crate::limits::{
+    INDEX_FILL_BYTES_PER_BATCH, INDEX_FILL_KEYS_PER_BATCH, INDEXES_MAX, RESTORE_INDEX_BYTES_PER_STEP,
+    RESTORE_INDEX_KEYS_PER_STEP,
+};
 use crate::record::RecordRef;
 use crate::record::cell::Header;
 use crate::reply::{InvalidRequestReason, Rejection, Reply};
+use crate::restore::Indexed;
 use crate::state::{State, VersionCell};
 use crate::tree::Tree;
 
@@ -225,20 +229,67 @@ fn fill(index: &mut Index, live: &Tree, keys: &mut usize, bytes: &mut usize) {
 
 /// The indexes of a snapshot with the entries that follow from its records.
 pub(crate) fn derive_entries(state: &mut State) {
-    if state.indexes.is_empty() {
+    let State { live, indexes, .. } = state;
+    if indexes.is_empty() {
         return;
     }
-    for index in Arc::make_mut(&mut state.indexes) {
-        let range = index.range();
-        for (key, cell) in state.live.range(range.bounds()) {
-            let record = RecordRef::new(key, VersionCell::alone(cell));
-            let Some(record) = record.filter(|record| index.covers(key, record.mod_revision())) else {
-                continue;
-            };
-            for mut value in index.values(&scope(&record)) {
-                value.extend_from_slice(key);
-                index.entries.set(&value, &[]);
-            }
+    for index in Arc::make_mut(indexes) {
+        let (mut keys, mut bytes) = (usize::MAX, usize::MAX);
+        derive(index, live, &mut None, &mut keys, &mut bytes);
+    }
+}
+
+/// Makes some more of these entries; says whether that is all of them.
+pub(super) fn index_entries(state: &mut State, indexed: &mut Indexed) -> bool {
+    let (mut keys, mut bytes) = (RESTORE_INDEX_KEYS_PER_STEP, RESTORE_INDEX_BYTES_PER_STEP);
+    let State { live, indexes, .. } = state;
+    if indexed.indexes >= indexes.len() {
+        return true;
+    }
+    for index in Arc::make_mut(indexes).iter_mut().skip(indexed.indexes) {
+        if !derive(index, live, &mut indexed.upto, &mut keys, &mut bytes) {
+            return false;
+        }
+        *indexed = Indexed {
+            indexes: indexed.indexes.saturating_add(1),
+            upto: None,
+        };
+    }
+    true
+}
+
+/// Makes the entries of the keys behind `upto`, as far as `keys` and `bytes` last; says whether that is all of them.
+fn derive(
+    index: &mut Index,
+    live: &Tree,
+    upto: &mut Option<Bytes>,
+    keys: &mut usize,
+    bytes: &mut usize,
+) -> bool {
+    let range = index.range();
+    let (start, end) = range.bounds();
+    let before = upto.clone();
+    let start = match &before {
+        Some(before) => Bound::Excluded(before.as_ref()),
+        None => start,
+    };
+    let mut last: Option<&[u8]> = None;
+    for (key, cell) in live.range((start, end)) {
+        if *keys == 0 || *bytes == 0 {
+            *upto = last.map(Bytes::copy_from_slice).or(before);
+            return false;
+        }
+        *keys -= 1;
+        *bytes = bytes.saturating_sub(cell.len());
+        last = Some(key);
+        let record = RecordRef::new(key, VersionCell::alone(cell));
+        let Some(record) = record.filter(|record| index.covers(key, record.mod_revision())) else {
+            continue;
+        };
+        for mut value in index.values(&scope(&record)) {
+            value.extend_from_slice(key);
+            index.entries.set(&value, &[]);
         }
     }
+    true
 }

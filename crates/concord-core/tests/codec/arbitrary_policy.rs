@@ -1,11 +1,11 @@
-//! Arbitrary changes of the policy, and arbitrary guards.
+//! Arbitrary changes of the policy, arbitrary guards, and steps of restores.
 
 use bytes::Bytes;
 use concord_core::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A change of the policy, or this command behind a guard.
+/// A change of the policy, this command behind a guard, or a step of a restore.
 pub(crate) fn arb_policy(command: BoxedStrategy<Command>) -> BoxedStrategy<Command> {
     let bytes = |count| vec(any::<u8>(), count).prop_map(Bytes::from);
     let edit =
@@ -51,5 +51,19 @@ pub(crate) fn arb_policy(command: BoxedStrategy<Command>) -> BoxedStrategy<Comma
         let command = Box::new(command);
         Command::Guarded { guard, command }
     });
-    prop_oneof![change, guarded].boxed()
+    let number = any::<u128>().prop_map(RestoreId::new);
+    let step = prop_oneof![
+        any::<bool>().prop_map(|keep_policy| RestoreStep::Begin { keep_policy }),
+        (any::<u64>(), any::<bool>(), bytes(0..9)).prop_map(|(number, ends_chunk, bytes)| {
+            RestoreStep::Piece {
+                number,
+                ends_chunk,
+                bytes,
+            }
+        }),
+        Just(RestoreStep::Commit),
+        Just(RestoreStep::Abort),
+    ];
+    let restore = (number, step).prop_map(|(restore, step)| Command::Restore { restore, step });
+    prop_oneof![change, guarded, restore].boxed()
 }

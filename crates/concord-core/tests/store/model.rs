@@ -230,6 +230,7 @@ impl Model {
             | Command::DropIndex { .. }
             | Command::Reindex { .. }
             | Command::EditPolicy(_)
+            | Command::Restore { .. }
             | Command::Guarded { .. }
             | Command::DeleteWhere { .. } => unreachable!("{command:?} has a property of its own"),
             Command::Idempotent { .. } => panic!("a key within a key"),

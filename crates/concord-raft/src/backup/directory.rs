@@ -47,6 +47,11 @@ impl BackupDirectory {
         }
     }
 
+    /// Where it is.
+    pub fn location(&self) -> &Path {
+        &self.directory
+    }
+
     /// Makes a backup of a view. What an interrupted one of the same node left is removed
     /// first, so one at a time is made by a node.
     ///

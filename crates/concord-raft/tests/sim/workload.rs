@@ -296,6 +296,9 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         }
         Reply::Rejected(rejection) => panic!("the workload asks for nothing refusable, but: {rejection}"),
         Reply::Touched { .. }
+        | Reply::Restoring { .. }
+        | Reply::RestoreFailed { .. }
+        | Reply::Restored { .. }
         | Reply::Compacted { .. }
         | Reply::Configured { .. }
         | Reply::IndexChanged { .. }

@@ -255,6 +255,8 @@ fn add_facts(command: &Command, facts: &mut Facts) {
                 facts.push(("namespaces", namespaces_of(change).into()));
             }
         }
+        // A restore is one line, however many steps it takes.
+        Command::Restore { .. } => {}
         // The guard says what the service has judged, which the line says itself.
         Command::Guarded { command, .. } => add_facts(command, facts),
         Command::Idempotent { command, .. } => {
@@ -328,7 +330,10 @@ pub(crate) fn revision_of(reply: &Reply) -> Option<Revision> {
         | Reply::LeaseKept { revision, .. }
         | Reply::DeletedWhere { revision, .. }
         | Reply::LeaseRevoked { revision, .. } => Some(*revision),
-        Reply::PolicyEdited { revision, .. } => Some(*revision),
+        Reply::PolicyEdited { revision, .. }
+        | Reply::Restoring { revision, .. }
+        | Reply::RestoreFailed { revision }
+        | Reply::Restored { revision } => Some(*revision),
         Reply::Rejected(_) => None,
     }
 }

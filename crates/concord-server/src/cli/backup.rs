@@ -1,5 +1,7 @@
 //! `concord backup`: cuts of a running cluster, and files of them.
 
+mod restore;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,7 +31,8 @@ pub(super) async fn run(session: &mut Session, command: &BackupCommand) -> Resul
         BackupCommand::Create(args) => create(session, args).await,
         BackupCommand::List(_) => list(session).await,
         BackupCommand::Cleanup(args) => clean_up(session, args).await,
-        BackupCommand::Verify { .. } | BackupCommand::Restore(_) => Ok(()),
+        BackupCommand::Restore(args) => restore::restore(session, args).await,
+        BackupCommand::Verify { .. } => Ok(()),
     }
 }
 
@@ -37,7 +40,10 @@ pub(super) async fn run(session: &mut Session, command: &BackupCommand) -> Resul
 pub(super) fn run_here(command: &BackupCommand) -> Result<(), CliError> {
     match command {
         BackupCommand::Verify { file, local } => verify(file, *local),
-        BackupCommand::Restore(args) => restore(args),
+        BackupCommand::Restore(args) => match &args.data_dir {
+            Some(data_dir) => restore_to(args, data_dir),
+            None => Ok(()),
+        },
         BackupCommand::Create(_) | BackupCommand::List(_) | BackupCommand::Cleanup(_) => Ok(()),
     }
 }
@@ -193,13 +199,13 @@ fn verify(path: &Path, local: LocalArgs) -> Result<(), CliError> {
     out.flush()
 }
 
-fn restore(args: &RestoreArgs) -> Result<(), CliError> {
+fn restore_to(args: &RestoreArgs, data_dir: &Path) -> Result<(), CliError> {
     let file = open(&args.file)?;
     let mut progress = Progress::new("checking", Some(file.file_bytes()));
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let restored = offline::restore::<Store>(
         &file,
-        &args.data_dir,
+        data_dir,
         args.node_id.map(NodeId::new),
         OsClock.now(),
         &disk,
@@ -210,17 +216,17 @@ fn restore(args: &RestoreArgs) -> Result<(), CliError> {
     let restored = restored.map_err(refused)?;
     let cluster_id = format!("{:032x}", restored.identity.cluster_id.unwrap_or_default());
     let node_id = restored.identity.node_id;
-    let mut out = Out::new(args.local.output);
-    if args.local.output == Output::Json {
+    let mut out = Out::new(args.client.output);
+    if args.client.output == Output::Json {
         out.json(&json!({
-            "data_dir": args.data_dir.to_string_lossy(),
+            "data_dir": data_dir.to_string_lossy(),
             "cluster_id": cluster_id,
             "node_id": node_id.get(),
             "revision": restored.revision.get(),
         }))?;
         return out.flush();
     }
-    let directory = args.data_dir.display();
+    let directory = data_dir.display();
     out.line(format!(
         "{directory} is the data directory of node {node_id}, a new cluster of one"
     ))?;

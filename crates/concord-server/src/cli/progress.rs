@@ -26,6 +26,11 @@ impl Progress {
         }
     }
 
+    /// Whether a person looks.
+    pub(super) const fn is_watched(&self) -> bool {
+        self.is_watched
+    }
+
     /// So many bytes are done.
     pub(super) fn show(&mut self, done: u64) {
         if !self.is_watched || self.shown.is_some_and(|shown| shown.elapsed() < PAUSE) {

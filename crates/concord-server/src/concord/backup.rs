@@ -26,7 +26,6 @@ use super::{Concord, Inner};
 use crate::config::{BackupConfig, Config};
 use crate::error::{Error, ErrorKind};
 use crate::judge::Caller;
-use crate::service::Snapshot;
 
 /// Pieces of a backup that may wait for whoever takes them.
 const PIECES_AHEAD: usize = 4;
@@ -37,7 +36,7 @@ const DAY_MS: u64 = 86_400_000;
 /// The backups of a node. See [`Concord::backups`].
 #[derive(Debug)]
 pub struct Backups<'a> {
-    concord: &'a Concord,
+    pub(super) concord: &'a Concord,
     consistency: ReadConsistency,
 }
 
@@ -134,13 +133,13 @@ impl Backups<'_> {
     ///
     /// # Errors
     ///
-    /// `storage_failed` if it cannot be written, and those of a read. There is then no backup.
+    /// `backup_failed` if it cannot be written, and those of a read. There is then no backup.
     pub async fn create(&self) -> Result<BackupInfo, Error> {
         let (header, view) = self.cut().await?;
         let directory = self.directory();
         // One at a time: each first removes what an interrupted one left.
         let _turn = self.concord.service().backup_turn().await;
-        let made = blocking(move || directory.create::<Store>(&header, &view.view)).await?;
+        let made = blocking(move || directory.create::<Store>(&header, &view)).await?;
         let (name, file) = made?;
         Ok(BackupInfo::new(name.as_str(), &file))
     }
@@ -155,7 +154,7 @@ impl Backups<'_> {
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let streamed = header.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = encode(&streamed, &view.view, &sender) {
+            if let Err(error) = encode(&streamed, &view, &sender) {
                 // Whoever takes the pieces may have gone.
                 let _ = sender.blocking_send(Err(error));
             }
@@ -171,7 +170,7 @@ impl Backups<'_> {
     ///
     /// # Errors
     ///
-    /// `storage_failed` if it cannot be read.
+    /// `backup_failed` if it cannot be read.
     pub async fn list(&self) -> Result<Vec<ListedBackup>, Error> {
         self.permit().await?;
         let directory = self.directory();
@@ -203,7 +202,7 @@ impl Backups<'_> {
     ///
     /// # Errors
     ///
-    /// `not_found`, `storage_failed`.
+    /// `not_found`, `backup_failed`.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         let (directory, name) = self.find(name).await?;
         let facts = vec![
@@ -219,7 +218,7 @@ impl Backups<'_> {
     ///
     /// # Errors
     ///
-    /// `invalid_request` without any bound; `storage_failed`.
+    /// `invalid_request` without any bound; `backup_failed`.
     pub async fn clean_up(&self, keep: KeepBackups, dry_run: bool) -> Result<CleanedBackups, Error> {
         self.permit().await?;
         if keep == KeepBackups::default() {
@@ -266,7 +265,7 @@ impl Backups<'_> {
         ))
     }
 
-    async fn permit(&self) -> Result<(), Error> {
+    pub(super) async fn permit(&self) -> Result<(), Error> {
         let (caller, timeout) = (self.concord.caller(), self.concord.request_timeout());
         self.concord
             .service()
@@ -274,13 +273,13 @@ impl Backups<'_> {
             .await
     }
 
-    fn directory(&self) -> BackupDirectory {
+    pub(super) fn directory(&self) -> BackupDirectory {
         self.concord.service().backups().clone()
     }
 
     /// The view to be kept, and what is said of it. In the audit log it is the backup: with it
     /// everything that there is can leave.
-    async fn cut(&self) -> Result<(BackupHeader, Snapshot), Error> {
+    async fn cut(&self) -> Result<(BackupHeader, ReadView), Error> {
         let (consistency, timeout) = (self.consistency, self.concord.request_timeout());
         let cut = async |node: Node<Store>| {
             let view = node.read(consistency, Instant::now() + timeout).await?;
@@ -305,7 +304,8 @@ impl Backups<'_> {
             product: env!("CARGO_PKG_VERSION").to_owned(),
             counts: counts(&view.view),
         };
-        Ok((header, view))
+        // What is being restored is no part of what there is.
+        Ok((header, view.view.without_restore()))
     }
 }
 
@@ -410,8 +410,9 @@ impl From<StorageError> for Error {
             StorageError::Version { .. } => ErrorKind::Unsupported,
             StorageError::Full { .. } => ErrorKind::Overloaded,
             StorageError::TooLarge { .. } => ErrorKind::ValueTooLarge,
+            // Only files of backups come here: what happens to the log stops the node.
+            StorageError::Io { .. } => ErrorKind::BackupFailed,
             StorageError::Foreign { .. }
-            | StorageError::Io { .. }
             | StorageError::Locked { .. }
             | StorageError::OtherNode { .. }
             | StorageError::OtherCluster { .. }
@@ -493,7 +494,7 @@ fn open_directory(path: &Path) -> BackupDirectory {
     BackupDirectory::new(path, Arc::new(OsDisk))
 }
 
-async fn blocking<T, F>(work: F) -> Result<T, Error>
+pub(super) async fn blocking<T, F>(work: F) -> Result<T, Error>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,

@@ -30,7 +30,7 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// The name of a backup in a path. That it is a plain file name is checked where it is used.
 #[derive(Debug)]
-pub(crate) struct PathBackup(String);
+pub(crate) struct PathBackup(pub(super) String);
 
 impl<S: Sync> FromRequestParts<S> for PathBackup {
     type Rejection = ApiError;

@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::watch::subscriptions;
 use super::{
     access, audit, backup, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries,
-    registry, scan, settings, tenants, ttl, txn, watch,
+    registry, restore, scan, settings, tenants, ttl, txn, watch,
 };
 use crate::error::ErrorKind;
 
@@ -91,6 +91,8 @@ fn administration() -> OpenApiRouter<Shared> {
         .routes(routes!(backup::create, backup::list))
         .routes(routes!(backup::now))
         .routes(routes!(backup::clean_up))
+        .routes(routes!(restore::receive, restore::progress))
+        .routes(routes!(restore::restore))
         .routes(routes!(backup::fetch, backup::remove))
         .routes(routes!(backup::verify))
         .routes(routes!(access::create_token, access::tokens))

@@ -20,7 +20,7 @@ const SHARDS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Operation(usize);
 
-const OPERATIONS: [&str; 22] = [
+const OPERATIONS: [&str; 23] = [
     "put",
     "delete",
     "touch",
@@ -43,6 +43,7 @@ const OPERATIONS: [&str; 22] = [
     "compact",
     "configure",
     "policy_edit",
+    "restore",
 ];
 
 impl Operation {
@@ -71,6 +72,7 @@ impl Operation {
             Command::Compact { .. } => 19,
             Command::Configure(_) => 20,
             Command::EditPolicy(_) => 21,
+            Command::Restore { .. } => 22,
             Command::Idempotent { command, .. } | Command::Guarded { command, .. } => {
                 return Self::of(command);
             }
@@ -89,7 +91,7 @@ fn result_of(error: Option<ErrorKind>) -> usize {
     match error {
         None => 0,
         Some(ErrorKind::OutcomeUnknown) => 3,
-        Some(ErrorKind::Corrupt | ErrorKind::StorageFailed) => 2,
+        Some(ErrorKind::Corrupt | ErrorKind::StorageFailed | ErrorKind::BackupFailed) => 2,
         Some(kind) if kind.is_retryable() => 2,
         Some(_) => 1,
     }

@@ -80,6 +80,10 @@ impl Cluster {
         &self.nodes[place]
     }
 
+    pub(crate) fn dir(&self, place: usize) -> &std::path::Path {
+        self.dirs[place].path()
+    }
+
     pub(crate) fn url(&self, place: usize) -> String {
         format!("http://{}", self.nodes[place].http_address().unwrap())
     }

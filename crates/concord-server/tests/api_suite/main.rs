@@ -28,6 +28,7 @@ mod metrics;
 mod protocol;
 mod queries;
 mod recipes;
+mod restores;
 mod subscriptions;
 mod tenants;
 mod tls;

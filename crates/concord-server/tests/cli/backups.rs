@@ -38,6 +38,25 @@ async fn d_ops_3_a_backup_is_made_of_the_cluster_and_checked_and_restored_withou
     assert!(!dir.path().join("now.backup.tmp").exists());
     fails(node, &["backup", "cleanup"], 2, "--keep-count");
     assert!(ok(node, &["backup", "cleanup", "--keep-count", "5", "--dry-run"]).contains("stays"));
+    ok(node, &["put", "k", "newer"]);
+    let restored = ok(node, &["backup", "restore", text(&file)]);
+    assert!(
+        restored.contains("backup of revision 2 at revision 4"),
+        "{restored}"
+    );
+    assert_eq!(ok(node, &["get", "k"]), "v\n");
+    fails(
+        node,
+        &["backup", "restore", "none.backup", "--on-node"],
+        3,
+        "not_found",
+    );
+    fails(
+        node,
+        &["backup", "restore", "none", "--node-id", "2"],
+        2,
+        "--data-dir",
+    );
     let data_dir = node.data_dir().to_path_buf();
     let (exit, _, said) = here(&["recover", "--data-dir", text(&data_dir), "--force-new-cluster"]);
     assert!(exit == 10 && said.contains("in_use"), "{exit} {said}");

@@ -38,6 +38,7 @@ const SUBSCRIPTION_NOT_FOUND: u8 = 49;
 const POLICY_CHANGED: u8 = 56;
 const RATE_LIMITED: u8 = 57;
 const NAMESPACE_EMPTYING: u8 = 58;
+const RESTORE_NOT_FOUND: u8 = 64;
 
 /// How deep a refusal can lie in its request.
 const PART_DEPTH_MAX: usize = 8;
@@ -111,6 +112,7 @@ impl Rejection {
                 writer::number(*retry_after_ms, out);
             }
             Self::NamespaceEmptying => out.push(NAMESPACE_EMPTYING),
+            Self::RestoreNotFound => out.push(RESTORE_NOT_FOUND),
             Self::PolicyChanged { policy_revision } => {
                 out.push(POLICY_CHANGED);
                 writer::number(*policy_revision, out);
@@ -205,6 +207,7 @@ impl Rejection {
                 retry_after_ms: reader.number()?,
             },
             NAMESPACE_EMPTYING => Self::NamespaceEmptying,
+            RESTORE_NOT_FOUND => Self::RestoreNotFound,
             LEASE_EXISTS => Self::LeaseExists {
                 lease: LeaseId::new(reader.number()?),
             },
@@ -261,6 +264,7 @@ impl InvalidRequestReason {
             Self::SubscriptionFilter => 48,
             Self::PolicyRecord => 56,
             Self::Namespace => 57,
+            Self::BackupPiece => 64,
             Self::IdempotencyKey => 5,
         }
     }
@@ -275,6 +279,7 @@ impl InvalidRequestReason {
             48 => Some(Self::SubscriptionFilter),
             56 => Some(Self::PolicyRecord),
             57 => Some(Self::Namespace),
+            64 => Some(Self::BackupPiece),
             5 => Some(Self::IdempotencyKey),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! Chunks to a store. Every item is checked as it arrives: a snapshot comes from elsewhere,
 //! and the rest of the crate relies on what is in the trees.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -22,10 +23,11 @@ use crate::machine::Restorer;
 use crate::namespace::{NamespaceCell, is_namespace};
 use crate::record::cell::{self, StoredCell};
 use crate::reply::Reply;
+use crate::restore::Staged;
 use crate::settings::Settings;
 use crate::state::{Mark, State, change};
 use crate::store::{
-    ExpiryQueue, IdempotencyTable, SessionHeader, SessionTable, Store, add_usage, decode_replies,
+    ExpiryQueue, IdempotencyTable, SessionHeader, SessionTable, Staging, Store, add_usage, decode_replies,
     derive_entries, session_key_parts,
 };
 use crate::subscription::{SubscriptionCell, SubscriptionName};
@@ -52,6 +54,10 @@ pub struct StoreRestorer {
     versions_apart: usize,
     /// Leases that keys hang on and that have not come yet.
     leases_missing: usize,
+    /// Whether this is what is staged itself, in which nothing is.
+    is_nested: bool,
+    /// Rebuilds what is staged.
+    staged: Option<Box<Self>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +89,68 @@ impl StoreRestorer {
             open_session: None,
             versions_apart: 0,
             leases_missing: 0,
+            is_nested: false,
+            staged: None,
         }
+    }
+
+    /// For what a restore brings.
+    pub(crate) fn nested() -> Self {
+        Self {
+            is_nested: true,
+            ..Self::new()
+        }
+    }
+
+    /// Whether everything has come.
+    pub(crate) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// Notes how far it is.
+    pub(crate) fn note(&self, staged: &mut Staged) {
+        staged.version = self.version;
+        staged.chunks = self.number;
+        staged.state = self.state.clone();
+    }
+
+    /// The store, once everything has come, without the entries of its indexes.
+    pub(crate) fn into_store(self) -> Store {
+        Store::from_state(self.state, self.expiry, self.sessions, self.idempotency)
+    }
+
+    /// The head of what is staged, under no key, or a chunk of it.
+    fn staged(&mut self, key: &[u8], cell: &[u8]) -> Result<(), DecodeError> {
+        if self.is_nested {
+            return Err(malformed("a restore within a restore"));
+        }
+        if key.is_empty() {
+            self.state.staged = Some(Arc::new(Staged::decode_head(cell)?));
+            self.staged = Some(Box::new(Self::nested()));
+            return Ok(());
+        }
+        let nested = self.staged.as_mut();
+        let nested = nested.ok_or(malformed("a restore without a head"))?;
+        nested.feed(&Bytes::copy_from_slice(cell))
+    }
+
+    /// What works on what is staged, as far as that had come.
+    fn staging(&mut self) -> Result<Option<Staging>, DecodeError> {
+        let (Some(mut nested), Some(staged)) = (self.staged.take(), self.state.staged_mut()) else {
+            return Ok(None);
+        };
+        if nested.is_done() != staged.indexed.is_some() {
+            return Err(malformed("a restore is cut short"));
+        }
+        if staged.indexed.is_some() {
+            let whole = nested.finish()?;
+            staged.state = whole.state().clone();
+            return Ok(Some(Staging::Whole(Box::new(whole))));
+        }
+        // The next chunk goes on where those ended that it came in.
+        (nested.version, nested.number) = (staged.version, staged.chunks);
+        staged.state = nested.state.clone();
+        Ok(Some(Staging::Fed(nested)))
     }
 
     fn item(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
@@ -131,6 +198,7 @@ impl StoreRestorer {
                     Section::Subscriptions => self.subscription(key, cell),
                     Section::Policy => self.policy(key, cell),
                     Section::Namespaces => self.namespace(key, cell),
+                    Section::Staged => self.staged(key, cell),
                 };
                 taken.map_err(|error| DecodeError {
                     what: error.what,
@@ -442,12 +510,8 @@ impl Restorer for StoreRestorer {
             return Err(malformed("snapshot is cut short"));
         }
         derive_entries(&mut self.state);
-        Ok(Store::from_state(
-            self.state,
-            self.expiry,
-            self.sessions,
-            self.idempotency,
-        ))
+        let staging = self.staging()?;
+        Ok(self.into_store().with_staging(staging))
     }
 }
 

@@ -258,7 +258,10 @@ pub(crate) fn revision_of(reply: &Reply) -> u64 {
         | Reply::LeaseGranted { revision, .. }
         | Reply::LeaseKept { revision, .. }
         | Reply::DeletedWhere { revision, .. }
-        | Reply::LeaseRevoked { revision, .. } => revision.get(),
+        | Reply::LeaseRevoked { revision, .. }
+        | Reply::Restoring { revision, .. }
+        | Reply::RestoreFailed { revision }
+        | Reply::Restored { revision } => revision.get(),
         Reply::Rejected(_) => 0,
     }
 }

@@ -19,7 +19,8 @@ pub(crate) enum BackupCommand {
         #[command(flatten)]
         local: LocalArgs,
     },
-    /// Make a data directory out of a backup: its node starts as a new cluster of one.
+    /// Have the running cluster show what a backup holds, at one revision. With `--data-dir`: make a data directory
+    /// out of it, whose node starts as a new cluster of one.
     Restore(RestoreArgs),
     /// Remove old backups from the directory of the node that is asked. With both bounds a backup
     /// must satisfy both to stay; the newest whole one always stays.
@@ -42,14 +43,24 @@ pub(crate) struct CreateBackupArgs {
 pub(crate) struct RestoreArgs {
     /// The backup.
     pub(crate) file: PathBuf,
-    /// The directory to make; there must be none, or nothing in it.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data_dir: PathBuf,
+    /// Ask no cluster: make this directory. There must be none, or nothing in it.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["on_node", "keep_policy", "other_cluster"])]
+    pub(crate) data_dir: Option<PathBuf>,
     /// The new node's id; drawn at random if not given.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, requires = "data_dir", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) node_id: Option<u64>,
+    /// FILE is the name of a backup in the directory of the node that is asked.
+    #[arg(long)]
+    pub(crate) on_node: bool,
+    /// Leave tokens, roles, tenants and quotas as they are. Without this the backup's are there again, also tokens
+    /// that were revoked since.
+    #[arg(long)]
+    pub(crate) keep_policy: bool,
+    /// Take a backup of another cluster.
+    #[arg(long)]
+    pub(crate) other_cluster: bool,
     #[command(flatten)]
-    pub(crate) local: LocalArgs,
+    pub(crate) client: ClientArgs,
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +119,7 @@ impl BackupCommand {
             Self::Create(args) => Some(&args.client),
             Self::List(client) => Some(client),
             Self::Cleanup(args) => Some(&args.client),
+            Self::Restore(args) if args.data_dir.is_none() => Some(&args.client),
             Self::Verify { .. } | Self::Restore(_) => None,
         }
     }
