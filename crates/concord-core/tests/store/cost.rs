@@ -1,6 +1,7 @@
 //! What a write costs, in memory asked for: the same in every run, on every machine.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use concord_core::index::{Extractor, IndexDefinition, IndexName, PathStep};
 use concord_core::*;
@@ -102,5 +103,46 @@ fn a_quota_asks_for_next_to_no_memory() {
     assert!(
         limited * 100 <= plain * 103,
         "{plain} bytes without a quota, {limited} with one"
+    );
+}
+
+/// A tick looks at the first deadline, not at all leases: it asks for the same memory and takes the same steps among
+/// twenty times as many. What it asks for is counted, because a list of the leases would show in it; the time is the
+/// least of several runs.
+#[test]
+fn a_tick_costs_the_same_among_twenty_times_as_many_leases() {
+    fn leased(leases: u64) -> Log {
+        let mut log = Log::new();
+        let grants = |some: &[u64]| -> Vec<Command> {
+            let grant = |n: &u64| Command::LeaseGrant {
+                lease: LeaseId::new(0),
+                ttl: Millis::new(3_600_000 + n),
+            };
+            some.iter().map(grant).collect()
+        };
+        for some in (0..leases).collect::<Vec<_>>().chunks(1_000) {
+            log.batch(&grants(some));
+        }
+        log
+    }
+    fn tick(log: &mut Log) -> (u64, Duration) {
+        let mut least = Duration::MAX;
+        let asked = allocation_counter::measure(|| {
+            for _ in 0..SAMPLES {
+                let began = Instant::now();
+                let next = log.clock + 1;
+                log.tick(next);
+                least = least.min(began.elapsed());
+            }
+        });
+        (asked.bytes_total / SAMPLES, least)
+    }
+    let (few_bytes, few) = tick(&mut leased(1_000));
+    let (many_bytes, many) = tick(&mut leased(20_000));
+    assert_eq!(few_bytes, many_bytes, "bytes asked for by a tick");
+    // A scan of all would take twenty times as long.
+    assert!(
+        many < few * 10 + Duration::from_micros(20),
+        "{few:?} among a thousand, {many:?} among twenty thousand"
     );
 }

@@ -6,6 +6,7 @@ use concord_server::{Concord, Config, Item, LeaseId};
 use reqwest::Method;
 use serde_json::json;
 
+use crate::cluster::Cluster;
 use crate::door::{Door, Outcome, kept, number};
 
 impl Door {
@@ -247,4 +248,42 @@ async fn a_key_has_a_ttl_or_a_lease_and_not_both() {
         .collect();
     assert_eq!(lives, [(Some(lease.id), false), (None, true)]);
     db.shutdown().await.unwrap();
+}
+
+/// A keep-alive that was acknowledged counts under every leader that follows: the end of the lease only ever moves
+/// away, whoever leads, and its holder need not know of the change.
+#[tokio::test]
+async fn a_change_of_leader_shortens_no_lease() {
+    const TTL: Duration = Duration::from_secs(3);
+    let cluster = Cluster::start(3).await;
+    let db = cluster.node(2);
+    let lease = db.lease(TTL).await.unwrap();
+    db.put("held", "x").lease(lease.id()).await.unwrap();
+    let end = async || db.lease_info(lease.id()).strong().await.unwrap().lease.expires_at;
+    let mut before = end().await;
+    for leader in [1, 2, 0] {
+        let id = cluster.node(leader).status().unwrap().node_id;
+        db.transfer_leadership(Some(id.get())).await.unwrap();
+        let change = end().await;
+        assert!(
+            change >= before,
+            "the new leader brought the end from {before:?} to {change:?}"
+        );
+        // Kept alive under this leader too.
+        let kept = tokio::time::timeout(TTL, async {
+            loop {
+                let now = end().await;
+                assert!(now >= before, "the end went from {before:?} to {now:?}");
+                if now > change {
+                    return now;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        before = kept.await.expect("the holder keeps it alive under a new leader");
+    }
+    assert!(lease.is_alive());
+    assert!(db.get("held").strong().await.unwrap().is_some());
+    lease.revoke().await.unwrap();
+    cluster.stop().await;
 }
