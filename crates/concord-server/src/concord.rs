@@ -148,12 +148,16 @@ impl Concord {
     ///
     /// The handle that [`Concord::open`] gives may do everything, by choice: who embeds a node holds its data anyway.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path()).with_auth()).await?;
     /// let token = db.create_token().role("viewer").await?;
     /// let reader = db.as_principal(token.secret.expose());
     /// reader.get("greeting").await?;
     /// assert!(reader.put("greeting", "no").await.is_err());
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

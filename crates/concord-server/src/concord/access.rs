@@ -1,7 +1,10 @@
 //! Who may do what: the words that [`Concord`]'s handles are made and judged by.
 //!
-//! ```no_run
-//! # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let db = concord_server::Concord::open(concord_server::Config::at(directory.path()).with_auth()).await?;
 //! use concord_server::access::{Permission, Permissions};
 //!
 //! let reads = Permissions::of(&[Permission::Read]);
@@ -11,6 +14,7 @@
 //! let sales = db.as_principal(token.secret.expose());
 //! assert!(sales.can_i(Permission::Read, "orders:7").await?);
 //! assert!(!sales.can_i(Permission::Read, "payroll:7").await?);
+//! # db.shutdown().await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -25,8 +25,11 @@ impl Concord {
     /// Stores up to 500 values at one revision, or none of them. Of items with one key the
     /// last wins.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// use std::time::Duration;
     /// use concord_server::Item;
     ///
@@ -36,6 +39,7 @@ impl Concord {
     ///     Item::new("sessions", 1_u64.to_string()),
     /// ])
     /// .await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -96,12 +100,16 @@ impl Concord {
 
     /// Reads up to 500 keys, all at one revision. Consistency as [`Concord::get`].
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let found = db.get_many(["colour", "shape"]).await?;
     /// for entry in found.iter().flatten() {
     ///     println!("{:?} of revision {}", entry.text(), entry.mod_revision());
     /// }
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -62,14 +62,18 @@ impl Conditional for Delete {
 /// not hold refuses the write as `condition_failed`, with the record that was judged in
 /// [`Error::current_record`]. A key that has expired is absent. A second condition is `invalid_request`.
 ///
-/// ```no_run
-/// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+/// ```
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::tempdir()?;
+/// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
 /// let made = db.put("config", "one").if_absent().await?;
 /// db.put("config", "two").if_mod_revision(made.revision).await?;
 ///
 /// let refused = db.put("config", "three").if_mod_revision(made.revision).await.unwrap_err();
 /// assert_eq!(refused.code(), "condition_failed");
 /// assert_eq!(refused.current_record().and_then(|record| record.value.as_text()), Some("two"));
+/// # db.shutdown().await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -36,11 +36,15 @@ impl Concord {
     /// (`value.first + value.last`). It is kept exact by every write from then on, and filled with what is
     /// there already, in the background: [`Concord::index`] says how far it is.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// db.create_index("user-by-mail", "$.email").prefix("user:").unique().await?;
     /// let found = db.lookup("user-by-mail").equal("ada@example.org").await?;
     /// assert!(found.records.len() <= 1);
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -26,14 +26,18 @@ use concord_raft::ReadConsistency;
 impl Concord {
     /// Takes a lease and keeps it alive for as long as the answer is held.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// use std::time::Duration;
     ///
     /// let lease = db.lease(Duration::from_secs(10)).await?;
     /// db.put("service:web:1", "10.0.0.7:80").lease(lease.id()).await?;
     /// // Found by others until this process ends or says so:
     /// lease.revoke().await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -29,8 +29,11 @@ use crate::service::{ReadPlan, Seen};
 impl Concord {
     /// Asks for records by what their keys and values are: all of them unless narrowed. Filters add up.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let page = db
     ///     .query()
     ///     .prefix("user:")
@@ -43,6 +46,7 @@ impl Concord {
     ///     println!("{}", record.key);
     /// }
     /// db.query().filter("value.left_at < 1700000000").delete_where().await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

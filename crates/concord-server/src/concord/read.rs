@@ -46,8 +46,11 @@ impl Concord {
     /// Reads a key whose value is a document, as a `T`. Errors and consistency as
     /// [`Concord::get`]; `invalid_value` if it is no document or not a `T`.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// #[derive(serde::Serialize, serde::Deserialize)]
     /// struct User {
     ///     name: String,
@@ -57,6 +60,7 @@ impl Concord {
     /// db.put_doc("user:1", &User { name: "Ada".to_owned(), age: 36 }).await?;
     /// let user = db.get_doc::<User>("user:1").await?.into_inner();
     /// assert_eq!(user.map(|user| user.age), Some(36));
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

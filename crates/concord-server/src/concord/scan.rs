@@ -25,14 +25,18 @@ use crate::service::{ReadPlan, Seen};
 impl Concord {
     /// Reads a range of keys: all of them unless narrowed, in ascending order, one page.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// use futures::TryStreamExt;
     ///
     /// let mut records = std::pin::pin!(db.scan().prefix("user:").records());
     /// while let Some(record) = records.try_next().await? {
     ///     println!("{}", record.key);
     /// }
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

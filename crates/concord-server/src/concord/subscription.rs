@@ -31,11 +31,15 @@ impl Concord {
     /// The store keeps the revision that was acknowledged last, so a consumer that comes back, or
     /// another one, on any node, goes on behind it: every change comes at least once.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// db.create_subscription("billing", db.watch().prefix("order:")).await?;
     ///
     /// let mut events = db.consume("billing").await?;
+    /// db.put("order:1", "three pears").await?;
     /// while let Some(batch) = events.next().await {
     ///     let batch = batch?;
     ///     for event in &batch.events {
@@ -44,7 +48,9 @@ impl Concord {
     ///     if batch.is_complete() && !batch.is_progress() {
     ///         db.ack("billing", batch.revision).await?;
     ///     }
+    ///     # break;
     /// }
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -1,10 +1,13 @@
 //! Transactions: compares decide which of two lists of steps is performed, all of it at one
 //! revision.
 //!
-//! ```no_run
+//! ```
 //! use concord_server::txn::{key, prefix};
 //!
-//! # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
 //! let outcome = db
 //!     .txn()
 //!     .when(key("owner").is_absent())
@@ -15,6 +18,7 @@
 //! if !outcome.succeeded {
 //!     println!("somebody else owns it: {:?}", outcome.records(0));
 //! }
+//! # db.shutdown().await?;
 //! # Ok(())
 //! # }
 //! ```

@@ -30,14 +30,20 @@ impl Concord {
     /// node: puts, deletes, expiries, whoever caused them. All changes of one revision come in
     /// one [`WatchBatch`](crate::WatchBatch), unless they do not fit on a page.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let mut watcher = db.watch().prefix("config:").with_previous().await?;
+    /// db.put("config:colour", "red").await?;
     /// while let Some(batch) = watcher.next().await {
     ///     for event in batch?.events {
     ///         println!("{} {} at {}", event.kind.name(), event.key, event.revision);
     ///     }
+    ///     # break;
     /// }
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -131,11 +131,15 @@ impl Concord {
     ///
     /// `invalid_request` for a setting out of range; `forbidden`; else as [`Concord::put`].
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let mut settings = db.settings().await?.into_inner();
     /// settings.value_bytes_max = 1 << 20;
     /// db.configure(settings).await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -17,12 +17,16 @@ impl Concord {
     /// A gate of this name. It is open unless somebody has closed it; whoever waits goes on when
     /// it is opened, all at once.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let migration = db.barrier("migration");
     /// migration.close().await?;
     /// // Elsewhere: db.barrier("migration").wait().await?
     /// migration.open().await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -36,12 +40,17 @@ impl Concord {
     /// A meeting of so many of this name: all go on when that many have come, and may wait for each
     /// other again when they leave.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
-    /// let arrived = db.double_barrier("shuffle", 3).enter().await?;
-    /// // All three work now.
-    /// arrived.leave().await?;
-    /// // All three have finished.
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
+    /// let shuffle = db.double_barrier("shuffle", 2);
+    /// let (one, other) = tokio::try_join!(shuffle.enter(), shuffle.enter())?;
+    /// // Both work now.
+    /// tokio::try_join!(one.leave(), other.leave())?;
+    /// // Both have finished.
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -100,8 +100,11 @@ impl Election {
     /// The leader now, and then whenever there is another one, none, or it says something
     /// else. Ends after its first error. A leader that was there only briefly may be passed over.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// use futures::TryStreamExt as _;
     ///
     /// let mut leaders = std::pin::pin!(db.election("scheduler").observe()?);
@@ -110,7 +113,9 @@ impl Election {
     ///         Some(leader) => println!("{:?} leads since {}", leader.text(), leader.token),
     ///         None => println!("nobody leads"),
     ///     }
+    ///     # break;
     /// }
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

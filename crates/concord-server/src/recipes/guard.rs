@@ -77,13 +77,17 @@ impl Guard {
     /// A transaction that happens only if this is still held where it is applied. If it is not,
     /// the answer has `succeeded: false`, and nothing was written.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// use concord_server::txn::key;
     ///
     /// let lock = db.lock("ledger").acquire().await?;
     /// let done = lock.txn().then(key("balance").put("70")).then(key("audit").put("paid 30")).await?;
     /// assert!(done.succeeded, "somebody else has the lock by now");
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -32,8 +32,11 @@ use crate::txn::{StepResult, Transaction, key};
 impl Concord {
     /// A rate limiter of this name that all processes share.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// use std::time::Duration;
     /// use concord_server::recipes::{Decision, Rate};
     ///
@@ -43,6 +46,7 @@ impl Concord {
     ///     Decision::Granted { .. } => println!("come in"),
     ///     Decision::Denied { retry_after } => println!("try again in {retry_after:?}"),
     /// }
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

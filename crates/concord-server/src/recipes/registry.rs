@@ -28,13 +28,17 @@ use crate::txn::{Transacted, key};
 impl Concord {
     /// The service registry: instances of services, each found for as long as it lives.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let registration = db.registry().register("web", "host-7", "10.0.0.7:80").await?;
     /// for instance in db.registry().instances("web").await? {
     ///     println!("{} at {:?}", instance.instance, instance.value.as_text());
     /// }
     /// registration.deregister().await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

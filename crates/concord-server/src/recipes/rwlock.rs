@@ -17,8 +17,11 @@ impl Concord {
     /// A read-write lock of this name: held by any number of readers, or by one writer. Whoever
     /// comes waits behind those that came before and exclude it, so that no writer starves.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let lock = db.rw_lock("catalogue");
     /// let (one, other) = (lock.read().await?, lock.read().await?);
     /// assert!(lock.try_write().await?.is_none());
@@ -26,6 +29,7 @@ impl Concord {
     /// other.release().await?;
     /// let writing = lock.write().await?;
     /// writing.put("catalogue", "new").await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -15,13 +15,17 @@ impl Concord {
     /// A semaphore of this name with so many permits, all of which may be held at once. The
     /// number is kept by the store from the first use on, and must be the same for everybody.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let exports = db.semaphore("exports", 3);
     /// let one = exports.acquire(1).await?;
     /// let two = exports.acquire(2).await?;
     /// assert!(exports.try_acquire(1).await?.is_none());
     /// one.release().await?;
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```

@@ -9,12 +9,16 @@ use crate::error::Error;
 impl Concord {
     /// A sequence of this name: numbers from 1 on.
     ///
-    /// ```no_run
-    /// # async fn example(db: concord_server::Concord) -> Result<(), concord_server::Error> {
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let db = concord_server::Concord::open(concord_server::Config::at(directory.path())).await?;
     /// let orders = db.sequence("orders");
     /// let first = orders.next().await?.number;
     /// let block = orders.take(100).await?;
     /// assert!(block.first > first);
+    /// # db.shutdown().await?;
     /// # Ok(())
     /// # }
     /// ```
