@@ -91,6 +91,9 @@ pub const WATCH_PAGE_EVENTS: usize = 1_000;
 /// Bytes of keys and values after which a watcher's page is closed.
 pub const WATCH_PAGE_BYTES: usize = 1 << 20;
 
+/// Pages that are kept for other watchers of the same things, each of [`WATCH_PAGE_BYTES`] at most.
+pub const WATCH_PAGES_KEPT: usize = 8;
+
 /// Changes that a watcher looks at before it lets other tasks run.
 pub const WATCH_PAGE_VISITS: usize = 4_096;
 

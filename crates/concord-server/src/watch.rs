@@ -13,6 +13,7 @@
 //!
 //! Not here: whose key is whose (`concord_query::watch`), and what a watch looks like on each interface.
 
+mod crowd;
 mod hub;
 mod slot;
 mod standing;

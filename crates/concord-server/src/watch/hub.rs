@@ -11,6 +11,7 @@ use concord_raft::{StopReason, Views};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::crowd::{Crowds, Pages};
 use super::slot::{Slot, WatcherStatus};
 use crate::error::{Error, ErrorKind};
 use crate::limits;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     /// behind the marks, so that who reads it first finds every mark up to it.
     routed: AtomicU64,
     registry: Mutex<Registry>,
+    pages: Pages,
     watchers_max: usize,
 }
 
@@ -38,6 +40,7 @@ pub(super) struct Shared {
 struct Registry {
     router: Router<Arc<Slot>>,
     slots: BTreeMap<u64, Arc<Slot>>,
+    crowds: Crowds,
     next_id: u64,
     is_routing: bool,
     is_closed: bool,
@@ -56,6 +59,7 @@ impl Hub {
             stopped,
             routed: AtomicU64::new(0),
             registry: Mutex::default(),
+            pages: Pages::default(),
             watchers_max,
         };
         Self {
@@ -83,7 +87,8 @@ impl Hub {
             tokio::spawn(route(Arc::clone(&self.shared)));
         }
         registry.next_id = registry.next_id.saturating_add(1);
-        let slot = Arc::new(Slot::new(registry.next_id, filter));
+        let crowd = registry.crowds.join(&filter);
+        let slot = Arc::new(Slot::new(registry.next_id, filter, crowd));
         // Up to here changes were marked before this watcher was there. Nothing is routed
         // meanwhile, since that needs the lock.
         let routed = self.shared.routed();
@@ -140,12 +145,17 @@ impl Drop for Registration {
         let mut registry = self.shared.registry.lock();
         registry.router.remove(&self.slot, &self.slot.filter);
         registry.slots.remove(&self.slot.id);
+        registry.crowds.leave(&self.slot.crowd);
     }
 }
 
 impl Shared {
     pub(super) fn routed(&self) -> Revision {
         Revision::new(self.routed.load(Ordering::Acquire))
+    }
+
+    pub(super) const fn pages(&self) -> &Pages {
+        &self.pages
     }
 
     pub(super) fn views(&self) -> &Views<ReadView> {
@@ -176,6 +186,7 @@ impl Shared {
         let mut registry = self.registry.lock();
         if registry.slots.is_empty() || registry.is_closed {
             registry.is_routing = false;
+            self.pages.clear();
             return None;
         }
         if view.policy_revision() != registry.policy_revision {

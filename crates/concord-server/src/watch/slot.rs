@@ -5,16 +5,22 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Waker;
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use concord_core::ids::Revision;
 use concord_query::watch::{Filter, Position};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::crowd::Crowd;
 
 /// One watcher as the node sees it.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) id: u64,
     pub(super) filter: Filter,
+    /// It and the other watchers of the same filter.
+    pub(super) crowd: Arc<Crowd>,
     opened_at: Instant,
     mark: Mutex<Mark>,
     events: AtomicU64,
@@ -50,10 +56,11 @@ pub(super) enum Due {
 const NONE: Revision = Revision::new(0);
 
 impl Slot {
-    pub(super) fn new(id: u64, filter: Filter) -> Self {
+    pub(super) fn new(id: u64, filter: Filter, crowd: Arc<Crowd>) -> Self {
         Self {
             id,
             filter,
+            crowd,
             opened_at: Instant::now(),
             mark: Mutex::default(),
             events: AtomicU64::new(0),

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use concord_core::ids::Revision;
+use concord_core::view::ChangeKind;
 use concord_query::watch::{Filter, Selector};
 use futures::Stream as _;
 use tempfile::TempDir;
 
+use super::crowd::Crowds;
 use super::slot::{Due, Slot};
-use crate::{Concord, Config, limits};
+use crate::{Concord, Config, Watcher, limits};
 
 async fn open() -> (Concord, TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -76,6 +78,41 @@ async fn a_watcher_holds_one_page_at_most() {
     db.shutdown().await.unwrap();
 }
 
+/// Where a value lies that a watcher was given.
+async fn value_of_next(watcher: &mut Watcher) -> *const u8 {
+    let batch = watcher.next().await.unwrap().unwrap();
+    let [event] = &batch.events[..] else {
+        panic!("one event: {batch:?}")
+    };
+    event.record.as_ref().unwrap().value.bytes().as_ptr()
+}
+
+/// What is read for one watcher serves the others of the same filter, and nobody else: a value that a thousand
+/// watch is unpacked once.
+#[tokio::test]
+async fn watchers_of_one_filter_share_what_is_read() {
+    let (db, _dir) = open().await;
+    let value = "a value that is worth packing ".repeat(1_000);
+    let mut alike = Vec::new();
+    for _ in 0..10 {
+        alike.push(db.watch().key("k").await.unwrap());
+    }
+    let mut with_previous = db.watch().key("k").with_previous().await.unwrap();
+    let mut puts = db.watch().key("k").kinds(&[ChangeKind::Put]).await.unwrap();
+    for round in 0..2 {
+        db.put("k", value.as_str()).await.unwrap();
+        let shared = value_of_next(&mut alike[0]).await;
+        for watcher in &mut alike[1..] {
+            assert_eq!(value_of_next(watcher).await, shared, "one copy, round {round}");
+        }
+        assert_ne!(value_of_next(&mut puts).await, shared, "another filter");
+        let batch = with_previous.next().await.unwrap().unwrap();
+        assert_eq!(batch.events[0].previous.is_some(), round > 0);
+        assert_eq!(alike[0].held(), 0, "who waits holds nothing");
+    }
+    db.shutdown().await.unwrap();
+}
+
 /// Without watchers nothing looks at what is written.
 #[tokio::test]
 async fn routing_ends_with_the_last_watcher_and_begins_with_the_next() {
@@ -100,7 +137,9 @@ async fn routing_ends_with_the_last_watcher_and_begins_with_the_next() {
 #[test]
 fn no_mark_is_lost_between_routing_and_reading() {
     const LAST: u64 = 200_000;
-    let slot = Slot::new(1, Filter::new(Selector::all()));
+    let filter = Filter::new(Selector::all());
+    let crowd = Crowds::default().join(&filter);
+    let slot = Slot::new(1, filter, crowd);
     let routed = AtomicU64::new(1);
     let concerns = |revision: u64| revision % 7 < 2;
     std::thread::scope(|scope| {

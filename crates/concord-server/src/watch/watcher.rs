@@ -3,21 +3,22 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use concord_core::ids::Revision;
-use concord_core::view::ViewError;
-use concord_query::watch::{self, Filter, PageLimits, Position, WatchBatch, WatchEvent};
+use concord_core::view::{ReadView, ViewError};
+use concord_query::watch::{self, Filter, Page, Position, WatchBatch, WatchEvent};
 use futures::Stream;
 use futures::stream::{self, TryStreamExt as _};
 use tokio::time::{Instant, Sleep};
 
+use super::crowd::{PAGE, Span};
 use super::hub::{Hub, Registration};
 use super::slot::{Due, WatcherStatus};
 use super::standing::Standing;
 use crate::error::Error;
-use crate::limits;
 
 /// What a watcher is to do.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ pub struct Watcher {
     given: Position,
     /// Changes to be read: up to this revision, then nothing before that one.
     reading: Option<(Revision, Revision)>,
-    ready: std::vec::IntoIter<WatchBatch>,
+    ready: Ready,
     silence: Option<Pin<Box<Sleep>>>,
     standing: Standing,
     /// Whether an error has ended it.
@@ -61,7 +62,7 @@ impl Watcher {
             given: plan.after,
             plan,
             reading: None,
-            ready: Vec::new().into_iter(),
+            ready: Ready::default(),
             silence,
             standing,
             is_over: false,
@@ -71,7 +72,7 @@ impl Watcher {
     /// Where a watcher would go on that takes over from this one now: behind everything that
     /// it has given, with [`Watch::after`](crate::Watch::after).
     pub fn position(&self) -> Position {
-        if self.ready.as_slice().is_empty() {
+        if self.ready.rest().is_empty() {
             self.position
         } else {
             self.given
@@ -97,7 +98,7 @@ impl Watcher {
     /// Events that it holds.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.ready.as_slice().iter().map(|batch| batch.events.len()).sum()
+        self.ready.rest().iter().map(|batch| batch.events.len()).sum()
     }
 
     /// A batch that is there already.
@@ -120,25 +121,38 @@ impl Watcher {
         let latest = self.registration.shared.views().load();
         // What is delivered is judged by the view that it is delivered from (compare CVE-2024-23944 of ZooKeeper).
         self.standing.renew(&latest.view)?;
-        let page = watch::read_shown(
-            &latest.view,
-            &self.plan.filter,
-            self.standing.filter(),
-            self.plan.with_previous,
-            (self.position, upto),
-            PAGE,
-        )
-        .map_err(|error| behind(self.position, error))?;
+        let page = self
+            .page(&latest.view, upto)
+            .map_err(|error| behind(self.position, error))?;
         let events = page.batches.iter().map(|batch| batch.events.len()).sum();
         self.registration.slot.count(events, page.bytes);
-        // It was empty: a page is read when the one before is given out.
-        self.ready = page.batches.into_iter();
         self.position = self.position.max(page.position);
+        // It was empty: a page is read when the one before is given out.
+        self.ready = Ready {
+            page: Some(page),
+            given: 0,
+        };
         if self.position >= Position::behind(upto) {
             self.reading = None;
             self.position = self.position.max(Position::behind(routed));
         }
         Ok(())
+    }
+
+    fn page(&self, view: &ReadView, upto: Revision) -> Result<Arc<Page>, ViewError> {
+        let (plan, after) = (&self.plan, self.position);
+        if let Some(shown) = self.standing.filter() {
+            let span = (after, upto);
+            let page = watch::read_shown(view, &plan.filter, Some(shown), plan.with_previous, span, PAGE)?;
+            return Ok(Arc::new(page));
+        }
+        let span = Span {
+            after,
+            upto,
+            with_previous: plan.with_previous,
+        };
+        let Registration { shared, slot } = &self.registration;
+        shared.pages().read(view, (&slot.crowd, &plan.filter), span)
     }
 
     /// Judges again where the policy has moved, or the token's end has come. What was read and not delivered yet is
@@ -150,10 +164,10 @@ impl Watcher {
         let latest = self.registration.shared.views().load();
         let has_moved = self.standing.renew(&latest.view)?;
         self.standing.poll_end(&latest.view, context)?;
-        if has_moved && !self.ready.as_slice().is_empty() {
+        if has_moved && !self.ready.rest().is_empty() {
             let upto = self.position.revision();
             self.reading = self.reading.or(Some((upto, upto)));
-            self.ready = Vec::new().into_iter();
+            self.ready = Ready::default();
             self.position = self.given;
         }
         Ok(())
@@ -194,11 +208,30 @@ impl Watcher {
     }
 }
 
-const PAGE: PageLimits = PageLimits {
-    events: limits::WATCH_PAGE_EVENTS,
-    bytes: limits::WATCH_PAGE_BYTES,
-    visits: limits::WATCH_PAGE_VISITS,
-};
+/// The page that is given out, and how many of its batches were.
+#[derive(Default)]
+struct Ready {
+    page: Option<Arc<Page>>,
+    given: usize,
+}
+
+impl Ready {
+    fn rest(&self) -> &[WatchBatch] {
+        let page = self.page.as_ref();
+        page.and_then(|page| page.batches.get(self.given..))
+            .unwrap_or_default()
+    }
+
+    fn next(&mut self) -> Option<WatchBatch> {
+        let batch = self.rest().first()?.clone();
+        self.given = self.given.saturating_add(1);
+        if self.rest().is_empty() {
+            // Who waits holds nothing.
+            *self = Self::default();
+        }
+        Some(batch)
+    }
+}
 
 impl Stream for Watcher {
     type Item = Result<WatchBatch, Error>;
