@@ -24,7 +24,7 @@ use concord_net::{ClusterSecret, IdentitySource, Listener, NetConfig, Serving, T
 use concord_raft::os::{OsClock, OsDisk, OsEntropy};
 use concord_raft::ports::{Ports, Transport};
 use concord_raft::{
-    DataDirectory, LogConfig, Node, NodeConfig, SnapshotConfig, StartError, StartMode, StopReason,
+    DataDirectory, LogConfig, Node, NodeConfig, Observer, SnapshotConfig, StartError, StartMode, StopReason,
     StorageError, Timing,
 };
 use futures::FutureExt as _;
@@ -41,6 +41,8 @@ use crate::concord::access::Secret;
 use crate::config::{self, Config, ConfigError, PeerConfig, Start};
 use crate::error::Error;
 use crate::service::Service;
+use crate::telemetry::{Telemetry, Watchman, watch_state};
+use crate::trace::Traces;
 
 /// Why a node did not start. Nothing runs; what was stored before is unharmed.
 #[derive(Debug, thiserror::Error)]
@@ -284,10 +286,11 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         None => None,
     };
     let ports = ports(peers.as_ref());
+    let (traces, telemetry) = observers(&config, node_id)?;
     let peer_address = peers.as_ref().map(|peers| peers.address.clone());
-    let node = Node::<Store>::start(node_config(&config, peer_address.clone()), directory, ports)
-        .boxed()
-        .await?;
+    let mut settings = node_config(&config, peer_address.clone());
+    settings.observer = watchman(node_id, &traces, &telemetry);
+    let node = Node::<Store>::start(settings, directory, ports).boxed().await?;
     let members = node.status().members.len();
     if peers.is_none() && members > 1 {
         node.shutdown().boxed().await;
@@ -314,7 +317,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         metrics_address: std::sync::OnceLock::new(),
         stopped: OnceCell::new(),
     };
-    let service = Service::new(node, &config, audit);
+    let service = Service::new(node, &config, audit, (traces, telemetry));
     let concord = Concord::assemble(service, running, config.request_timeout);
     match finish(&concord, &config).await {
         Ok(()) => {
@@ -345,6 +348,31 @@ fn ports(peers: Option<&Peers>) -> Ports {
     }
 }
 
+/// Where the spans and the events of a node go.
+fn observers(config: &Config, node_id: NodeId) -> Result<(Traces, Telemetry), OpenError> {
+    let traces = match &config.traces {
+        Some(traces) => Traces::start(traces, node_id)
+            .map_err(|error| ConfigError::invalid("traces.exporter", error.to_string()))?,
+        None => Traces::off(),
+    };
+    let telemetry = match &config.on_event {
+        Some(hook) => Telemetry::start(hook.clone(), node_id)
+            .map_err(|error| ConfigError::invalid("on_event", error.to_string()))?,
+        None => Telemetry::off(),
+    };
+    Ok((traces, telemetry))
+}
+
+/// Who tells them what consensus does; nobody, if nobody wants to know.
+fn watchman(node_id: NodeId, traces: &Traces, telemetry: &Telemetry) -> Option<Arc<dyn Observer>> {
+    let watchman = Watchman {
+        node_id,
+        traces: traces.clone(),
+        telemetry: telemetry.clone(),
+    };
+    (traces.is_on() || telemetry.is_on()).then(|| Arc::new(watchman) as Arc<dyn Observer>)
+}
+
 fn warn(config: &Config) {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
@@ -362,6 +390,10 @@ fn make_root(concord: &Concord, root: Root) {
 async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     crate::concord::schedule_backups(concord, &config.backup);
     let node = concord.service().node().clone();
+    let telemetry = concord.service().telemetry();
+    if telemetry.is_on() {
+        tokio::spawn(watch_state(concord.downgrade(), node.views(), telemetry.clone()));
+    }
     let running = concord.running();
     match config.peers.as_ref().map_or(&Start::Alone, |peers| &peers.start) {
         Start::Alone => node.form(StartMode::Alone).boxed().await?,

@@ -85,6 +85,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::judge::Caller;
 use crate::service::Service;
+use crate::telemetry::Event;
 
 /// A node in this process: a durable, strongly consistent key-value store, alone or as a
 /// member of a cluster. May do everything: see [`Concord::as_principal`]. Clones share the node; it runs until [`Concord::shutdown`], or until the
@@ -258,10 +259,15 @@ impl Concord {
     /// `storage_failed` if the log could not be closed in order. What was acknowledged is safe.
     pub async fn shutdown(&self) -> Result<(), Error> {
         // Watches never finish by themselves, and the listener waits for its requests.
+        let is_first = !self.inner.running.is_stopped();
         self.service().end_watches();
         let stopped = self.inner.running.shutdown(self.service().node()).await;
         // Requests that were in flight have left their lines by now.
         self.service().audit().close().await;
+        self.service().traces().flush().await;
+        if is_first {
+            self.service().telemetry().tell(|| Event::Stopping);
+        }
         stopped
     }
 

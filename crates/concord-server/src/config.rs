@@ -32,6 +32,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod traces;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,7 +50,9 @@ pub use self::reference::reference;
 pub use self::secret::Secret;
 pub use self::settings::setting_names;
 pub(crate) use self::tls::tls_of;
+pub use self::traces::{SpanSink, TraceExporter, TracesConfig};
 use crate::limits;
+use crate::telemetry::{Event, EventHook};
 
 /// Where the dev profile keeps its data.
 const DEV_DATA_DIR: &str = "./data";
@@ -148,6 +151,10 @@ pub struct Config {
     pub snapshot: SnapshotConfig,
     /// The audit log; `None`: there is none.
     pub audit: Option<AuditConfig>,
+    /// Traces; `None`: nothing is traced.
+    pub traces: Option<TracesConfig>,
+    /// Who is told of all that the node does; `None`: nobody.
+    pub on_event: Option<EventHook>,
     /// Backups.
     pub backup: BackupConfig,
     /// Logging of the `concord` binary; an embedded node logs to whatever `tracing`
@@ -326,6 +333,8 @@ impl Config {
                 log_bytes_kept: 128 << 20,
             },
             audit: None,
+            traces: None,
+            on_event: None,
             logging: LoggingConfig {
                 format: LogFormat::Human,
                 filter: "info".to_owned(),
@@ -424,6 +433,20 @@ impl Config {
     #[must_use]
     pub fn audit(mut self, audit: AuditConfig) -> Self {
         self.audit = Some(audit);
+        self
+    }
+
+    /// Records traces of requests.
+    #[must_use]
+    pub fn traces(mut self, traces: TracesConfig) -> Self {
+        self.traces = Some(traces);
+        self
+    }
+
+    /// Tells this function of all that the node does: see [`crate::telemetry`].
+    #[must_use]
+    pub fn on_event(mut self, hook: impl Fn(NodeId, &Event) + Send + Sync + 'static) -> Self {
+        self.on_event = Some(EventHook::new(hook));
         self
     }
 

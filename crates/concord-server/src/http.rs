@@ -44,6 +44,7 @@ mod scan;
 mod secure;
 mod settings;
 mod tenants;
+mod traced;
 mod ttl;
 mod txn;
 mod value;
@@ -59,6 +60,7 @@ use self::app::Common;
 use self::door::Door;
 use self::gate::{Gate, Hosts};
 pub(crate) use self::listener::HttpServer;
+use self::traced::Tracer;
 use crate::concord::Concord;
 use crate::config::{self, AuthMode, HttpConfig};
 
@@ -79,13 +81,10 @@ pub(crate) async fn serve(
         Some(names) => Hosts::Only(names.clone()),
         None => hosts_of(&config.listen),
     };
-    Ok(HttpServer::start(
-        socket,
-        local_addr,
-        Gate::new(router, Door::new(concord, auth, config.body_bytes_max), hosts),
-        config,
-        tls,
-    ))
+    let door = Door::new(concord, auth, config.body_bytes_max);
+    let tracer = Tracer::new(concord.service().traces(), tls.is_some());
+    let gate = Gate::new(router, door, hosts, tracer);
+    Ok(HttpServer::start(socket, local_addr, gate, config, tls))
 }
 
 /// Starts to serve the metrics of `concord`, and nothing else. No listener is laxer than the other, so it has the same
@@ -103,7 +102,12 @@ pub(crate) async fn serve_metrics(
         body_bytes_max: config.body_bytes_max,
     });
     let door = Door::new(concord, auth, config.body_bytes_max);
-    let gate = Gate::new(router::only_metrics(common), door, hosts_of(listen));
+    let gate = Gate::new(
+        router::only_metrics(common),
+        door,
+        hosts_of(listen),
+        Tracer::off(),
+    );
     Ok(HttpServer::start(socket, local_addr, gate, &config, tls))
 }
 

@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! Features: `http` (the HTTP interface), `cli` (the `concord` binary). Both are on by
+//! Features: `http` (the HTTP interface), `cli` (the `concord` binary), `otlp` (spans to a collector). All are on by
 //! default; an embedder takes `default-features = false`.
 
 mod answer;
@@ -45,6 +45,8 @@ mod rates;
 mod readme;
 pub mod recipes;
 mod service;
+pub mod telemetry;
+pub mod trace;
 mod watch;
 
 pub use answer::{
@@ -85,7 +87,7 @@ pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
     AuditConfig, AuditFailure, AuditKeyMode, AuditSync, AuthMode, BackupConfig, CompressionConfig, Config,
     ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides, PeerConfig, Place,
-    Profile, RootToken, Secret, Start,
+    Profile, RootToken, Secret, SpanSink, Start, TraceExporter, TracesConfig,
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

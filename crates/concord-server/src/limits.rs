@@ -188,6 +188,21 @@ pub const AUDIT_EXPORT_CHUNK_BYTES: usize = 64 << 10;
 /// Places that the check of an audit log names.
 pub const AUDIT_FINDINGS_MAX: usize = 100;
 
+/// Spans that wait to be exported; more are dropped, and counted.
+pub const TRACE_QUEUE_SPANS: usize = 8_192;
+
+/// Spans that are exported together.
+pub const TRACE_EXPORT_SPANS: usize = 512;
+
+/// Bytes of a header that a span takes over.
+pub const TRACE_TEXT_BYTES_MAX: usize = 256;
+
+/// Events that wait for the program's function; more are lost, and counted.
+pub const TELEMETRY_QUEUE_EVENTS: usize = 8_192;
+
+/// How often a program is told how its node is.
+pub const TELEMETRY_STATUS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Callers that a node remembers between two changes of the policy. More than that, and it begins anew.
 pub const PRINCIPALS_KEPT_MAX: usize = 16_384;
 

@@ -3,8 +3,10 @@
 //! It takes only requests that somebody was authorised to make, so that an interface that
 //! forgets to ask does not compile. Not here: parsing, which is the interfaces'.
 
+mod refusals;
 mod restore;
 mod tenants;
+mod told;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,13 +24,11 @@ use concord_core::{PolicyChange, Store, limits as core_limits};
 use concord_query::{InvalidCursor, Seal};
 use concord_raft::backup::BackupDirectory;
 use concord_raft::node::Node;
-use concord_raft::{
-    MembershipError, NodeStatus, ProposeError, Published, ReadConsistency, ReadError, ReadRequest,
-    StopReason, Views,
-};
+use concord_raft::{NodeStatus, ProposeError, Published, ReadConsistency, ReadError, ReadRequest, Views};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::told::result_of;
 use crate::audit::{AdminRequest, Recorder, revision_of};
 use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
@@ -38,6 +38,8 @@ use crate::judge::{self, Caller, Judge, Sight, unauthorized};
 use crate::metrics::{Operation, Requests, TenantRequests};
 use crate::missing::{Named, refusal};
 use crate::rates::ReadRates;
+use crate::telemetry::{Event, Shape, Telemetry};
+use crate::trace::{self, Traces};
 use crate::watch::{self, Hub, Standing, Watcher, WatcherStatus};
 
 /// A view that a read is answered from.
@@ -127,6 +129,8 @@ pub(crate) struct Service {
     judge: Arc<Judge>,
     rates: ReadRates,
     tenants: TenantRequests,
+    traces: Traces,
+    telemetry: Telemetry,
 }
 
 impl fmt::Debug for Service {
@@ -138,9 +142,19 @@ impl fmt::Debug for Service {
 }
 
 impl Service {
-    pub(crate) fn new(node: Node<Store>, config: &Config, audit: Recorder) -> Self {
+    pub(crate) fn new(
+        node: Node<Store>,
+        config: &Config,
+        audit: Recorder,
+        (traces, telemetry): (Traces, Telemetry),
+    ) -> Self {
         let views = node.views();
-        let watches = Hub::new(views.clone(), node.stopped(), config.watches_max);
+        let watches = Hub::new(
+            views.clone(),
+            node.stopped(),
+            config.watches_max,
+            telemetry.clone(),
+        );
         Self {
             node,
             views,
@@ -155,6 +169,8 @@ impl Service {
             judge: Arc::new(Judge::new()),
             rates: ReadRates::new(),
             tenants: TenantRequests::default(),
+            traces,
+            telemetry,
         }
     }
 
@@ -208,11 +224,13 @@ impl Service {
         plan: &ReadPlan,
     ) -> Option<Result<Seen, Error>> {
         let snapshot = self.node.read_now(plan)?;
+        let span = self.traces.child("concord.read");
         match self.judged(caller, request, snapshot) {
             // It may be known elsewhere already what allows it.
             Err(refused) if caller.is_judged() && is_refusal(&refused) => None,
             judged => {
                 self.requests.read(plan.consistency);
+                self.told_read(span, request, plan, Duration::ZERO, &judged);
                 Some(judged)
             }
         }
@@ -227,19 +245,28 @@ impl Service {
         request: fn(&S) -> Read<'_>,
         plan: &ReadPlan,
     ) -> Result<(S, Seen), Error> {
-        let began = Instant::now();
+        let (began, span) = (Instant::now(), self.traces.begin("concord.read"));
+        let outcome = self.read_once(caller, &request(&subject), plan, began).await;
+        self.told_read(span, &request(&subject), plan, began.elapsed(), &outcome);
+        Ok((subject, outcome?))
+    }
+
+    async fn read_once(
+        &self,
+        caller: &Caller,
+        request: &Read<'_>,
+        plan: &ReadPlan,
+        began: Instant,
+    ) -> Result<Seen, Error> {
         let deadline = began + plan.timeout;
         let read = self.node.read(plan, deadline).await.map_err(Error::from);
         self.requests.waited(plan.consistency, began.elapsed(), &read);
-        let refused = match self.judged(caller, &request(&subject), read?) {
+        let refused = match self.judged(caller, request, read?) {
             Err(refused) if plan.consistency == ReadConsistency::Eventual && is_refusal(&refused) => refused,
-            judged => return Ok((subject, judged?)),
+            judged => return judged,
         };
         match self.confirmed(caller, deadline).await {
-            Some(snapshot) => {
-                let seen = self.judged(caller, &request(&subject), snapshot)?;
-                Ok((subject, seen))
-            }
+            Some(snapshot) => self.judged(caller, request, snapshot),
             None => Err(refused),
         }
     }
@@ -282,10 +309,20 @@ impl Service {
     ) -> Result<Reply, Error> {
         let line = self.audit.begin(|| self.who(caller), &command)?;
         let (began, operation) = (Instant::now(), Operation::of(&command));
-        let outcome = self.write(caller, command, packing, began + timeout).await;
+        let shape = self.telemetry.is_on().then(|| Shape::of(&command));
+        let span = self.traces.begin("concord.write");
+        let writing = self.write(caller, command, packing, began + timeout);
+        let outcome = trace::within(span.as_ref(), writing).await;
         self.requests.wrote(operation, began.elapsed(), &outcome);
         if let Some(principal) = caller.is_judged().then(|| self.who(caller)).flatten() {
             self.count_tenant(&principal, outcome.as_ref().err());
+        }
+        if let Some(mut span) = span {
+            span.set("concord.operation", operation.name());
+            span.finish_with(&outcome);
+        }
+        if let Some(shape) = shape {
+            self.told_write(shape, operation, began.elapsed(), &outcome);
         }
         line.finish(outcome, revision_of).await
     }
@@ -300,10 +337,16 @@ impl Service {
         change: impl AsyncFnOnce(Node<Store>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let line = self.audit.begin(|| self.who(caller), &request)?;
-        let outcome = match self.permit(caller, request.action, timeout).await {
+        let (began, action) = (Instant::now(), request.action);
+        let outcome = match self.permit(caller, action, timeout).await {
             Ok(()) => change(self.node.clone()).await,
             Err(refused) => Err(refused),
         };
+        self.telemetry.tell(|| Event::Administered {
+            action: action.name(),
+            result: result_of(&outcome),
+            duration: began.elapsed(),
+        });
         line.finish(outcome, |_| None).await
     }
 
@@ -418,8 +461,8 @@ impl Service {
         command.check(number(self.value_bytes_max))?;
         self.check_disk(&command)?;
         let request = compression::encode(self.compression, packing, command).await?;
-        let reply = self.node.propose(request, deadline).await?;
-        Ok(compression::unpacked(reply).await?.into_result())
+        let proposed = self.propose_traced(request, deadline).await;
+        Ok(compression::unpacked(proposed?).await?.into_result())
     }
 
     /// Changes the policy: asks `change` what to write, by a policy that nobody has changed when it is applied.
@@ -716,49 +759,6 @@ impl From<ProposeError> for Error {
             ProposeError::OutcomeUnknown { .. } | _ => ErrorKind::OutcomeUnknown,
         };
         Self::new(kind, error.to_string())
-    }
-}
-
-impl From<MembershipError> for Error {
-    fn from(error: MembershipError) -> Self {
-        let message = error.to_string();
-        match error {
-            MembershipError::NoCluster | MembershipError::InProgress => {
-                Self::new(ErrorKind::NotReady, message)
-            }
-            MembershipError::NoLeader => Self::new(ErrorKind::NoQuorum, message),
-            MembershipError::Invalid { .. } => Self::new(ErrorKind::InvalidRequest, message),
-            MembershipError::UnknownNode { node } => {
-                Self::new(ErrorKind::NotFound, message).with("node_id", node.get())
-            }
-            MembershipError::Conflict { .. } => Self::new(ErrorKind::AlreadyExists, message),
-            MembershipError::Silent { node } => {
-                Self::new(ErrorKind::NotReady, message).with("node_id", node.get())
-            }
-            MembershipError::NotCaughtUp {
-                node,
-                lag_entries,
-                limit_entries,
-            } => Self::new(ErrorKind::NotReady, message)
-                .with("node_id", node.get())
-                .with("lag_entries", lag_entries)
-                .with("limit_entries", limit_entries),
-            MembershipError::Stopped(reason) => reason.into(),
-            MembershipError::OutcomeUnknown { .. } | _ => Self::new(ErrorKind::OutcomeUnknown, message),
-        }
-    }
-}
-
-impl From<StopReason> for Error {
-    fn from(reason: StopReason) -> Self {
-        let kind = match &reason {
-            StopReason::Storage { .. } => ErrorKind::StorageFailed,
-            StopReason::Corrupt { .. } => ErrorKind::Corrupt,
-            StopReason::Shutdown | StopReason::Removed | StopReason::Defect { .. } | _ => {
-                ErrorKind::ShuttingDown
-            }
-        };
-        Self::new(kind, reason.to_string())
     }
 }
 

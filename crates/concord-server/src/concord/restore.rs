@@ -31,6 +31,7 @@ use super::Concord;
 use super::backup::{BackupInfo, Backups, blocking};
 use crate::error::{Error, ErrorKind};
 use crate::service::random;
+use crate::telemetry::Event;
 
 /// Bytes of the snapshot in one request.
 const PIECE_BYTES: usize = RESTORE_PIECE_BYTES_MAX / 4;
@@ -163,6 +164,11 @@ impl Backups<'_> {
             .administer(AdminAction::Restore, facts, restore)
             .await?;
         tracing::warn!(name, %revision, "a backup was restored: the cluster shows what it holds");
+        let service = self.concord.service();
+        service.telemetry().tell(|| Event::BackupRestored {
+            revision,
+            keys: service.node().published().view.statistics().usage.keys,
+        });
         Ok(RestoredBackup { revision, backup })
     }
 

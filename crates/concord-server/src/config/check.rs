@@ -58,6 +58,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(audit) = &config.audit {
         super::audit::check(audit)?;
     }
+    config.traces.as_ref().map_or(Ok(()), super::traces::check)?;
     if config.tls_reload_interval < limits::TLS_RELOAD_INTERVAL_MIN {
         return Err(ConfigError::invalid(
             "tls.reload_interval",

@@ -263,11 +263,9 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         .map(|count| size("backup.keep_count", Some(count), 0));
     config.backup.keep_count = count.transpose()?;
     config.watches_max = size("limits.watches_max", draft.watches_max, config.watches_max)?;
-    config.logging.format = draft.log_format.unwrap_or(match profile {
-        Profile::Dev => LogFormat::Human,
-        Profile::Prod => LogFormat::Json,
-    });
+    config.logging.format = draft.log_format.unwrap_or(log_format(profile));
     config.audit = super::audit::build(&draft, profile, places)?;
+    config.traces = super::traces::build(&draft.traces, places)?;
     config.http = http(&draft, places)?;
     config.metrics_listen.clone_from(&draft.metrics_listen);
     config.peers = peers(draft, places)?;
@@ -280,6 +278,13 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         ));
     }
     Ok(config)
+}
+
+const fn log_format(profile: Profile) -> LogFormat {
+    match profile {
+        Profile::Dev => LogFormat::Human,
+        Profile::Prod => LogFormat::Json,
+    }
 }
 
 fn http(draft: &Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<HttpConfig>, ConfigError> {

@@ -43,6 +43,17 @@ impl Raw {
             .map_err(|_| format!("must be a whole number, not `{digits}`"))
     }
 
+    /// A part of everything, 0 to 1.
+    pub(super) fn part(&self) -> Result<f64, String> {
+        let (Self::Text(digits) | Self::Number(digits)) = self else {
+            return Err(self.instead_of("a number from 0 to 1"));
+        };
+        match digits.parse::<f64>() {
+            Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+            Ok(_) | Err(_) => Err(format!("must be a number from 0 to 1, not `{digits}`")),
+        }
+    }
+
     pub(super) fn boolean(&self) -> Result<bool, String> {
         let word = match self {
             Self::Bool(flag) => return Ok(*flag),

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{AuditConfig, Config, PeerConfig, Secret, environment, settings};
+use super::traces::OTLP_ENDPOINT;
+use super::{AuditConfig, Config, PeerConfig, Secret, TraceExporter, TracesConfig, environment, settings};
 
 const HEAD: &str = "\
 # Configuration
@@ -30,10 +31,13 @@ pub fn reference() -> String {
     let of_dev = config.clone();
     // Only a node with an audit log has its defaults.
     config.audit = Some(AuditConfig::new());
+    config.traces = Some(TracesConfig::new(TraceExporter::Otlp {
+        endpoint: OTLP_ENDPOINT.to_owned(),
+    }));
     let mut page = HEAD.to_owned();
     for setting in settings::all() {
         let shown = match setting.key {
-            "audit.enabled" => &of_dev,
+            "audit.enabled" | "traces.exporter" => &of_dev,
             _ => &config,
         };
         let default = (setting.show)(shown).filter(|default| default != "\"\"");

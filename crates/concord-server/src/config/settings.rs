@@ -11,7 +11,8 @@ use concord_core::ids::NodeId;
 use super::audit::{AuditDraft, AuditFailure, AuditKeyMode, AuditSync};
 use super::raw::Raw;
 use super::tls;
-use super::{AuthMode, Config, LogFormat, Profile, RootToken, Secret, Start};
+use super::traces::{ExporterName, TracesDraft};
+use super::{AuthMode, Config, LogFormat, Profile, RootToken, Secret, Start, TraceExporter};
 use concord_query::duration;
 
 /// What all layers said together; `None` where none did.
@@ -67,6 +68,7 @@ pub(super) struct Draft {
     pub(super) log_format: Option<LogFormat>,
     pub(super) log_filter: Option<String>,
     pub(super) audit: AuditDraft,
+    pub(super) traces: TracesDraft,
 }
 
 /// One setting.
@@ -531,6 +533,48 @@ static SETTINGS: &[Setting] = &[
         about: "lines that wait to be written; more are lost, and counted",
         read: |draft, raw| set(&mut draft.audit.queue_lines, raw.integer()),
         show: |config| config.audit.as_ref().map(|audit| audit.queue_lines.to_string()),
+    },
+    Setting {
+        key: "traces.exporter",
+        about: "none, stdout or otlp: where spans of traced requests go",
+        read: |draft, raw| choose(&mut draft.traces.exporter, raw, &ExporterName::ALL),
+        show: |config| {
+            Some(text(
+                match config.traces.as_ref().map(|traces| &traces.exporter) {
+                    Some(TraceExporter::Stdout) => "stdout",
+                    Some(TraceExporter::Otlp { .. }) => "otlp",
+                    // No setting, but a program hands spans to itself.
+                    Some(TraceExporter::Sink(_)) | None => "none",
+                },
+            ))
+        },
+    },
+    Setting {
+        key: "traces.endpoint",
+        about: "the collector, as http://host:port or https://host:port; spans go to /v1/traces of it, by OTLP over HTTP",
+        read: |draft, raw| set(&mut draft.traces.endpoint, raw.text()),
+        show: |config| match &config.traces.as_ref()?.exporter {
+            TraceExporter::Otlp { endpoint } => Some(text(endpoint)),
+            TraceExporter::Stdout | TraceExporter::Sink(_) => None,
+        },
+    },
+    Setting {
+        key: "traces.sample",
+        about: "the part of the requests that is traced, 0 to 1, of those that come without a decision",
+        read: |draft, raw| set(&mut draft.traces.sample, raw.part()),
+        show: |config| config.traces.as_ref().map(|traces| traces.sample.to_string()),
+    },
+    Setting {
+        key: "traces.follow",
+        about: "whether the sender's decision counts, where the header traceparent has one",
+        read: |draft, raw| set(&mut draft.traces.follow, raw.boolean()),
+        show: |config| config.traces.as_ref().map(|traces| traces.follow.to_string()),
+    },
+    Setting {
+        key: "traces.service",
+        about: "service.name of the spans",
+        read: |draft, raw| set(&mut draft.traces.service, raw.text()),
+        show: |config| config.traces.as_ref().map(|traces| text(&traces.service)),
     },
     Setting {
         key: "backup.dir",

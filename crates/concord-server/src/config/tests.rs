@@ -194,6 +194,36 @@ fn contradictory_and_unused_settings_are_refused() {
     }
 }
 
+/// The same of traces.
+#[test]
+fn traces_that_contradict_themselves_are_refused() {
+    for (toml, message) in [
+        (
+            "[traces]\nsample = 0.5\n",
+            "concord.toml:2: `traces.sample` has no effect without `traces.exporter",
+        ),
+        (
+            "[traces]\nexporter = \"otlp\"\nsample = 1.5\n",
+            "concord.toml:3: `traces.sample` must be a number from 0 to 1, not `1.5`",
+        ),
+        (
+            "[traces]\nexporter = \"stdout\"\nendpoint = \"http://a:1\"\n",
+            "concord.toml:3: `traces.endpoint` has no effect unless otlp is `traces.exporter`",
+        ),
+        (
+            "[traces]\nexporter = \"otlp\"\nendpoint = \"a:4318\"\n",
+            "concord.toml:3: `traces.endpoint` must be http://host:port or https://host:port",
+        ),
+        (
+            "[traces]\nexporter = \"jaeger\"\n",
+            "concord.toml:2: `traces.exporter` must be none or stdout or otlp, not `jaeger`",
+        ),
+    ] {
+        let found = load(toml).unwrap_err().to_string();
+        assert!(found.contains(message), "{toml}\n{found}\n{message}");
+    }
+}
+
 #[test]
 fn peers_of_other_machines_need_a_secret() {
     let local =

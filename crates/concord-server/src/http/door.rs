@@ -72,7 +72,7 @@ impl Door {
     }
 }
 
-fn is_open(path: &str) -> bool {
+pub(super) fn is_open(path: &str) -> bool {
     OPEN.contains(&path) || path.starts_with(OPEN_PAGES)
 }
 

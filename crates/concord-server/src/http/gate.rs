@@ -18,8 +18,10 @@ use super::door::Door;
 use super::error::ApiError;
 use super::rate;
 use super::secure::ClientCertificate;
+use super::traced::{self, Tracer};
 use crate::concord::Concord;
 use crate::error::ErrorKind;
+use crate::trace::Arrival;
 
 /// The revision that an answer was served at.
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("x-concord-revision");
@@ -30,6 +32,7 @@ pub(crate) struct Gate {
     router: Router,
     door: Door,
     hosts: Arc<Hosts>,
+    tracer: Tracer,
 }
 
 /// Under which names clients may address this node.
@@ -59,11 +62,12 @@ impl Hosts {
 }
 
 impl Gate {
-    pub(super) fn new(router: Router, door: Door, hosts: Hosts) -> Self {
+    pub(super) fn new(router: Router, door: Door, hosts: Hosts, tracer: Tracer) -> Self {
         Self {
             router,
             door,
             hosts: Arc::new(hosts),
+            tracer,
         }
     }
 }
@@ -95,9 +99,10 @@ impl Gate {
                     .map(|host| host.to_str().unwrap_or("?")),
             };
             let is_allowed = self.hosts.allows(host);
-            let (mut router, door) = (self.router.clone(), self.door.clone());
+            let (router, door) = (self.router.clone(), self.door.clone());
+            let arrival = self.tracer.arrive(&request);
             async move {
-                let mut request = request.map(Body::new);
+                let request = request.map(Body::new);
                 if !is_allowed {
                     let message = "this host name is not among http.allowed_hosts";
                     return Ok(stamped(
@@ -105,18 +110,32 @@ impl Gate {
                         &door,
                     ));
                 }
-                let app = match door.admit(request.uri().path(), request.headers()).await {
-                    Ok(app) => app,
-                    Err(refused) => return Ok(stamped(ApiError::from(refused).into_response(), &door)),
-                };
-                let concord = app.concord.clone();
-                request.extensions_mut().insert(app);
-                let mut response = router.call(request).await?;
-                rate::tell(&concord, response.headers_mut());
-                Ok(stamped(response, &door))
+                match arrival {
+                    Arrival::Off => answered(router, &door, request).await,
+                    Arrival::Unsampled => traced::untraced(router, &door, request).await,
+                    // Boxed, so that it makes the others no larger.
+                    Arrival::Sampled(span) => Box::pin(traced::traced(span, router, &door, request)).await,
+                }
             }
         })
     }
+}
+
+/// Asks who it is, and has the request handled.
+pub(super) async fn answered(
+    mut router: Router,
+    door: &Door,
+    mut request: Request<Body>,
+) -> Result<Response, Infallible> {
+    let app = match door.admit(request.uri().path(), request.headers()).await {
+        Ok(app) => app,
+        Err(refused) => return Ok(stamped(ApiError::from(refused).into_response(), door)),
+    };
+    let concord = app.concord.clone();
+    request.extensions_mut().insert(app);
+    let mut response = router.call(request).await?;
+    rate::tell(&concord, response.headers_mut());
+    Ok(stamped(response, door))
 }
 
 /// Handlers that looked at a view have said its revision; the others get the latest.

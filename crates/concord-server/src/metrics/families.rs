@@ -8,6 +8,7 @@ use concord_raft::{MemberStatus, Role};
 
 use super::reading::Reading;
 use super::tenants::OTHERS;
+use crate::trace::Counts;
 
 /// What is measured under one name.
 #[derive(Debug)]
@@ -482,6 +483,13 @@ static FAMILIES: &[Family] = &[
         read: |from, out| each_refusal(from, out),
     },
     Family {
+        name: "trace_spans",
+        kind: Kind::Counter,
+        labels: &["result"],
+        about: "Spans of traced requests: exported, dropped (the queue was full) or failed (the collector did not take them)",
+        read: |from, out| each_span(from, out),
+    },
+    Family {
         name: "memory_resident_bytes",
         kind: Kind::Gauge,
         labels: &[],
@@ -590,6 +598,13 @@ fn each_quota(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&NamespaceQ
         if let Some(limit) = of(&tenant.quota) {
             one(out, &[&tenant.label], limit);
         }
+    }
+}
+
+fn each_span(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    let counts = from.concord.service().traces().counts();
+    for (result, count) in Counts::each(counts) {
+        one(out, &[result], count);
     }
 }
 

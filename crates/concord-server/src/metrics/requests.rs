@@ -79,7 +79,7 @@ impl Operation {
         })
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         OPERATIONS.get(self.0).copied().unwrap_or_default()
     }
 }

@@ -15,6 +15,7 @@ use super::crowd::{Crowds, Pages};
 use super::slot::{Slot, WatcherStatus};
 use crate::error::{Error, ErrorKind};
 use crate::limits;
+use crate::telemetry::{Event, Telemetry};
 
 /// The watchers of one node. The last handle closes it.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     registry: Mutex<Registry>,
     pages: Pages,
     watchers_max: usize,
+    telemetry: Telemetry,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +55,7 @@ impl Hub {
         views: Views<ReadView>,
         stopped: watch::Receiver<Option<StopReason>>,
         watchers_max: usize,
+        telemetry: Telemetry,
     ) -> Self {
         let shared = Shared {
             views,
@@ -61,6 +64,7 @@ impl Hub {
             registry: Mutex::default(),
             pages: Pages::default(),
             watchers_max,
+            telemetry,
         };
         Self {
             shared: Arc::new(shared),
@@ -100,6 +104,7 @@ impl Hub {
         slot.delivered(after);
         registry.router.insert(Arc::clone(&slot), &slot.filter);
         registry.slots.insert(slot.id, Arc::clone(&slot));
+        self.shared.telemetry.tell(|| Event::WatchOpened);
         Ok(Registration {
             shared: Arc::clone(&self.shared),
             slot,
@@ -146,6 +151,7 @@ impl Drop for Registration {
         registry.router.remove(&self.slot, &self.slot.filter);
         registry.slots.remove(&self.slot.id);
         registry.crowds.leave(&self.slot.crowd);
+        self.shared.telemetry.tell(|| Event::WatchClosed);
     }
 }
 

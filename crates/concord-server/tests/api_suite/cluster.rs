@@ -39,7 +39,8 @@ impl Cluster {
         cluster
     }
 
-    async fn start_as(size: usize, shape: fn(Config) -> Config) -> Self {
+    /// As [`Cluster::start`], with other settings.
+    pub(crate) async fn start_as(size: usize, shape: impl Fn(Config) -> Config) -> Self {
         let dirs: Vec<TempDir> = (0..size).map(|_| tempfile::tempdir().unwrap()).collect();
         let mut nodes: Vec<Concord> = Vec::new();
         for dir in &dirs {

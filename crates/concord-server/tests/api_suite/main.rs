@@ -32,6 +32,7 @@ mod restores;
 mod subscriptions;
 mod tenants;
 mod tls;
+mod traces;
 mod txns;
 mod watches;
 mod wire;
