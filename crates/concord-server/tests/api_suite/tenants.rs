@@ -366,7 +366,31 @@ async fn ids_that_make_no_sense_are_refused() {
     cluster.stop().await;
 }
 
-/// D-SEC-1: what was made on one node holds on every other, and after a restart; the export is the same everywhere.
+/// D-SEC-1: tenants are where the data is: also after a restart, with what they use and may use.
+#[tokio::test]
+async fn d_sec_1_tenants_outlive_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Concord::open(concord_server::Config::at(dir.path()));
+    let db = open().await.unwrap();
+    db.tenants().create("acme").max_keys(1).await.unwrap();
+    let token = db.create_token().role("tenant_acme").await.unwrap();
+    let acme = db.as_principal(token.secret.expose());
+    acme.put("acme:1", "x").await.unwrap();
+    let before = db.tenants().get("acme").await.unwrap();
+    db.snapshot().await.unwrap();
+    db.shutdown().await.unwrap();
+    let db = open().await.unwrap();
+    let after = db.tenants().get("acme").await.unwrap();
+    assert_eq!((after.quota, after.usage.keys), (before.quota, 1));
+    assert_eq!((after.name, after.created_at), (before.name, before.created_at));
+    let acme = db.as_principal(token.secret.expose());
+    let refused = acme.put("acme:2", "x").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::QuotaExceeded);
+    acme.put("acme:1", "y").await.unwrap();
+    db.shutdown().await.unwrap();
+}
+
+/// D-SEC-1: what was made on one node holds on every other; the export is the same everywhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d_sec_1_tenants_are_the_clusters() {
     let cluster = Cluster::start(3).await;

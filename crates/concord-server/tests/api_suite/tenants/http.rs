@@ -9,7 +9,19 @@ use crate::cluster::{Cluster, ROOT};
 #[tokio::test]
 async fn a_tenant_is_made_used_changed_and_removed_over_http() {
     let cluster = Cluster::start_with_auth(1).await;
-    let url = &cluster.url(0);
+    the_life_of_a_tenant(&cluster.url(0), &cluster.url(0)).await;
+    cluster.stop().await;
+}
+
+/// The same where nobody asks the node that leads, nor both the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_are_the_same_on_three_nodes_over_http() {
+    let cluster = Cluster::start_with_auth(3).await;
+    the_life_of_a_tenant(&cluster.url(1), &cluster.url(2)).await;
+    cluster.stop().await;
+}
+
+async fn the_life_of_a_tenant(url: &str, member: &str) {
     let made = r#"{"id":"acme","name":"Acme-Inc","max_keys":2,"max_ops_per_sec":"unlimited"}"#;
     let made = root(url, "POST", "/tenants", made).await;
     assert_eq!(made["role"], "tenant_acme");
@@ -23,7 +35,7 @@ async fn a_tenant_is_made_used_changed_and_removed_over_http() {
         ("acme:3", 507),
         ("other:1", 403),
     ] {
-        let put = ask(url, token, "PUT", &format!("/kv/{key}"), r#"{"value":"x"}"#).await;
+        let put = ask(member, token, "PUT", &format!("/kv/{key}"), r#"{"value":"x"}"#).await;
         assert_eq!(put.status, status, "{key}");
         if status == 507 {
             let details = &put.json()["error"]["details"];
@@ -33,17 +45,17 @@ async fn a_tenant_is_made_used_changed_and_removed_over_http() {
             );
         }
     }
-    let whoami = ask(url, token, "GET", "/whoami", "").await.json();
+    let whoami = ask(member, token, "GET", "/whoami", "").await.json();
     assert_eq!(whoami["data"]["tenant"], "acme");
-    let usage = ask(url, token, "GET", "/tenants/acme/usage", "").await;
+    let usage = ask(member, token, "GET", "/tenants/acme/usage", "").await;
     let usage = usage.json()["data"].clone();
     assert_eq!(usage["usage"]["keys"], 2);
     assert_eq!(usage["quota"]["max_ops_per_sec"], "unlimited");
     assert_eq!(usage["usage"]["operations_left"], Json::Null);
-    assert_eq!(ask(url, token, "GET", "/tenants/acme", "").await.status, 403);
+    assert_eq!(ask(member, token, "GET", "/tenants/acme", "").await.status, 403);
 
     root(url, "PATCH", "/tenants/acme", r#"{"max_keys":3}"#).await;
-    let put = ask(url, token, "PUT", "/kv/acme:3", r#"{"value":"x"}"#).await;
+    let put = ask(member, token, "PUT", "/kv/acme:3", r#"{"value":"x"}"#).await;
     assert_eq!(put.status, 200);
     let shown = root(url, "GET", "/tenants/acme", "").await;
     assert_eq!(
@@ -57,10 +69,9 @@ async fn a_tenant_is_made_used_changed_and_removed_over_http() {
     assert_eq!((twice.status, twice.code().as_str()), (409, "already_exists"));
 
     root(url, "DELETE", "/tenants/acme?delete_keys=true", "").await;
-    assert_eq!(ask(url, token, "GET", "/kv/acme:1", "").await.status, 403);
+    assert_eq!(ask(member, token, "GET", "/kv/acme:1", "").await.status, 403);
     assert_eq!(ask(url, ROOT, "GET", "/kv/acme:1", "").await.status, 404);
     assert_eq!(ask(url, ROOT, "GET", "/tenants/acme", "").await.status, 404);
-    cluster.stop().await;
 }
 
 /// Whatever is no quota, no id or no field is refused, and the field is named.
