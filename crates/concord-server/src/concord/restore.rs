@@ -7,7 +7,7 @@
 //!
 //! Not here: what a step does to the state, which is `concord_core::restore`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -324,7 +324,7 @@ fn read(file: &BackupFile, sender: &mpsc::Sender<Result<Bytes, StorageError>>) {
 #[cfg(feature = "http")]
 pub(crate) struct Arriving<'a> {
     backups: &'a Backups<'a>,
-    path: PathBuf,
+    path: std::path::PathBuf,
     file: Arc<dyn DiskFile>,
     received: u64,
     _turn: tokio::sync::MutexGuard<'a, ()>,

@@ -1,6 +1,5 @@
 //! Spans in the JSON form of OTLP: what collectors take over HTTP, and what standard output gets.
 
-use concord_core::ids::NodeId;
 use serde_json::{Value, json};
 
 use super::span::{Span, SpanKind, SpanValue};
@@ -8,7 +7,8 @@ use super::span::{Span, SpanKind, SpanValue};
 const ERROR: u8 = 2;
 
 /// The body of a request to `/v1/traces`.
-pub(super) fn request(service: &str, node_id: NodeId, spans: &[Span]) -> Value {
+#[cfg(feature = "otlp")]
+pub(super) fn request(service: &str, node_id: concord_core::ids::NodeId, spans: &[Span]) -> Value {
     let text = |key: &str, value: &str| json!({ "key": key, "value": { "stringValue": value } });
     json!({ "resourceSpans": [{
         "resource": { "attributes": [

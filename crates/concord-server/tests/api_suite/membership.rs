@@ -48,6 +48,28 @@ async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn()
         .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
+/// A name stands for whatever addresses it has when a connection is made, of which each is tried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_by_a_dns_name() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let peers = || PeerConfig::new("127.0.0.1:0", secret());
+    let first = Concord::open(Config::at(dirs[0].path()).peers(peers()))
+        .await
+        .unwrap();
+    first.wait_until_ready(PATIENCE).await.unwrap();
+    let address = first.peer_address().unwrap();
+    let port = address.rsplit(':').next().unwrap();
+    let named = peers().join(format!("localhost:{port}"));
+    let second = Concord::open(Config::at(dirs[1].path()).peers(named))
+        .await
+        .unwrap();
+    second.wait_until_ready(PATIENCE).await.unwrap();
+    assert_eq!(second.status().unwrap().members.len(), 2);
+    for node in [second, first] {
+        node.shutdown().await.unwrap();
+    }
+}
+
 /// Three nodes that are given the same list, in any order of starting, are one cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seeds_form_one_cluster() {
