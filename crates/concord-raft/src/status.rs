@@ -55,6 +55,21 @@ pub struct MemberStatus {
     pub silent_ms: Option<u64>,
 }
 
+impl MemberStatus {
+    /// A seat of which nothing else is known: for those who judge seats, and their tests.
+    pub const fn seat(node_id: NodeId, voter: bool, silent_ms: Option<u64>) -> Self {
+        Self {
+            node_id,
+            address: String::new(),
+            store_id: 0,
+            voter,
+            matched: None,
+            lag_entries: None,
+            silent_ms,
+        }
+    }
+}
+
 /// How far the installation of a snapshot from the leader has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotProgress {

@@ -389,6 +389,7 @@ fn make_root(concord: &Concord, root: Root) {
 /// Has the node belong to a cluster, and opens HTTP.
 async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     crate::concord::schedule_backups(concord, &config.backup);
+    crate::dead_members::watch(concord, config.remove_dead_after);
     let node = concord.service().node().clone();
     let telemetry = concord.service().telemetry();
     if telemetry.is_on() {

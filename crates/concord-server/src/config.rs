@@ -145,6 +145,11 @@ pub struct Config {
     pub compression: CompressionConfig,
     /// Election and heartbeat times.
     pub timing: TimingConfig,
+    /// A member that was silent for so long is removed by the leader, one at a time and while quorum allows; `None`:
+    /// none ever is.
+    pub remove_dead_after: Option<Duration>,
+    /// Requests that take so long are logged; `None`: none are.
+    pub slow_request: Option<Duration>,
     /// The Raft log.
     pub log: LogConfig,
     /// Snapshots.
@@ -323,6 +328,8 @@ impl Config {
                 election_min: Duration::from_millis(500),
                 election_max: Duration::from_millis(1_000),
             },
+            remove_dead_after: None,
+            slow_request: None,
             log: LogConfig {
                 segment_bytes: 64 << 20,
             },

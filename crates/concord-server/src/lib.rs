@@ -31,6 +31,7 @@ mod compose;
 mod compression;
 mod concord;
 pub mod config;
+mod dead_members;
 mod error;
 mod full_disk;
 #[cfg(feature = "http")]
@@ -45,6 +46,7 @@ mod rates;
 mod readme;
 pub mod recipes;
 mod service;
+mod slow;
 pub mod telemetry;
 pub mod trace;
 mod watch;

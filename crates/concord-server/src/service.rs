@@ -32,12 +32,14 @@ use self::told::result_of;
 use crate::audit::{AdminRequest, Recorder, revision_of};
 use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
+use crate::dead_members::Removals;
 use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
 use crate::full_disk::gives_space_back;
 use crate::judge::{self, Caller, Judge, Sight, unauthorized};
 use crate::metrics::{Operation, Requests, TenantRequests};
 use crate::missing::{Named, refusal};
 use crate::rates::ReadRates;
+use crate::slow::SlowLog;
 use crate::telemetry::{Event, Shape, Telemetry};
 use crate::trace::{self, Traces};
 use crate::watch::{self, Hub, Standing, Watcher, WatcherStatus};
@@ -126,6 +128,8 @@ pub(crate) struct Service {
     backup_turn: tokio::sync::Mutex<()>,
     /// Held while a restore is driven from here.
     restore_turn: tokio::sync::Mutex<()>,
+    removals: Removals,
+    slow: SlowLog,
     judge: Arc<Judge>,
     rates: ReadRates,
     tenants: TenantRequests,
@@ -166,12 +170,25 @@ impl Service {
             backups: crate::concord::backup_directory(config),
             backup_turn: tokio::sync::Mutex::new(()),
             restore_turn: tokio::sync::Mutex::new(()),
+            removals: Removals::default(),
+            slow: SlowLog::new(config.slow_request),
             judge: Arc::new(Judge::new()),
             rates: ReadRates::new(),
             tenants: TenantRequests::default(),
             traces,
             telemetry,
         }
+    }
+
+    /// The members that this node has removed by itself.
+    pub(crate) const fn removals(&self) -> &Removals {
+        &self.removals
+    }
+
+    /// The requests that took long.
+    #[cfg(feature = "http")]
+    pub(crate) const fn slow(&self) -> &SlowLog {
+        &self.slow
     }
 
     /// The directory of this node's backups.
@@ -261,6 +278,8 @@ impl Service {
         let deadline = began + plan.timeout;
         let read = self.node.read(plan, deadline).await.map_err(Error::from);
         self.requests.waited(plan.consistency, began.elapsed(), &read);
+        let code = read.as_ref().err().map(Error::kind);
+        self.slow.look("read", began.elapsed(), code, || self.who(caller));
         let refused = match self.judged(caller, request, read?) {
             Err(refused) if plan.consistency == ReadConsistency::Eventual && is_refusal(&refused) => refused,
             judged => return judged,
@@ -314,6 +333,9 @@ impl Service {
         let writing = self.write(caller, command, packing, began + timeout);
         let outcome = trace::within(span.as_ref(), writing).await;
         self.requests.wrote(operation, began.elapsed(), &outcome);
+        let code = outcome.as_ref().err().map(Error::kind);
+        self.slow
+            .look(operation.name(), began.elapsed(), code, || self.who(caller));
         if let Some(principal) = caller.is_judged().then(|| self.who(caller)).flatten() {
             self.count_tenant(&principal, outcome.as_ref().err());
         }

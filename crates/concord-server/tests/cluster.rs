@@ -22,6 +22,8 @@ mod directory;
 mod load;
 #[path = "cluster/membership.rs"]
 mod membership;
+#[path = "cluster/operators_day.rs"]
+mod operators_day;
 #[path = "process/mod.rs"]
 mod process;
 #[path = "cluster/watch.rs"]

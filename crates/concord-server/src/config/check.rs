@@ -67,6 +67,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     check_backup(config)?;
     check_timing(config)?;
+    check_silence(config)?;
     check_http(config)?;
     check_metrics(config)?;
     config
@@ -96,6 +97,21 @@ fn check_backup(config: &Config) -> Result<(), ConfigError> {
     }
     Ok(())
 }
+
+/// A member that is only slow, or restarts, must not be taken for one that is gone.
+fn check_silence(config: &Config) -> Result<(), ConfigError> {
+    let least = config.timing.election_max * SILENCE_ELECTIONS_MIN;
+    if config.remove_dead_after.is_some_and(|after| after < least) {
+        return Err(ConfigError::invalid(
+            "cluster.remove_dead_after",
+            format!("must be at least {SILENCE_ELECTIONS_MIN} times timing.election_max"),
+        ));
+    }
+    Ok(())
+}
+
+/// How many elections a member may miss at least before it can be called dead.
+const SILENCE_ELECTIONS_MIN: u32 = 10;
 
 fn check_timing(config: &Config) -> Result<(), ConfigError> {
     let timing = &config.timing;

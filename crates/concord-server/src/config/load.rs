@@ -11,7 +11,8 @@ use super::raw::Raw;
 use super::settings::{self, Draft, Setting};
 use super::tls;
 use super::{
-    AuthMode, Config, DEV_DATA_DIR, HttpConfig, LogFormat, PeerConfig, Profile, RootToken, Secret, Start,
+    AuthMode, BackupConfig, Config, DEV_DATA_DIR, HttpConfig, LogFormat, PeerConfig, Profile, RootToken,
+    Secret, Start,
 };
 
 /// Where the server profile listens for HTTP.
@@ -208,6 +209,18 @@ fn with_root_token(mut config: Config, given: Option<Secret>) -> Result<Config, 
     Ok(config)
 }
 
+fn backup(draft: &Draft) -> Result<BackupConfig, ConfigError> {
+    let count = draft
+        .backup_keep_count
+        .map(|count| size("backup.keep_count", Some(count), 0));
+    Ok(BackupConfig {
+        dir: draft.backup_dir.as_ref().map(PathBuf::from),
+        interval: draft.backup_interval,
+        keep_count: count.transpose()?,
+        keep_days: draft.backup_keep_days,
+    })
+}
+
 /// Puts the draft together; refuses what would have no effect.
 fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config, ConfigError> {
     let profile = draft.profile.unwrap_or(Profile::Dev);
@@ -243,6 +256,8 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
     put(&mut config.snapshot.log_entries_kept, draft.log_entries_kept);
     put(&mut config.snapshot.log_bytes_kept, draft.log_bytes_kept);
     put(&mut config.logging.filter, draft.log_filter.clone());
+    config.slow_request = draft.slow_request;
+    config.remove_dead_after = draft.remove_dead_after;
     config.value_bytes_max = size(
         "limits.value_bytes_max",
         draft.value_bytes_max,
@@ -255,13 +270,7 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         draft.compression_threshold_bytes,
         config.compression.threshold_bytes,
     )?;
-    config.backup.dir = draft.backup_dir.as_ref().map(PathBuf::from);
-    config.backup.interval = draft.backup_interval;
-    config.backup.keep_days = draft.backup_keep_days;
-    let count = draft
-        .backup_keep_count
-        .map(|count| size("backup.keep_count", Some(count), 0));
-    config.backup.keep_count = count.transpose()?;
+    config.backup = backup(&draft)?;
     config.watches_max = size("limits.watches_max", draft.watches_max, config.watches_max)?;
     config.logging.format = draft.log_format.unwrap_or(log_format(profile));
     config.audit = super::audit::build(&draft, profile, places)?;

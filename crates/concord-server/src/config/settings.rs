@@ -67,6 +67,8 @@ pub(super) struct Draft {
     pub(super) backup_keep_days: Option<u64>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) log_filter: Option<String>,
+    pub(super) slow_request: Option<Duration>,
+    pub(super) remove_dead_after: Option<Duration>,
     pub(super) audit: AuditDraft,
     pub(super) traces: TracesDraft,
 }
@@ -622,6 +624,18 @@ static SETTINGS: &[Setting] = &[
         about: "which log lines are written, such as info or concord_raft=debug,info",
         read: |draft, raw| set(&mut draft.log_filter, raw.text()),
         show: |config| Some(text(&config.logging.filter)),
+    },
+    Setting {
+        key: "logging.slow_request",
+        about: "requests that take so long are logged, without keys and values, and counted; none if not set",
+        read: |draft, raw| set(&mut draft.slow_request, raw.duration()),
+        show: |config| config.slow_request.map(length),
+    },
+    Setting {
+        key: "cluster.remove_dead_after",
+        about: "the leader removes a member that was silent for so long, one at a time and while quorum allows; never if not set",
+        read: |draft, raw| set(&mut draft.remove_dead_after, raw.duration()),
+        show: |config| config.remove_dead_after.map(length),
     },
 ];
 

@@ -490,6 +490,55 @@ static FAMILIES: &[Family] = &[
         read: |from, out| each_span(from, out),
     },
     Family {
+        name: "slow_requests",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Requests that took as long as `logging.slow_request`, or longer",
+        read: |from, out| only(out, from.concord.service().slow().count()),
+    },
+    Family {
+        name: "members_removed",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Members that this node has removed by itself: see `cluster.remove_dead_after`",
+        read: |from, out| only(out, from.concord.service().removals().count()),
+    },
+    Family {
+        name: "audit_lines",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Lines written to the audit log",
+        read: |from, out| only(out, from.audit().lines),
+    },
+    Family {
+        name: "audit_written_bytes",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Their bytes",
+        read: |from, out| only(out, from.audit().bytes),
+    },
+    Family {
+        name: "audit_lost",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Audit lines that could not be kept",
+        read: |from, out| only(out, from.audit().lost),
+    },
+    Family {
+        name: "audit_failing",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "1 if the audit log cannot be written",
+        read: |from, out| only(out, u64::from(from.audit().failure.is_some())),
+    },
+    Family {
+        name: "certificate_expiry_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["listener", "role"],
+        about: "When a certificate in use ends, in seconds since 1970; role: certificate or ca",
+        read: |from, out| each_certificate(from, out),
+    },
+    Family {
         name: "memory_resident_bytes",
         kind: Kind::Gauge,
         labels: &[],
@@ -605,6 +654,13 @@ fn each_span(from: &Reading<'_>, out: &mut Vec<Sample>) {
     let counts = from.concord.service().traces().counts();
     for (result, count) in Counts::each(counts) {
         one(out, &[result], count);
+    }
+}
+
+fn each_certificate(from: &Reading<'_>, out: &mut Vec<Sample>) {
+    for certificate in from.concord.running().certificates().status() {
+        let end = u64::try_from(certificate.not_after).unwrap_or_default();
+        one(out, &[certificate.listener, certificate.role], end);
     }
 }
 

@@ -10,6 +10,7 @@ use concord_raft::stats::{LogStats, NodeStats};
 use super::requests::Requests;
 use super::tenants::TenantRequests;
 use super::tenants::stored::Largest;
+use crate::audit::AuditStatus;
 use crate::concord::Concord;
 use crate::error::Error;
 use crate::watch::WatcherStatus;
@@ -53,6 +54,10 @@ impl<'a> Reading<'a> {
 
     pub(super) fn raft(&self) -> &Node<Store> {
         self.concord.service().node()
+    }
+
+    pub(super) fn audit(&self) -> AuditStatus {
+        self.concord.service().audit().status()
     }
 
     pub(super) fn node(&self) -> &NodeStats {

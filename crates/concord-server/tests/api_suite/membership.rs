@@ -281,3 +281,36 @@ async fn a_minority_refuses_and_says_so() {
     );
     cluster.node(left).shutdown().await.unwrap();
 }
+
+/// A member that is gone for long is removed, where that is asked for, and told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_silent_for_too_long_is_removed_if_that_is_asked_for() {
+    let cluster = Cluster::start_as(4, |mut config| {
+        config.timing.heartbeat = Duration::from_millis(40);
+        config.timing.election_min = Duration::from_millis(150);
+        config.timing.election_max = Duration::from_millis(300);
+        config.remove_dead_after = Some(Duration::from_secs(3));
+        config
+    })
+    .await;
+    cluster.node(3).shutdown().await.unwrap();
+    eventually("three are left", async || {
+        (cluster.node(0).status().unwrap().members.len() == 3).then_some(())
+    })
+    .await;
+    // The change is seen a moment before its end is.
+    eventually("the one that led tells", async || {
+        let mut told = 0;
+        for place in 0..3 {
+            let metrics = send(&cluster.url(place), "GET", "/metrics", "", b"").await;
+            let metrics = String::from_utf8(metrics.body).unwrap();
+            told += metrics.matches("\nconcord_members_removed_total 1").count();
+        }
+        (told == 1).then_some(())
+    })
+    .await;
+    cluster.node(1).put("k", "v").await.unwrap();
+    for place in 0..3 {
+        cluster.node(place).shutdown().await.unwrap();
+    }
+}

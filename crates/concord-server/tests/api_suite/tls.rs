@@ -76,6 +76,9 @@ async fn https_serves_clients_that_verify_and_turns_plaintext_away() {
     assert_eq!(put.send().await.unwrap().status(), StatusCode::OK);
     let got = node.get(&client, "/api/v1/kv/k").await.unwrap();
     assert!(got.text().await.unwrap().contains("\"v\""));
+    let metrics = node.get(&client, "/metrics").await.unwrap().text().await.unwrap();
+    let ends = "concord_certificate_expiry_timestamp_seconds{listener=\"http\",role=\"certificate\"} ";
+    assert!(metrics.contains(ends), "{metrics}");
     let stranger = Authority::new();
     let error = node
         .get(&self::client(&stranger, None), "/health")
