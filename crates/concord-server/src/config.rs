@@ -204,6 +204,8 @@ pub struct HttpConfig {
     pub allowed_hosts: Option<Vec<String>>,
     /// Serve the Swagger UI.
     pub docs: bool,
+    /// Serve the web console at `/console`.
+    pub console: bool,
 }
 
 /// The peer listener and how to find the others.
@@ -484,6 +486,7 @@ impl HttpConfig {
             body_bytes_max: limits::BODY_BYTES_MAX,
             allowed_hosts: None,
             docs: true,
+            console: true,
         }
     }
 

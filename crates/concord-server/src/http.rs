@@ -17,6 +17,7 @@ mod body;
 mod bulk;
 mod cluster;
 mod condition;
+mod console;
 mod courtesy;
 mod decode;
 mod docs;
@@ -76,7 +77,7 @@ pub(crate) async fn serve(
     let common = Arc::new(Common {
         body_bytes_max: config.body_bytes_max,
     });
-    let router = router::build(common, config.docs).map_err(io::Error::other)?;
+    let router = router::build(common, config).map_err(io::Error::other)?;
     let hosts = match &config.allowed_hosts {
         Some(names) => Hosts::Only(names.clone()),
         None => hosts_of(&config.listen),

@@ -306,6 +306,7 @@ fn http(draft: &Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
     put(&mut http.plaintext, draft.http_plaintext);
     put(&mut http.header_timeout, draft.http_header_timeout);
     put(&mut http.docs, draft.http_docs);
+    put(&mut http.console, draft.http_console);
     http.connections_max = size(
         "http.connections_max",
         draft.http_connections_max,

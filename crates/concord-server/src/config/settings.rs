@@ -32,6 +32,7 @@ pub(super) struct Draft {
     pub(super) http_body_bytes_max: Option<u64>,
     pub(super) http_allowed_hosts: Option<Vec<String>>,
     pub(super) http_docs: Option<bool>,
+    pub(super) http_console: Option<bool>,
     pub(super) http_tls_certificate: Option<String>,
     pub(super) http_tls_key: Option<String>,
     pub(super) http_tls_client_ca: Option<String>,
@@ -211,6 +212,12 @@ static SETTINGS: &[Setting] = &[
         about: "serve the Swagger UI at /docs",
         read: |draft, raw| set(&mut draft.http_docs, raw.boolean()),
         show: |config| config.http.as_ref().map(|http| http.docs.to_string()),
+    },
+    Setting {
+        key: "http.console",
+        about: "serve the web console at /console",
+        read: |draft, raw| set(&mut draft.http_console, raw.boolean()),
+        show: |config| config.http.as_ref().map(|http| http.console.to_string()),
     },
     Setting {
         key: "http.tls.certificate",

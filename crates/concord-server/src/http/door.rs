@@ -16,7 +16,7 @@ use crate::judge::Caller;
 const API_KEY: &str = "x-api-key";
 
 /// What is shown to everybody.
-const OPEN: [&str; 8] = [
+const OPEN: [&str; 9] = [
     "/health",
     "/ready",
     "/api/v1/health",
@@ -25,10 +25,11 @@ const OPEN: [&str; 8] = [
     super::docs::DOCUMENT,
     "/api/docs",
     "/docs",
+    "/console",
 ];
 
-/// What begins so is shown to everybody, too.
-const OPEN_PAGES: &str = "/docs/";
+/// What begins so is shown to everybody, too. The pages of the console hold nothing: what they show they ask for.
+const OPEN_PAGES: [&str; 2] = ["/docs/", "/console/"];
 
 /// Finds out who sends a request.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ impl Door {
 }
 
 pub(super) fn is_open(path: &str) -> bool {
-    OPEN.contains(&path) || path.starts_with(OPEN_PAGES)
+    OPEN.contains(&path) || OPEN_PAGES.iter().any(|pages| path.starts_with(pages))
 }
 
 /// Who a request says it is from. Two tokens that differ are nobody's.

@@ -12,9 +12,10 @@ use super::app::{KEYS, Shared};
 use super::error::ApiError;
 use super::watch::subscriptions;
 use super::{
-    access, audit, backup, bulk, cluster, docs, election, health, index, kv, lease, lock, metrics, queries,
-    registry, restore, scan, settings, tenants, ttl, txn, watch,
+    access, audit, backup, bulk, cluster, console, docs, election, health, index, kv, lease, lock, metrics,
+    queries, registry, restore, scan, settings, tenants, ttl, txn, watch,
 };
+use crate::config::HttpConfig;
 use crate::error::ErrorKind;
 
 /// The routes and the document that describes them, made from the same handlers.
@@ -112,13 +113,16 @@ fn administration() -> OpenApiRouter<Shared> {
 }
 
 /// The whole router.
-pub(super) fn build(common: Shared, with_pages: bool) -> Result<Router, serde_json::Error> {
+pub(super) fn build(common: Shared, config: &HttpConfig) -> Result<Router, serde_json::Error> {
     let (router, document) = documented();
     // `bulk` is a key like any other, for the methods that the bulk routes do not take.
-    let router = router
+    let mut router = router
         .route("/api/v1/kv/bulk", put(kv::put).get(kv::get).delete(kv::delete))
         .with_state(common)
-        .merge(docs::routes(&document, with_pages)?);
+        .merge(docs::routes(&document, config.docs)?);
+    if config.console {
+        router = router.merge(console::routes());
+    }
     Ok(router
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method))

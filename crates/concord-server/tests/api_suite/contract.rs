@@ -207,6 +207,50 @@ fn the_document_is_complete() {
     assert!(names("/api/v1/kv", "get").contains("count_only"));
 }
 
+/// The console is served whole, by its own policy; what it holds is the same for everybody, so it asks for no token, and
+/// what it shows it gets from routes that do.
+#[tokio::test]
+async fn the_console_needs_no_internet_and_runs_nothing_else() {
+    let cluster = Cluster::start_with_auth(1).await;
+    let url = cluster.url(0);
+    let redirected = send(&url, "GET", "/console", "", b"").await;
+    assert_eq!(
+        (redirected.status, redirected.header("location")),
+        (303, Some("/console/"))
+    );
+    let mut wanted = vec![String::new()];
+    let mut seen = Vec::new();
+    while let Some(name) = wanted.pop() {
+        let page = send(&url, "GET", &format!("/console/{name}"), "", b"").await;
+        assert_eq!(page.status, 200, "{name}");
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        let text = String::from_utf8(page.body).unwrap();
+        for danger in ["innerHTML", "eval(", "document.write", "style=", "onclick"] {
+            assert!(!text.contains(danger), "{name} has {danger}");
+        }
+        let elsewhere = text.replace("http://www.w3.org/2000/svg", "").contains("://");
+        assert!(!elsewhere, "{name} names another host");
+        let named = text.split('"').map(|part| part.trim_start_matches("./"));
+        let named = named.filter(|part| [".js", ".css", ".svg"].iter().any(|end| part.ends_with(end)));
+        seen.push(name);
+        for other in named.map(str::to_owned) {
+            if !seen.contains(&other) && !wanted.contains(&other) {
+                wanted.push(other);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 11, "{seen:?}");
+    let asked = send(&url, "GET", "/api/v1/status", "", b"").await;
+    assert_eq!(asked.status, 401);
+    let missing = send(&url, "GET", "/console/other.js", "", b"").await;
+    assert_eq!(missing.status, 404);
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn the_pages_need_no_internet() {
     let cluster = Cluster::start(1).await;
