@@ -15,6 +15,7 @@ mod subject;
 mod tenant;
 #[cfg(test)]
 mod tests;
+mod used;
 
 use bytes::Bytes;
 use concord_core::ids::Timestamp;
@@ -97,6 +98,8 @@ pub struct TokenInfo {
     pub created_at: Timestamp,
     /// When it ends, by the replicated clock.
     pub expires_at: Option<Timestamp>,
+    /// The last day on which it was shown, in days since the Unix epoch; `None`: it never was.
+    pub last_used_day: Option<u32>,
     /// What it allows by itself.
     pub permissions: Permissions,
     /// The roles it has, sorted; those that were removed since are not among them.
@@ -266,6 +269,7 @@ impl<R: Records> Policy<R> {
             name: token.name,
             created_at: token.created_at,
             expires_at: token.expires_at,
+            last_used_day: self.last_used_day(id)?,
             permissions: token.permissions,
             roles,
         })

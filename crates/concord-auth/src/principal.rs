@@ -163,7 +163,13 @@ impl Principal {
         }
     }
 
-    /// Whether its rights over keys are narrowed to some of them.
+    /// Whether its rights over keys are less than all of them at every key, so that it has a hand in its own leases only.
+    ///
+    /// Also who merely lacks one of the three counts. A lease is all three at once: its answers tell keys, to hang a key on it
+    /// is to write, and its end deletes whatever hangs on it, whoever put it there. Were somebody without `delete` not confined, ending a
+    /// stranger's lease, or letting a stranger's keys hang on one that only it keeps alive, would be a delete. To be confined takes
+    /// nothing else away: reads are filtered by the right to read alone ([`Principal::sight`]), keys are judged one by one, and a lease
+    /// belongs to who made it, whatever its rights become, so locks and elections work all the same.
     #[must_use]
     pub fn is_confined(&self) -> bool {
         !self.rights.covers_everywhere(BuiltinRole::Editor.permissions())

@@ -40,7 +40,7 @@ use crate::concord::Concord;
 use crate::concord::access::Secret;
 use crate::config::{self, Config, ConfigError, PeerConfig, Start};
 use crate::error::Error;
-use crate::service::Service;
+use crate::service::{Service, uses};
 use crate::telemetry::{Telemetry, Watchman, watch_state};
 use crate::trace::Traces;
 
@@ -390,6 +390,8 @@ fn make_root(concord: &Concord, root: Root) {
 async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     crate::concord::schedule_backups(concord, &config.backup);
     crate::dead_members::watch(concord, config.remove_dead_after);
+    let stopped = concord.service().node().stopped();
+    tokio::spawn(uses::run(concord.downgrade(), concord.service().uses(), stopped));
     let node = concord.service().node().clone();
     let telemetry = concord.service().telemetry();
     if telemetry.is_on() {
@@ -408,9 +410,11 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
         *running.renewing.lock() = Some(tokio::spawn(watch));
     }
     #[cfg(feature = "http")]
+    let proofs = crate::http::Proofs::of(config);
+    #[cfg(feature = "http")]
     if let Some(http) = &config.http {
         let tls = running.certificates.http.clone();
-        let server = crate::http::serve(concord, http, config.auth, tls)
+        let server = crate::http::serve(concord, http, proofs, tls)
             .await
             .map_err(|source| OpenError::Listen {
                 purpose: "http",
@@ -424,7 +428,7 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
     #[cfg(feature = "http")]
     if let Some(listen) = &config.metrics_listen {
         let tls = running.certificates.http.clone();
-        let server = crate::http::serve_metrics(concord, listen, config.auth, tls)
+        let server = crate::http::serve_metrics(concord, listen, proofs, tls)
             .await
             .map_err(|source| OpenError::Listen {
                 purpose: "metrics",

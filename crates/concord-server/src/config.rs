@@ -127,6 +127,9 @@ pub struct Config {
     /// Where the first token comes from that may do everything, if there is none yet; `None`: it is drawn at random, and
     /// [`crate::Concord::root_token`] gives it once.
     pub root_token: Option<RootToken>,
+    /// Whether a client that shows no token is whoever the token is of that is named like its certificate. Needs
+    /// authentication, and a listener that requires certificates.
+    pub auth_by_certificate: bool,
     /// The HTTP listener; `None`: there is none.
     pub http: Option<HttpConfig>,
     /// `host:port` of a listener that serves `/metrics` alone; `None`: only the HTTP listener does.
@@ -316,6 +319,7 @@ impl Config {
             node_id: None,
             auth: AuthMode::Off,
             root_token: None,
+            auth_by_certificate: false,
             http: None,
             metrics_listen: None,
             peers: None,
@@ -396,6 +400,13 @@ impl Config {
     #[must_use]
     pub fn root_token(mut self, token: RootToken) -> Self {
         self.root_token = Some(token);
+        self
+    }
+
+    /// Takes a client that shows no token for whoever the token is of that is named like its certificate.
+    #[must_use]
+    pub fn auth_by_certificate(mut self) -> Self {
+        self.auth_by_certificate = true;
         self
     }
 

@@ -59,17 +59,18 @@ use tokio::net::TcpListener;
 
 use self::app::Common;
 use self::door::Door;
+pub(crate) use self::door::Proofs;
 use self::gate::{Gate, Hosts};
 pub(crate) use self::listener::HttpServer;
 use self::traced::Tracer;
 use crate::concord::Concord;
-use crate::config::{self, AuthMode, HttpConfig};
+use crate::config::{self, HttpConfig};
 
 /// Starts to serve `concord`.
 pub(crate) async fn serve(
     concord: &Concord,
     config: &HttpConfig,
-    auth: AuthMode,
+    proofs: Proofs,
     tls: Option<Arc<Tls>>,
 ) -> io::Result<HttpServer> {
     let socket = TcpListener::bind(&config.listen).await?;
@@ -82,7 +83,7 @@ pub(crate) async fn serve(
         Some(names) => Hosts::Only(names.clone()),
         None => hosts_of(&config.listen),
     };
-    let door = Door::new(concord, auth, config.body_bytes_max);
+    let door = Door::new(concord, proofs, config.body_bytes_max);
     let tracer = Tracer::new(concord.service().traces(), tls.is_some());
     let gate = Gate::new(router, door, hosts, tracer);
     Ok(HttpServer::start(socket, local_addr, gate, config, tls))
@@ -93,7 +94,7 @@ pub(crate) async fn serve(
 pub(crate) async fn serve_metrics(
     concord: &Concord,
     listen: &str,
-    auth: AuthMode,
+    proofs: Proofs,
     tls: Option<Arc<Tls>>,
 ) -> io::Result<HttpServer> {
     let socket = TcpListener::bind(listen).await?;
@@ -102,7 +103,7 @@ pub(crate) async fn serve_metrics(
     let common = Arc::new(Common {
         body_bytes_max: config.body_bytes_max,
     });
-    let door = Door::new(concord, auth, config.body_bytes_max);
+    let door = Door::new(concord, proofs, config.body_bytes_max);
     let gate = Gate::new(
         router::only_metrics(common),
         door,

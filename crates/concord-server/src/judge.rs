@@ -1,8 +1,8 @@
 //! Who asks, and what they may: the same question on every path.
 //!
 //! ```text
-//!   Caller ── token's hash ──> policy of the view that is read ──> Principal ── authorize ──> Seen, or refused
-//!                                     └ kept until the policy moves (bounded)
+//!   Caller ── token's hash or name ──> policy of the view that is read ──> Principal ── authorize ──> Seen, or refused
+//!                                             └ kept until the policy moves (bounded)
 //! ```
 //!
 //! A caller is looked up anew for each operation, by the policy of the very view that the operation reads, so that
@@ -13,16 +13,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use concord_auth::{Policy, Principal, Request, Rights, Secret, TokenHash, authorize};
+use concord_auth::{Name, Policy, Principal, Request, Rights, Secret, TokenHash, authorize};
 use concord_core::ids::Timestamp;
 use concord_core::view::{KeyFilter, ReadView};
 use parking_lot::RwLock;
 
 use crate::error::{Error, ErrorKind};
 use crate::limits::PRINCIPALS_KEPT_MAX;
+use crate::service::uses::{Noted, Uses};
 
 /// In whose name a handle asks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Caller {
     /// The process that embeds the node: it holds the data anyway, so it may do everything.
     Embedder,
@@ -36,6 +37,12 @@ pub(crate) enum Caller {
     Nobody,
     /// Whoever knows the secret of this hash.
     Token(TokenHash),
+    /// Whoever has shown a certificate that is verified and names the token of this name.
+    #[cfg_attr(
+        not(feature = "http"),
+        expect(dead_code, reason = "only a listener sees certificates")
+    )]
+    Certificate(Arc<Name>),
 }
 
 impl Caller {
@@ -44,11 +51,25 @@ impl Caller {
         Secret::parse(token).map_or(Self::Nobody, |secret| Self::Token(secret.hash()))
     }
 
+    /// Who has proven to be called this.
+    #[cfg(feature = "http")]
+    pub(crate) fn called(name: &str) -> Self {
+        Name::new(name).map_or(Self::Nobody, |name| Self::Certificate(Arc::new(name)))
+    }
+
     /// Whether what they may do depends on the policy.
     pub(crate) const fn is_judged(&self) -> bool {
         match self {
             Self::Embedder | Self::Anonymous => false,
-            Self::Nobody | Self::Token(_) => true,
+            Self::Nobody | Self::Token(_) | Self::Certificate(_) => true,
+        }
+    }
+
+    /// Whether another policy could say something else of them.
+    pub(crate) const fn may_become_known(&self) -> bool {
+        match self {
+            Self::Embedder | Self::Anonymous | Self::Nobody => false,
+            Self::Token(_) | Self::Certificate(_) => true,
         }
     }
 }
@@ -57,7 +78,45 @@ impl Caller {
 #[derive(Debug, Default)]
 struct Kept {
     policy_revision: u64,
-    principals: HashMap<[u8; 32], Arc<Principal>>,
+    by_hash: HashMap<[u8; 32], Known>,
+    by_name: HashMap<Arc<Name>, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    principal: Arc<Principal>,
+    noted: Noted,
+}
+
+/// What a caller is looked up by.
+#[derive(Clone, Copy)]
+enum Shown<'a> {
+    Secret(&'a TokenHash),
+    Certificate(&'a Arc<Name>),
+}
+
+impl Kept {
+    fn get(&self, shown: Shown<'_>) -> Option<&Known> {
+        match shown {
+            Shown::Secret(hash) => self.by_hash.get(hash.as_bytes()),
+            Shown::Certificate(name) => self.by_name.get(name),
+        }
+    }
+
+    fn keep(&mut self, shown: Shown<'_>, known: Known) {
+        if self.by_hash.len() + self.by_name.len() >= PRINCIPALS_KEPT_MAX {
+            self.clear();
+        }
+        match shown {
+            Shown::Secret(hash) => self.by_hash.insert(*hash.as_bytes(), known),
+            Shown::Certificate(name) => self.by_name.insert(Arc::clone(name), known),
+        };
+    }
+
+    fn clear(&mut self) {
+        self.by_hash.clear();
+        self.by_name.clear();
+    }
 }
 
 /// Looks callers up and judges what they ask.
@@ -66,6 +125,7 @@ pub(crate) struct Judge {
     embedder: Arc<Principal>,
     anonymous: Arc<Principal>,
     kept: RwLock<Kept>,
+    uses: Arc<Uses>,
 }
 
 impl Judge {
@@ -74,24 +134,35 @@ impl Judge {
             embedder: Arc::new(Principal::embedder()),
             anonymous: Arc::new(Principal::anonymous()),
             kept: RwLock::default(),
+            uses: Arc::new(Uses::new()),
         }
+    }
+
+    pub(crate) fn uses(&self) -> Arc<Uses> {
+        Arc::clone(&self.uses)
     }
 
     /// Who the caller is by the policy of a view.
     pub(crate) fn principal(&self, caller: &Caller, view: &ReadView) -> Result<Arc<Principal>, Error> {
-        let hash = match caller {
+        let shown = match caller {
             Caller::Embedder => return Ok(Arc::clone(&self.embedder)),
             Caller::Anonymous => return Ok(Arc::clone(&self.anonymous)),
             Caller::Nobody => return Err(unauthorized()),
-            Caller::Token(hash) => hash,
+            Caller::Token(hash) => Shown::Secret(hash),
+            Caller::Certificate(name) => Shown::Certificate(name),
         };
-        let principal = match self.kept(hash, view) {
+        let (principal, is_news) = match self.kept(shown, view) {
             Some(kept) => kept,
-            None => self.look_up(hash, view)?,
+            None => self.look_up(shown, view)?,
         };
         match principal.expires_at() {
             Some(end) if present(view) >= end => Err(unauthorized()),
-            Some(_) | None => Ok(principal),
+            Some(_) | None => {
+                if is_news {
+                    self.uses.note(&principal);
+                }
+                Ok(principal)
+            }
         }
     }
 
@@ -107,30 +178,38 @@ impl Judge {
         Ok(principal)
     }
 
-    fn kept(&self, hash: &TokenHash, view: &ReadView) -> Option<Arc<Principal>> {
+    /// With whether it is the first time today.
+    fn kept(&self, shown: Shown<'_>, view: &ReadView) -> Option<(Arc<Principal>, bool)> {
         let kept = self.kept.read();
-        let is_current = kept.policy_revision == view.policy_revision();
-        let found = kept.principals.get(hash.as_bytes()).filter(|_| is_current);
-        found.map(Arc::clone)
+        if kept.policy_revision != view.policy_revision() {
+            return None;
+        }
+        let known = kept.get(shown)?;
+        Some((Arc::clone(&known.principal), self.uses.is_first(&known.noted)))
     }
 
-    fn look_up(&self, hash: &TokenHash, view: &ReadView) -> Result<Arc<Principal>, Error> {
+    fn look_up(&self, shown: Shown<'_>, view: &ReadView) -> Result<(Arc<Principal>, bool), Error> {
         let policy = Policy::of(view);
-        let known = policy.recognize(hash, view.now());
+        let known = match shown {
+            Shown::Secret(hash) => policy.recognize(hash, view.now()),
+            Shown::Certificate(name) => policy.recognize_named(name, view.now()),
+        };
         let principal = Arc::new(known.map_err(|_| unauthorized())?);
         let mut kept = self.kept.write();
         if kept.policy_revision < view.policy_revision() {
             kept.policy_revision = view.policy_revision();
-            kept.principals.clear();
+            kept.clear();
         }
         // A view of the past is asked now and then, and finds nothing kept.
         if kept.policy_revision == view.policy_revision() {
-            if kept.principals.len() >= PRINCIPALS_KEPT_MAX {
-                kept.principals.clear();
-            }
-            kept.principals.insert(*hash.as_bytes(), Arc::clone(&principal));
+            let known = Known {
+                principal: Arc::clone(&principal),
+                noted: Uses::never(),
+            };
+            self.uses.is_first(&known.noted);
+            kept.keep(shown, known);
         }
-        Ok(principal)
+        Ok((principal, true))
     }
 }
 

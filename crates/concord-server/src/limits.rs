@@ -158,6 +158,15 @@ pub const AUDIT_RETRY: Duration = Duration::from_secs(1);
 /// How often old audit files are looked for.
 pub const AUDIT_RETENTION_INTERVAL: Duration = Duration::from_secs(3_600);
 
+/// Refused reads, and requests of nobody known, that leave a line each before they are only counted.
+pub const AUDIT_REFUSALS_AT_ONCE: u64 = 1_000;
+
+/// How many more of them leave a line each second.
+pub const AUDIT_REFUSALS_PER_SEC: u64 = 1;
+
+/// The longest id of a request (`X-Request-Id`) that stands in an audit line.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
 /// How long a query of an audit log waits for the newest lines.
 pub const AUDIT_BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -205,6 +214,15 @@ pub const TELEMETRY_STATUS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Callers that a node remembers between two changes of the policy. More than that, and it begins anew.
 pub const PRINCIPALS_KEPT_MAX: usize = 16_384;
+
+/// How long it is gathered which tokens were shown, before it is written.
+pub const TOKEN_USES_GATHERED: Duration = Duration::from_secs(2);
+
+/// Pause after that could not be written, and how long one attempt may take.
+pub const TOKEN_USES_RETRY: Duration = Duration::from_secs(30);
+
+/// Tokens of which one command notes that they were shown.
+pub const TOKEN_USES_AT_ONCE: usize = 500;
 
 /// Pause between two attempts to make the first token, while the cluster cannot take it.
 pub const BOOTSTRAP_PAUSE: Duration = Duration::from_millis(200);

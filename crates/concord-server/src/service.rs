@@ -7,6 +7,7 @@ mod refusals;
 mod restore;
 mod tenants;
 mod told;
+pub(crate) mod uses;
 
 use std::fmt;
 use std::sync::Arc;
@@ -85,6 +86,10 @@ impl Seen {
     /// What reads leave keys out by; `None`: nothing is left out.
     pub(crate) fn filter(&self) -> Option<&dyn KeyFilter> {
         self.sight.filter()
+    }
+
+    fn revision(&self) -> Revision {
+        self.view().revision()
     }
 
     /// Who asks.
@@ -230,7 +235,10 @@ impl Service {
 
     /// What this node has applied, for this request of this caller. No wait.
     pub(crate) fn look(&self, caller: &Caller, request: &Read<'_>) -> Result<Seen, Error> {
-        self.judged(caller, request, self.views.load())
+        let judged = self.judged(caller, request, self.views.load());
+        let line = self.audit.read(|| self.who(caller), request, &judged)?;
+        line.finish_now(&judged, Seen::revision);
+        judged
     }
 
     /// The view for a plan that needs no wait; `None` if it does.
@@ -240,6 +248,9 @@ impl Service {
         request: &Read<'_>,
         plan: &ReadPlan,
     ) -> Option<Result<Seen, Error>> {
+        if self.audit.logs_reads() {
+            return None;
+        }
         let snapshot = self.node.read_now(plan)?;
         let span = self.traces.child("concord.read");
         match self.judged(caller, request, snapshot) {
@@ -280,20 +291,21 @@ impl Service {
         self.requests.waited(plan.consistency, began.elapsed(), &read);
         let code = read.as_ref().err().map(Error::kind);
         self.slow.look("read", began.elapsed(), code, || self.who(caller));
-        let refused = match self.judged(caller, request, read?) {
-            Err(refused) if plan.consistency == ReadConsistency::Eventual && is_refusal(&refused) => refused,
-            judged => return judged,
-        };
-        match self.confirmed(caller, deadline).await {
-            Some(snapshot) => self.judged(caller, request, snapshot),
-            None => Err(refused),
+        let mut judged = read.and_then(|read| self.judged(caller, request, read));
+        if plan.consistency == ReadConsistency::Eventual
+            && judged.as_ref().is_err_and(is_refusal)
+            && let Some(snapshot) = self.confirmed(caller, deadline).await
+        {
+            judged = self.judged(caller, request, snapshot);
         }
+        let line = self.audit.read(|| self.who(caller), request, &judged)?;
+        line.finish(judged, |seen| Some(seen.revision())).await
     }
 
     /// A view that lags behind nobody, to judge by once more; `None` if that changes nothing or cannot be had.
     async fn confirmed(&self, caller: &Caller, deadline: Instant) -> Option<Snapshot> {
         // Nothing will ever make these somebody else.
-        if !matches!(caller, Caller::Token(_)) {
+        if !caller.may_become_known() {
             return None;
         }
         self.node.read(FRESH, deadline).await.ok()
@@ -307,10 +319,11 @@ impl Service {
             return Ok(());
         };
         drop(latest);
-        match self.confirmed(caller, Instant::now() + timeout).await {
+        let known = match self.confirmed(caller, Instant::now() + timeout).await {
             Some(snapshot) => self.judge.principal(caller, &snapshot.view).map(|_| ()),
             None => Err(refused),
-        }
+        };
+        known.inspect_err(|refused| self.audit.turned_away(refused))
     }
 
     /// Where requests leave their lines.

@@ -74,7 +74,33 @@ impl<R: Records> Policy<R> {
     pub fn recognize(&self, hash: &TokenHash, now: Timestamp) -> Result<Principal, Unauthorized> {
         let id = hash.id();
         let token = self.stored_token(id).map_err(|_| Unauthorized)?;
-        if token.hash != *hash || has_ended(&token, now) {
+        if token.hash != *hash {
+            return Err(Unauthorized);
+        }
+        self.principal_of(id, token, now)
+    }
+
+    /// As [`Policy::authenticate`], of who has proven in another way to be the one that a token is named after.
+    ///
+    /// # Errors
+    ///
+    /// As [`Policy::authenticate`].
+    pub fn recognize_named(&self, name: &Name, now: Timestamp) -> Result<Principal, Unauthorized> {
+        let id = self.id_of(name).map_err(|_| Unauthorized)?.ok_or(Unauthorized)?;
+        let token = self.stored_token(id).map_err(|_| Unauthorized)?;
+        if token.name.as_ref() != Some(name) {
+            return Err(Unauthorized);
+        }
+        self.principal_of(id, token, now)
+    }
+
+    fn principal_of(
+        &self,
+        id: TokenId,
+        token: StoredToken,
+        now: Timestamp,
+    ) -> Result<Principal, Unauthorized> {
+        if has_ended(&token, now) {
             return Err(Unauthorized);
         }
         let token_end = token.expires_at;

@@ -110,6 +110,7 @@ impl<R: Records> Policy<R> {
         totals.tokens = totals.tokens.saturating_sub(1);
         let mut edits = vec![write_totals(totals), remove(stored::token_key(id))];
         edits.extend(token.name.as_ref().map(|name| remove(stored::name_key(name))));
+        edits.extend(self.unmark(id));
         Ok(edits)
     }
 
@@ -157,6 +158,7 @@ impl<R: Records> Policy<R> {
             edits.push(write(stored::token_key(id), ending.encode()));
         } else {
             edits.push(remove(stored::token_key(id)));
+            edits.extend(self.unmark(id));
         }
         Ok(edits)
     }

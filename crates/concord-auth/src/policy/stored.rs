@@ -8,6 +8,7 @@
 //! r <name of a role>  version, born, permissions, ACLs [(pattern, permissions)]
 //! o <id of a tenant>  version, name, created_at, updated_at
 //! c                   version, how many tokens, roles, ACLs and tenants there are
+//! u <token id>        version, the last day on which the token was shown
 //! s                   the key that cursors are sealed with
 //! ```
 //!
@@ -94,6 +95,11 @@ pub(super) fn role_key(name: &Name) -> Bytes {
 
 pub(super) fn tenant_key(id: &TenantId) -> Bytes {
     keyed(b'o', id.as_str().as_bytes())
+}
+
+/// Beside the token: this changes without the policy.
+pub(super) fn used_key(id: TokenId) -> Bytes {
+    keyed(b'u', id.as_bytes())
 }
 
 pub(super) const TENANTS: &[u8] = b"o";
@@ -238,6 +244,16 @@ pub(super) fn decode_id(key: &[u8], record: &[u8]) -> Result<TokenId, Unreadable
         .try_into()
         .map_err(|_| unreadable(key, "it is no token id".to_owned()))?;
     Ok(TokenId::from_bytes(id))
+}
+
+pub(super) fn encode_day(day: u32) -> Bytes {
+    encode(&(VERSION, day))
+}
+
+pub(super) fn decode_day(key: &[u8], record: &[u8]) -> Result<u32, Unreadable> {
+    let (version, day) = decode(key, record)?;
+    check_version(key, version)?;
+    Ok(day)
 }
 
 fn encode<T: Serialize>(record: &T) -> Bytes {

@@ -119,6 +119,90 @@ fn new_token(byte: u8) -> NewToken {
     }
 }
 
+/// A day is noted once, of tokens that there are, and goes with its token; the revision of the policy stays.
+#[test]
+fn the_last_day_of_a_token_is_noted_once_and_goes_with_it() {
+    let mut stored = Stored::default();
+    let id = stored.token(1, READ, &[]);
+    let other = stored.token(2, READ, &[]);
+    let nobody = secret(3).hash().id();
+    let day_of = |stored: &Stored, id| stored.policy().token(id).unwrap().last_used_day;
+    let apply = |stored: &mut Stored, edits: Vec<Edit>| {
+        for Edit { key, record } in edits {
+            match record {
+                Some(record) => stored.records.insert(key, record),
+                None => stored.records.remove(&key),
+            };
+        }
+    };
+    assert_eq!(day_of(&stored, id), None);
+    let edits = stored.policy().mark_used(&[id, nobody], 20_000);
+    assert_eq!(edits.len(), 1, "of nobody nothing is noted");
+    apply(&mut stored, edits);
+    assert_eq!(day_of(&stored, id), Some(20_000));
+    assert_eq!(day_of(&stored, other), None);
+    assert_eq!(stored.policy().mark_used(&[id], 20_000), []);
+    assert_eq!(
+        stored.policy().mark_used(&[id], 19_999),
+        [],
+        "a clock that is behind changes nothing"
+    );
+    let late = stored.policy().mark_used(&[id, other], 20_001);
+    assert_eq!(late.len(), 2);
+    stored.change(|policy| policy.revoke_token(id)).unwrap();
+    let records = stored.records.len();
+    // What was drafted before the revocation arrives behind it.
+    apply(&mut stored, late);
+    assert_eq!(stored.records.len(), records + 2);
+    let gone = stored.policy().unmark_gone(&[id, other]);
+    assert_eq!(gone.len(), 1);
+    apply(&mut stored, gone);
+    assert_eq!(stored.records.len(), records + 1);
+    // Rotated without grace, nothing stays of the old secret.
+    let rotate = |policy: &Policy<&Stored>| policy.rotate_token(other, secret(4).hash(), NOW, NOW);
+    stored.change(rotate).unwrap();
+    assert!(stored.records.keys().all(|key| !key.starts_with(b"u")));
+    let fresh = secret(4).hash().id();
+    stored.change(|policy| policy.revoke_token(fresh)).unwrap();
+}
+
+/// Whoever is known by a certificate is who the token of that name is of, as long as it is good, and nobody else.
+#[test]
+fn a_name_is_recognized_as_long_as_its_token_is_good() {
+    let mut stored = Stored::default();
+    let end = Timestamp::new(2_000);
+    let new = NewToken {
+        name: Some(name("ada")),
+        lifetime: Lifetime {
+            now: NOW,
+            expires_at: Some(end),
+        },
+        permissions: READ,
+        ..new_token(1)
+    };
+    stored.change(|policy| policy.create_token(&new)).unwrap();
+    stored.token(2, WRITE, &[]);
+    let known = |stored: &Stored, text: &str, now| stored.policy().recognize_named(&name(text), now);
+    let ada = known(&stored, "ada", NOW).unwrap();
+    assert_eq!(Ok(ada), stored.authenticate(1, NOW.get()));
+    assert_eq!(known(&stored, "ada", end), Err(Unauthorized));
+    for unknown in ["Ada", "ad", "ada2", "root"] {
+        assert_eq!(known(&stored, unknown, NOW), Err(Unauthorized), "{unknown}");
+    }
+    // The id of a token is no name, although it is written like one.
+    let id = secret(2).hash().id().to_string();
+    assert_eq!(known(&stored, &id, NOW), Err(Unauthorized));
+    // Rotated, the name goes to the new secret, and stays the same principal.
+    let (before, later) = (secret(1).hash().id(), Timestamp::new(1_500));
+    let rotate = |policy: &Policy<&Stored>| policy.rotate_token(before, secret(3).hash(), NOW, later);
+    stored.change(rotate).unwrap();
+    let rotated = known(&stored, "ada", NOW).unwrap();
+    assert_eq!(rotated.token_id(), Some(secret(3).hash().id()));
+    let fresh = secret(3).hash().id();
+    stored.change(|policy| policy.revoke_token(fresh)).unwrap();
+    assert_eq!(known(&stored, "ada", NOW), Err(Unauthorized));
+}
+
 /// Deny is the default: a token that was given nothing is known, and may do nothing.
 #[test]
 fn a_token_without_rights_may_do_nothing() {

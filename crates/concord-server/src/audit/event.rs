@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use concord_auth::{Action, AdminAction, Place, Principal, Request};
+use concord_auth::{Action, AdminAction, Place, Principal, Read, Request};
 use concord_core::command::Lifetime;
 use concord_core::ids::Revision;
 use concord_core::reply::Reply;
 use concord_core::{Command, PolicyChange};
 
 use super::chain::{Hash, Keys, NameHash};
+use super::origin::Origin;
 use crate::error::Detail;
 use crate::limits::AUDIT_KEYS_SHOWN;
 
@@ -33,6 +34,8 @@ pub(super) struct Event {
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) revision: Option<Revision>,
     pub(super) facts: Facts,
+    /// `None`: it came from within this process.
+    pub(super) origin: Option<Arc<Origin>>,
 }
 
 impl Event {
@@ -43,7 +46,10 @@ impl Event {
             Target::One(place) => place.weight(),
             Target::Many { first, .. } => first.iter().map(Where::weight).sum(),
         };
-        size_of::<Self>() + keys + self.facts.len() * size_of::<(&str, Detail)>()
+        let origin = self.origin.as_ref().map_or(0, |origin| {
+            size_of::<Origin>() + origin.request_id.as_ref().map_or(0, |id| id.len())
+        });
+        size_of::<Self>() + keys + self.facts.len() * size_of::<(&str, Detail)>() + origin
     }
 }
 
@@ -176,6 +182,13 @@ impl Audited for Command {
         let mut facts = Facts::new();
         add_facts(self, &mut facts);
         facts
+    }
+}
+
+/// Its keys, where it has some, say all.
+impl Audited for Read<'_> {
+    fn facts(&self) -> Facts {
+        Facts::new()
     }
 }
 

@@ -12,6 +12,7 @@ use concord_auth::Principal;
 
 use super::chain::{HASH_CHARS, Hash, Keys, NameHash, Seal};
 use super::event::{Event, Target, Where};
+use super::origin::Origin;
 use super::time;
 use crate::error::Detail;
 
@@ -31,6 +32,8 @@ pub(super) enum Kind {
     Event,
     /// Lines that could not be kept.
     Lost,
+    /// Requests that were refused, of which there were too many for a line each.
+    Refused,
     /// Files that are about to be removed because they are old.
     Removed,
     /// The node stopped in order.
@@ -43,6 +46,7 @@ impl Kind {
             Self::Header => "header",
             Self::Event => "event",
             Self::Lost => "lost",
+            Self::Refused => "refused",
             Self::Removed => "removed",
             Self::Closed => "closed",
         }
@@ -99,11 +103,18 @@ impl Chain {
             target(line, &event.target, hide);
             line.text("result", event.result);
             line.object("principal", |line| principal(line, event.principal.as_deref()));
+            if let Some(tenant) = event.principal.as_deref().and_then(Principal::tenant) {
+                // The id of a tenant is a name.
+                line.text("tenant", &String::from_utf8_lossy(tenant));
+            }
             line.number("node", node);
             if let Some(revision) = event.revision {
                 line.number("revision", revision.get());
             }
             line.number("took_us", event.took_micros);
+            if let Some(origin) = &event.origin {
+                write_origin(line, origin);
+            }
             if !event.facts.is_empty() {
                 line.object("metadata", |line| facts(line, &event.facts));
             }
@@ -121,6 +132,19 @@ fn principal(line: &mut Fields<'_>, principal: Option<&Principal>) {
     }
     if let Some(name) = principal.name() {
         line.text("name", name);
+    }
+}
+
+fn write_origin(line: &mut Fields<'_>, origin: &Origin) {
+    if let Some(source) = origin.source {
+        line.text("source", &source.to_string());
+    }
+    if let Some(trace) = origin.trace {
+        line.text("trace_id", &format!("{:032x}", trace.trace_id));
+        line.text("span_id", &format!("{:016x}", trace.span_id));
+    }
+    if let Some(id) = &origin.request_id {
+        line.text("request_id", id);
     }
 }
 

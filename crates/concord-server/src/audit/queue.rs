@@ -1,13 +1,17 @@
 //! Between those who make requests and the thread that writes lines: bounded, and nobody waits to get in.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::event::Event;
+use super::refusals::{Refusal, Untold};
 use crate::limits::AUDIT_QUEUE_BYTES_MAX;
+
+/// How often it is told how many refusals left no line.
+pub(super) const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Whoever waits until something is on disk. `false`: it is not.
 pub(super) type Waiter = oneshot::Sender<bool>;
@@ -19,6 +23,12 @@ pub(super) enum Item {
     Event(Box<Event>, Option<Waiter>),
     /// Say that so many lines were lost, the first of them at this time.
     Lost { count: u64, since: u64 },
+    /// Say that so many requests were refused that left no line, the first of them at this time.
+    Refused {
+        refusal: Refusal,
+        count: u64,
+        since: u64,
+    },
     /// Tell this one, once everything before is written.
     Barrier(Waiter),
 }
@@ -37,6 +47,7 @@ struct State {
     bytes: usize,
     lost: u64,
     lost_since: u64,
+    untold: Untold,
     is_urgent: bool,
     is_idle: bool,
     is_closed: bool,
@@ -79,6 +90,16 @@ impl Queue {
         true
     }
 
+    /// Counts a refusal that leaves no line.
+    pub(super) fn count(&self, refusal: Refusal, time: u64) {
+        let mut state = self.state.lock();
+        // The thread looks at the count as often as it is told, from the first one on.
+        if !state.is_closed && state.untold.add(refusal, time) && state.is_idle {
+            state.is_idle = false;
+            self.wake.notify_one();
+        }
+    }
+
     /// Whether another line would be lost.
     pub(super) fn is_full(&self) -> bool {
         let state = self.state.lock();
@@ -114,6 +135,10 @@ impl Queue {
         let mut state = self.state.lock();
         if state.items.is_empty() && state.lost == 0 && !state.is_closed {
             state.is_idle = true;
+            let patience = match state.untold.is_pending() {
+                true => patience.min(REFUSALS_TOLD_EVERY),
+                false => patience,
+            };
             self.wake.wait_for(&mut state, patience);
             state.is_idle = false;
         }
@@ -130,10 +155,15 @@ impl Queue {
             });
             state.lost = 0;
         }
-        Taken {
-            items,
-            is_closed: state.is_closed,
+        let is_closed = state.is_closed;
+        for (refusal, count, since) in state.untold.due(Instant::now(), is_closed) {
+            items.push_back(Item::Refused {
+                refusal,
+                count,
+                since,
+            });
         }
+        Taken { items, is_closed }
     }
 
     /// Waits this long, or until the log is to end: nothing can be written now.

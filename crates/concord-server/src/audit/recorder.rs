@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use concord_auth::{Action, Principal};
+use concord_auth::{Principal, Read};
 use concord_core::ids::{NodeId, Revision};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -22,6 +22,8 @@ use tokio::sync::oneshot;
 use super::chain::Keys;
 use super::disk::{Disk, OsDisk};
 use super::event::{Audited, Event, Facts, OK, Target};
+use super::origin::{self, Origin};
+use super::refusals::{Refusal, Room};
 use super::status::{AuditStatus, Shared};
 use super::writer::{Begin, Writer, now_micros};
 use super::{files, recover};
@@ -54,6 +56,9 @@ struct Active {
     hide: Option<Keys>,
     sync: AuditSync,
     on_failure: AuditFailure,
+    log_reads: bool,
+    /// For lines of refused reads.
+    room: Room,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -115,6 +120,8 @@ impl Recorder {
                 hide,
                 sync: config.sync,
                 on_failure: config.on_failure,
+                log_reads: config.log_reads,
+                room: Room::new(Instant::now()),
                 thread: Mutex::new(Some(thread)),
             }),
         })
@@ -135,6 +142,66 @@ impl Recorder {
         };
         active.check()?;
         Ok(Line(Some(active.line(who(), request))))
+    }
+
+    /// Whether there is a log.
+    #[cfg(feature = "http")]
+    pub(crate) const fn is_on(&self) -> bool {
+        self.active.is_some()
+    }
+
+    /// Whether every read leaves a line.
+    pub(crate) const fn logs_reads(&self) -> bool {
+        match &self.active {
+            Some(active) => active.log_reads,
+            None => false,
+        }
+    }
+
+    /// The line of a read that was judged just now, if it is to leave one: each does if so configured, and those that
+    /// are refused as far as there is room.
+    ///
+    /// # Errors
+    ///
+    /// `overloaded` if the line could not be written, and that is reason to refuse requests.
+    pub(crate) fn read<T>(
+        &self,
+        who: impl FnOnce() -> Option<Arc<Principal>>,
+        request: &Read<'_>,
+        outcome: &Result<T, Error>,
+    ) -> Result<Line<'_>, Error> {
+        let Some(active) = &self.active else {
+            return Ok(Line(None));
+        };
+        let refusal = outcome.as_ref().err().and_then(|error| Refusal::of(error.kind()));
+        match refusal {
+            // Of strangers only some, whatever is configured: there can be any number.
+            Some(Refusal::Unauthorized) if !active.has_room(Refusal::Unauthorized) => Ok(Line(None)),
+            Some(Refusal::Forbidden) if !active.log_reads && !active.has_room(Refusal::Forbidden) => {
+                Ok(Line(None))
+            }
+            // It is refused anyway.
+            Some(_) => Ok(Line(Some(active.line(who(), request)))),
+            None if active.log_reads => {
+                active.check()?;
+                Ok(Line(Some(active.line(who(), request))))
+            }
+            None => Ok(Line(None)),
+        }
+    }
+
+    /// Records that somebody who is nobody here was turned away before anything of the request was looked at.
+    #[cfg(feature = "http")]
+    pub(crate) fn turned_away(&self, error: &Error) {
+        if let Some(active) = &self.active
+            && let Some(refusal) = Refusal::of(error.kind())
+            && active.has_room(refusal)
+        {
+            let mut draft = active.draft("authenticate", None, Target::None, Facts::new());
+            let event = draft.event(error.code(), None);
+            draft.is_open = false;
+            active.push(event, None);
+        }
     }
 
     pub(crate) fn status(&self) -> AuditStatus {
@@ -218,15 +285,36 @@ impl Active {
     }
 
     fn line(&self, principal: Option<Arc<Principal>>, request: &impl Audited) -> Draft<'_> {
+        let target = Target::of(request, self.hide.as_ref());
+        self.draft(request.action().name(), principal, target, request.facts())
+    }
+
+    fn draft(
+        &self,
+        operation: &'static str,
+        principal: Option<Arc<Principal>>,
+        target: Target,
+        facts: Facts,
+    ) -> Draft<'_> {
         Draft {
             active: self,
             began: Instant::now(),
-            action: request.action(),
+            operation,
             principal,
             is_open: true,
-            target: Target::of(request, self.hide.as_ref()),
-            facts: request.facts(),
+            target,
+            facts,
+            origin: origin::current(),
         }
+    }
+
+    /// Whether a refusal leaves a line; if not, it is counted.
+    fn has_room(&self, refusal: Refusal) -> bool {
+        let has_room = self.room.take(refusal, Instant::now());
+        if !has_room {
+            self.shared.queue.count(refusal, now_micros());
+        }
+        has_room
     }
 
     /// `false`: the line is lost.
@@ -248,12 +336,13 @@ pub(crate) struct Line<'a>(Option<Draft<'a>>);
 struct Draft<'a> {
     active: &'a Active,
     began: Instant,
-    action: Action,
+    operation: &'static str,
     principal: Option<Arc<Principal>>,
     /// Until the line is finished.
     is_open: bool,
     target: Target,
     facts: Facts,
+    origin: Option<Arc<Origin>>,
 }
 
 impl Line<'_> {
@@ -301,6 +390,18 @@ impl Line<'_> {
 }
 
 impl Line<'_> {
+    /// Finishes the line without waiting for anything.
+    pub(crate) fn finish_now<T>(mut self, outcome: &Result<T, Error>, revision: impl FnOnce(&T) -> Revision) {
+        if let Some(draft) = self.0.take() {
+            let active = draft.active;
+            let event = match outcome {
+                Ok(answer) => draft.into_event(OK, Some(revision(answer))),
+                Err(error) => draft.into_event(error.code(), None),
+            };
+            active.push(event, None);
+        }
+    }
+
     /// Leaves no line: nothing came of the request, and it is begun anew.
     pub(crate) fn withdraw(self) {
         if let Some(mut draft) = self.0 {
@@ -319,12 +420,13 @@ impl Draft<'_> {
         Event {
             time: now_micros(),
             took_micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            operation: self.action.name(),
+            operation: self.operation,
             target: std::mem::replace(&mut self.target, Target::None),
             result,
             principal: self.principal.take(),
             revision,
             facts: std::mem::take(&mut self.facts),
+            origin: self.origin.take(),
         }
     }
 }

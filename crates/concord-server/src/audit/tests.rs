@@ -3,6 +3,7 @@
 mod damage;
 mod lines;
 mod pressure;
+mod reads;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -31,6 +31,14 @@ pub(super) fn write(micros: u64, out: &mut Vec<u8>) {
     out.push(b'Z');
 }
 
+/// A day since the Unix epoch as a date.
+#[cfg(feature = "http")]
+pub(crate) fn date_of(day: u32) -> String {
+    let mut date = text(u64::from(day) * 86_400_000_000);
+    date.truncate("2026-11-22".len());
+    date
+}
+
 /// The same as text.
 pub(super) fn text(micros: u64) -> String {
     let mut out = Vec::with_capacity(27);

@@ -202,6 +202,11 @@ impl Writer {
                     Item::Lost { count, since } => {
                         append_lost(&mut self.chain, &mut self.buffer, *count, *since)
                     }
+                    Item::Refused {
+                        refusal,
+                        count,
+                        since,
+                    } => append_refused(&mut self.chain, &mut self.buffer, refusal.name(), *count, *since),
                     Item::Barrier(_) => {}
                 }
                 staged += 1;
@@ -218,7 +223,7 @@ impl Writer {
             for item in self.backlog.drain(..staged) {
                 match item {
                     Item::Event(_, Some(waiter)) | Item::Barrier(waiter) => self.waiting.push(waiter),
-                    Item::Event(_, None) | Item::Lost { .. } => {}
+                    Item::Event(_, None) | Item::Lost { .. } | Item::Refused { .. } => {}
                 }
             }
             if self.backlog.is_empty() {
@@ -432,7 +437,7 @@ impl Writer {
 fn time_of(item: &Item) -> Option<u64> {
     match item {
         Item::Event(event, _) => Some(event.time),
-        Item::Lost { .. } | Item::Barrier(_) => None,
+        Item::Lost { .. } | Item::Refused { .. } | Item::Barrier(_) => None,
     }
 }
 
@@ -442,6 +447,14 @@ fn append_lost(chain: &mut Chain, buffer: &mut Vec<u8>, count: u64, since: u64) 
         "audit lines were lost: they came faster than they could be written"
     );
     chain.append(buffer, Kind::Lost, now_micros(), |line| {
+        line.number("count", count);
+        line.text("since", &time::text(since));
+    });
+}
+
+fn append_refused(chain: &mut Chain, buffer: &mut Vec<u8>, result: &str, count: u64, since: u64) {
+    chain.append(buffer, Kind::Refused, now_micros(), |line| {
+        line.text("result", result);
         line.number("count", count);
         line.text("since", &time::text(since));
     });

@@ -229,11 +229,13 @@ async fn list_tokens(session: &mut Session) -> Result<(), CliError> {
             list(token.get("roles")),
             list(token.get("permissions")),
             plain(token.get("expires_at")),
+            plain(token.get("last_used")),
         ]
     });
-    session
-        .out
-        .table(&["ID", "NAME", "ROLES", "PERMISSIONS", "EXPIRES"], rows)
+    session.out.table(
+        &["ID", "NAME", "ROLES", "PERMISSIONS", "EXPIRES", "LAST USED"],
+        rows,
+    )
 }
 
 async fn list_roles(session: &mut Session) -> Result<(), CliError> {
@@ -285,6 +287,7 @@ async fn show_token(session: &mut Session, request: Request) -> Result<(), CliEr
         ("permissions", list(answer.get("permissions"))),
         ("created_at", plain(answer.get("created_at"))),
         ("expires_at", plain(answer.get("expires_at"))),
+        ("last_used", plain(answer.get("last_used"))),
     ])
 }
 

@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::{Concord, Inner};
+use crate::audit::Facts;
 use crate::config::{BackupConfig, Config};
 use crate::error::{Error, ErrorKind};
 use crate::judge::Caller;
@@ -172,10 +173,13 @@ impl Backups<'_> {
     ///
     /// `backup_failed` if it cannot be read.
     pub async fn list(&self) -> Result<Vec<ListedBackup>, Error> {
-        self.permit().await?;
-        let directory = self.directory();
-        let listed = blocking(move || directory.list()).await??;
-        Ok(listed.into_iter().map(ListedBackup::from).collect())
+        let list = async |_: Node<Store>| {
+            let directory = self.directory();
+            let listed = blocking(move || directory.list()).await??;
+            Ok(listed.into_iter().map(ListedBackup::from).collect())
+        };
+        let facts = what("list", None);
+        self.concord.administer(AdminAction::Backup, facts, list).await
     }
 
     /// Reads all of a backup and checks every byte.
@@ -185,17 +189,21 @@ impl Backups<'_> {
     /// `corrupt` with what is wrong and where; `unsupported` if a newer release made it;
     /// `not_found`.
     pub async fn verify(&self, name: &str) -> Result<VerifiedBackup, Error> {
-        let file = self.open(name).await?;
-        let name = name.to_owned();
-        blocking(move || {
-            let verified = file.verify(|_| {})?;
-            Ok(VerifiedBackup {
-                backup: BackupInfo::new(&name, &file),
-                sha256: verified.sha256,
-                raw_bytes: verified.raw_bytes,
+        let verify = async |_: Node<Store>| {
+            let (directory, name) = self.find(name).await?;
+            blocking(move || {
+                let file = directory.open(&name)?;
+                let verified = file.verify(|_| {})?;
+                Ok(VerifiedBackup {
+                    backup: BackupInfo::new(name.as_str(), &file),
+                    sha256: verified.sha256,
+                    raw_bytes: verified.raw_bytes,
+                })
             })
-        })
-        .await?
+            .await?
+        };
+        let facts = what("verify", Some(name));
+        self.concord.administer(AdminAction::Backup, facts, verify).await
     }
 
     /// Removes a backup.
@@ -204,12 +212,11 @@ impl Backups<'_> {
     ///
     /// `not_found`, `backup_failed`.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
-        let (directory, name) = self.find(name).await?;
-        let facts = vec![
-            ("change", "remove".to_owned().into()),
-            ("name", name.to_string().into()),
-        ];
-        let remove = async |_: Node<Store>| Ok(blocking(move || directory.remove(&name)).await??);
+        let remove = async |_: Node<Store>| {
+            let (directory, name) = self.find(name).await?;
+            Ok(blocking(move || directory.remove(&name)).await??)
+        };
+        let facts = what("remove", Some(name));
         self.concord.administer(AdminAction::Backup, facts, remove).await
     }
 
@@ -220,12 +227,6 @@ impl Backups<'_> {
     ///
     /// `invalid_request` without any bound; `backup_failed`.
     pub async fn clean_up(&self, keep: KeepBackups, dry_run: bool) -> Result<CleanedBackups, Error> {
-        self.permit().await?;
-        if keep == KeepBackups::default() {
-            return Err(Error::invalid_request(
-                "say how many backups to keep, or for how many days",
-            ));
-        }
         let retention = Retention {
             keep_count: keep.count,
             keep_for: keep.days.map(|days| Millis::new(days.saturating_mul(DAY_MS))),
@@ -233,9 +234,14 @@ impl Backups<'_> {
         let directory = self.directory();
         let _turn = self.concord.service().backup_turn().await;
         let clean = async |_: Node<Store>| {
+            if keep == KeepBackups::default() {
+                return Err(Error::invalid_request(
+                    "say how many backups to keep, or for how many days",
+                ));
+            }
             Ok(blocking(move || directory.clean_up(retention, OsClock.now(), dry_run)).await??)
         };
-        let facts = vec![("change", "clean_up".to_owned().into())];
+        let facts = what("clean_up", None);
         let cleaned = self.concord.administer(AdminAction::Backup, facts, clean).await?;
         let names = |names: Vec<BackupName>| names.iter().map(BackupName::to_string).collect();
         Ok(CleanedBackups {
@@ -247,12 +253,16 @@ impl Backups<'_> {
 
     /// A backup's file, for its bytes.
     pub(crate) async fn open(&self, name: &str) -> Result<BackupFile, Error> {
-        let (directory, name) = self.find(name).await?;
-        Ok(blocking(move || directory.open(&name)).await??)
+        let open = async |_: Node<Store>| {
+            let (directory, name) = self.find(name).await?;
+            Ok(blocking(move || directory.open(&name)).await??)
+        };
+        let facts = what("download", Some(name));
+        self.concord.administer(AdminAction::Backup, facts, open).await
     }
 
+    /// Where a backup is, for somebody who may know.
     async fn find(&self, name: &str) -> Result<(BackupDirectory, BackupName), Error> {
-        self.permit().await?;
         let name = BackupName::parse(name)?;
         let directory = self.directory();
         let (looked, wanted) = (directory.clone(), name.clone());
@@ -285,7 +295,7 @@ impl Backups<'_> {
             let view = node.read(consistency, Instant::now() + timeout).await?;
             Ok((node.status(), view))
         };
-        let facts = vec![("change", "create".to_owned().into())];
+        let facts = what("create", None);
         let (status, view) = self.concord.administer(AdminAction::Backup, facts, cut).await?;
         let Some(cluster_id) = status.cluster_id else {
             return Err(Error::new(
@@ -307,6 +317,15 @@ impl Backups<'_> {
         // What is being restored is no part of what there is.
         Ok((header, view.view.without_restore()))
     }
+}
+
+/// What an audit line says: what is done, and to which backup, if that can be the name of one.
+fn what(change: &str, name: Option<&str>) -> Facts {
+    let mut facts = vec![("change", change.to_owned().into())];
+    if let Some(name) = name.and_then(|name| BackupName::parse(name).ok()) {
+        facts.push(("name", name.to_string().into()));
+    }
+    facts
 }
 
 fn counts(view: &ReadView) -> Vec<(String, u64)> {

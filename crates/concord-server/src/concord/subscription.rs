@@ -431,7 +431,7 @@ impl<'a> IntoFuture for Consume<'a> {
                 after,
                 progress: self.progress,
             };
-            service.watch(&seen, *concord.caller(), plan)
+            service.watch(&seen, concord.caller().clone(), plan)
         })
     }
 }

@@ -280,7 +280,7 @@ impl<'a> IntoFuture for Watch<'a> {
                 after,
                 progress: self.progress,
             };
-            service.watch(&seen, *concord.caller(), plan)
+            service.watch(&seen, concord.caller().clone(), plan)
         })
     }
 }

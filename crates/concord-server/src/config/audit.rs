@@ -51,6 +51,8 @@ pub struct AuditConfig {
     pub sync_interval: Duration,
     /// What becomes of requests while lines cannot be written.
     pub on_failure: AuditFailure,
+    /// Whether reads leave lines too. Those that are refused do in any case.
+    pub log_reads: bool,
     /// How keys stand in lines.
     pub key_mode: AuditKeyMode,
     /// Seals the lines, so that nobody who does not know it can change them unnoticed. 16 bytes or more.
@@ -73,6 +75,7 @@ impl AuditConfig {
             sync: AuditSync::Async,
             sync_interval: limits::AUDIT_SYNC_INTERVAL,
             on_failure: AuditFailure::Allow,
+            log_reads: false,
             key_mode: AuditKeyMode::Plain,
             secret: None,
             rotate_bytes: limits::AUDIT_ROTATE_BYTES,
@@ -97,6 +100,7 @@ pub(super) struct AuditDraft {
     pub(super) sync: Option<AuditSync>,
     pub(super) sync_interval: Option<Duration>,
     pub(super) on_failure: Option<AuditFailure>,
+    pub(super) log_reads: Option<bool>,
     pub(super) key_mode: Option<AuditKeyMode>,
     pub(super) secret_file: Option<String>,
     pub(super) rotate_bytes: Option<u64>,
@@ -122,6 +126,7 @@ pub(super) fn build(
     put(&mut audit.sync, draft.sync);
     put(&mut audit.sync_interval, draft.sync_interval);
     put(&mut audit.on_failure, draft.on_failure);
+    put(&mut audit.log_reads, draft.log_reads);
     put(&mut audit.key_mode, draft.key_mode);
     put(&mut audit.rotate_bytes, draft.rotate_bytes);
     put(&mut audit.retention_days, draft.retention_days);

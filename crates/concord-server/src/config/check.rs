@@ -68,6 +68,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     check_backup(config)?;
     check_timing(config)?;
     check_silence(config)?;
+    tls::check_auth(config)?;
     check_http(config)?;
     check_metrics(config)?;
     config

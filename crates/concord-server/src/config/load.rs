@@ -245,6 +245,7 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         .root_token_file
         .as_ref()
         .map(|path| RootToken::File(path.into()));
+    put(&mut config.auth_by_certificate, draft.auth_certificates);
     put(&mut config.request_timeout, draft.request_timeout);
     put(&mut config.tls_reload_interval, draft.tls_reload_interval);
     put(&mut config.timing.heartbeat, draft.heartbeat);

@@ -23,6 +23,7 @@ pub(super) struct Draft {
     pub(super) node_id: Option<NodeId>,
     pub(super) auth: Option<AuthMode>,
     pub(super) root_token_file: Option<String>,
+    pub(super) auth_certificates: Option<bool>,
     pub(super) request_timeout: Option<Duration>,
     pub(super) http_enabled: Option<bool>,
     pub(super) http_listen: Option<String>,
@@ -157,6 +158,12 @@ static SETTINGS: &[Setting] = &[
             Some(RootToken::File(path)) => Some(text(&path.to_string_lossy())),
             Some(RootToken::Given(_)) | None => None,
         },
+    },
+    Setting {
+        key: "auth.certificates",
+        about: "take a client that shows no token for whoever the token is of that has the common name of its certificate; needs http.tls.client_ca",
+        read: |draft, raw| set(&mut draft.auth_certificates, raw.boolean()),
+        show: |config| Some(config.auth_by_certificate.to_string()),
     },
     Setting {
         key: "http.enabled",
@@ -483,6 +490,12 @@ static SETTINGS: &[Setting] = &[
                 })
             })
         },
+    },
+    Setting {
+        key: "audit.log_reads",
+        about: "reads leave lines too; those that are refused do in any case",
+        read: |draft, raw| set(&mut draft.audit.log_reads, raw.boolean()),
+        show: |config| config.audit.as_ref().map(|audit| audit.log_reads.to_string()),
     },
     Setting {
         key: "audit.key_mode",

@@ -3,7 +3,7 @@
 use concord_net::tls::{Tls, TlsError, TlsPurpose, TlsSettings};
 
 use super::error::ConfigError;
-use super::{Config, HttpConfig, PeerConfig};
+use super::{AuthMode, Config, HttpConfig, PeerConfig};
 
 /// What clients are offered: HTTP/2 first.
 const HTTP_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -52,6 +52,26 @@ pub(super) fn is_used(config: &Config) -> bool {
     let http = config.http.as_ref().and_then(|http| http.tls.as_ref());
     let peers = config.peers.as_ref().and_then(|peers| peers.tls.as_ref());
     http.or(peers).is_some()
+}
+
+/// A certificate proves who somebody is only where it was asked for and verified.
+pub(super) fn check_auth(config: &Config) -> Result<(), ConfigError> {
+    if !config.auth_by_certificate {
+        return Ok(());
+    }
+    let setting = "auth.certificates";
+    if config.auth == AuthMode::Off {
+        return Err(ConfigError::contradiction(
+            setting,
+            "has no effect without",
+            "auth.mode",
+        ));
+    }
+    let http = config.http.as_ref().and_then(|http| http.tls.as_ref());
+    if http.is_none_or(|tls| tls.ca.is_none()) {
+        return Err(ConfigError::contradiction(setting, "needs", HTTP.ca));
+    }
+    Ok(())
 }
 
 pub(super) fn check_http(http: &HttpConfig) -> Result<(), ConfigError> {

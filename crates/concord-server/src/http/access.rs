@@ -18,6 +18,7 @@ use super::hold::{PathInstance, PathName};
 use super::once::Once;
 use super::query::{NoQuery, Query};
 use crate::access::{Because, IssuedToken, Pattern, Permission, Permissions, RoleInfo, TokenId, TokenInfo};
+use crate::audit::date_of;
 
 /// A token to be made.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -70,6 +71,8 @@ pub(crate) struct TokenBody {
     created_at: u64,
     /// When it ends.
     expires_at: Option<u64>,
+    /// The last day (UTC) on which it was shown, such as `2026-11-22`; known a few seconds later.
+    last_used: Option<String>,
     /// What it allows by itself.
     permissions: Vec<&'static str>,
     /// The roles it has.
@@ -300,6 +303,7 @@ impl TokenBody {
             name: token.name.as_ref().map(ToString::to_string),
             created_at: token.created_at.get(),
             expires_at: token.expires_at.map(concord_core::Timestamp::get),
+            last_used: token.last_used_day.map(date_of),
             permissions: names(token.permissions),
             roles: token.roles.iter().map(ToString::to_string).collect(),
         }

@@ -7,8 +7,9 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
 
 use super::app::App;
+use super::secure::ClientCertificate;
 use crate::concord::Concord;
-use crate::config::AuthMode;
+use crate::config::{AuthMode, Config};
 use crate::error::Error;
 use crate::judge::Caller;
 
@@ -31,20 +32,37 @@ const OPEN: [&str; 9] = [
 /// What begins so is shown to everybody, too. The pages of the console hold nothing: what they show they ask for.
 const OPEN_PAGES: [&str; 2] = ["/docs/", "/console/"];
 
+/// What the listeners of a node take for who somebody is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proofs {
+    auth: AuthMode,
+    /// A certificate, besides tokens.
+    certificates: bool,
+}
+
+impl Proofs {
+    pub(crate) const fn of(config: &Config) -> Self {
+        Self {
+            auth: config.auth,
+            certificates: config.auth_by_certificate,
+        }
+    }
+}
+
 /// Finds out who sends a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
     /// In nobody's name.
     concord: Concord,
-    auth: AuthMode,
+    proofs: Proofs,
     body_bytes_max: usize,
 }
 
 impl Door {
-    pub(super) fn new(concord: &Concord, auth: AuthMode, body_bytes_max: usize) -> Self {
+    pub(super) fn new(concord: &Concord, proofs: Proofs, body_bytes_max: usize) -> Self {
         Self {
             concord: concord.on_behalf_of(Caller::Nobody),
-            auth,
+            proofs,
             body_bytes_max,
         }
     }
@@ -54,13 +72,24 @@ impl Door {
         &self.concord
     }
 
+    /// Whether requests leave audit lines.
+    pub(super) fn is_audited(&self) -> bool {
+        self.concord.service().audit().is_on()
+    }
+
     /// What the handler of a request works with.
-    pub(super) async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<App, Error> {
-        let caller = match self.auth {
+    pub(super) async fn admit(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<App, Error> {
+        let caller = match self.proofs.auth {
             AuthMode::Off => Caller::Anonymous,
             AuthMode::On if is_open(path) => Caller::Nobody,
             AuthMode::On => {
-                let caller = caller_of(headers);
+                let certificate = certificate.filter(|_| self.proofs.certificates);
+                let caller = caller_of(headers, certificate.and_then(ClientCertificate::common_name));
                 let timeout = self.concord.request_timeout();
                 self.concord.service().authenticate(&caller, timeout).await?;
                 caller
@@ -77,13 +106,16 @@ pub(super) fn is_open(path: &str) -> bool {
     OPEN.contains(&path) || OPEN_PAGES.iter().any(|pages| path.starts_with(pages))
 }
 
-/// Who a request says it is from. Two tokens that differ are nobody's.
-fn caller_of(headers: &HeaderMap) -> Caller {
+/// Who a request is from: whoever its token is of, and only where it shows none at all, whoever its certificate names. So a token
+/// narrows what a certificate allows, and one that is no good is not made up for. Two tokens that differ are nobody's.
+fn caller_of(headers: &HeaderMap, certified: Option<&str>) -> Caller {
     let bearers = headers.get_all(AUTHORIZATION).iter().map(bearer);
     let keys = headers.get_all(API_KEY).iter().map(|value| value.to_str().ok());
     let mut shown = bearers.chain(keys);
-    let Some(Some(token)) = shown.next() else {
-        return Caller::Nobody;
+    let token = match shown.next() {
+        None => return certified.map_or(Caller::Nobody, Caller::called),
+        Some(None) => return Caller::Nobody,
+        Some(Some(token)) => token,
     };
     if shown.any(|other| other != Some(token)) {
         return Caller::Nobody;
@@ -107,7 +139,27 @@ mod tests {
         let pairs = headers
             .iter()
             .map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-        matches!(caller_of(&HeaderMap::from_iter(pairs)), Caller::Token(_))
+        matches!(
+            caller_of(&HeaderMap::from_iter(pairs), Some("ada")),
+            Caller::Token(_)
+        )
+    }
+
+    #[test]
+    fn a_certificate_counts_only_where_nothing_else_is_shown() {
+        let certified =
+            |headers: &HeaderMap, name| matches!(caller_of(headers, name), Caller::Certificate(_));
+        let mut headers = HeaderMap::new();
+        assert!(certified(&headers, Some("ada")));
+        assert!(!certified(&headers, None));
+        for name in ["", "two words", "sk/..", "ada;root"] {
+            assert!(!certified(&headers, Some(name)), "{name}");
+        }
+        headers.insert(API_KEY, HeaderValue::from_static(""));
+        assert!(!certified(&headers, Some("ada")));
+        headers.remove(API_KEY);
+        headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic eA=="));
+        assert!(!certified(&headers, Some("ada")));
     }
 
     #[test]

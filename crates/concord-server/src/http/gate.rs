@@ -19,6 +19,7 @@ use super::error::ApiError;
 use super::rate;
 use super::secure::ClientCertificate;
 use super::traced::{self, Tracer};
+use crate::audit::Origin;
 use crate::concord::Concord;
 use crate::error::ErrorKind;
 use crate::trace::Arrival;
@@ -82,6 +83,7 @@ impl Gate {
         self,
         asked: Asked,
         client: Option<ClientCertificate>,
+        source: Option<IpAddr>,
     ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>
     + Clone
     + Send
@@ -101,7 +103,8 @@ impl Gate {
             let is_allowed = self.hosts.allows(host);
             let (router, door) = (self.router.clone(), self.door.clone());
             let arrival = self.tracer.arrive(&request);
-            async move {
+            let origin = door.is_audited().then(|| origin_of(&request, source));
+            let answer = async move {
                 let request = request.map(Body::new);
                 if !is_allowed {
                     let message = "this host name is not among http.allowed_hosts";
@@ -116,9 +119,21 @@ impl Gate {
                     // Boxed, so that it makes the others no larger.
                     Arrival::Sampled(span) => Box::pin(traced::traced(span, router, &door, request)).await,
                 }
+            };
+            async move {
+                match origin {
+                    Some(origin) => origin.scope(answer).await,
+                    None => answer.await,
+                }
             }
         })
     }
+}
+
+/// What the audit lines of a request say of where it came from.
+fn origin_of<B>(request: &Request<B>, source: Option<IpAddr>) -> Origin {
+    let text = |name: &str| request.headers().get(name)?.to_str().ok();
+    Origin::new(source, text("traceparent"), text("x-request-id"))
 }
 
 /// Asks who it is, and has the request handled.
@@ -127,7 +142,11 @@ pub(super) async fn answered(
     door: &Door,
     mut request: Request<Body>,
 ) -> Result<Response, Infallible> {
-    let app = match door.admit(request.uri().path(), request.headers()).await {
+    let certificate = request.extensions().get::<ClientCertificate>();
+    let admitted = door
+        .admit(request.uri().path(), request.headers(), certificate)
+        .await;
+    let app = match admitted {
         Ok(app) => app,
         Err(refused) => return Ok(stamped(ApiError::from(refused).into_response(), door)),
     };

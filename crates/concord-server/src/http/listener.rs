@@ -6,7 +6,7 @@
 //!      └───── stop ──────────────┴── finishes the request it is in, then closes
 //! ```
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,8 +147,10 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off Nagle's algorithm");
         }
+        let source = stream.peer_addr().ok().map(|address| address.ip());
         let connection = Connection {
             gate: self.gate.clone(),
+            source,
             builder: self.builder.clone(),
             head_timeout: self.head_timeout,
             permit,
@@ -176,6 +178,8 @@ impl Acceptor {
 /// What a connection is served with, TLS or not. Counted from when it was accepted.
 struct Connection {
     gate: Gate,
+    /// Who is at the other end.
+    source: Option<IpAddr>,
     builder: auto::Builder<TokioExecutor>,
     head_timeout: Duration,
     permit: OwnedSemaphorePermit,
@@ -193,7 +197,7 @@ impl Connection {
             .builder
             .serve_connection(
                 TokioIo::new(stream),
-                self.gate.into_service(asked.clone(), client),
+                self.gate.into_service(asked.clone(), client, self.source),
             )
             .into_owned();
         let mut connection = pin!(self.watcher.watch(connection));

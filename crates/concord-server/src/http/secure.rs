@@ -24,9 +24,11 @@ const PLAINTEXT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct ClientCertificate(Arc<CertificateFacts>);
 
 impl ClientCertificate {
-    /// Who it is for, if it has one clear name.
+    /// The client that it is for, if it has one clear name. The certificate of a node is no client's: whoever has
+    /// one is a node, and is asked for a token.
     pub(crate) fn common_name(&self) -> Option<&str> {
-        self.0.common_name.as_deref()
+        let name = self.0.common_name.as_deref();
+        name.filter(|_| self.0.node_id.is_none())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who may do what: every path, every kind of token, and what filtered reads show.
 
+mod advisories;
 pub(crate) mod paths;
 mod races;
 mod reads;
@@ -142,6 +143,47 @@ async fn a_token_works_on_every_node_as_soon_as_it_is_made() {
             other.put("k", "v").await.unwrap();
         }
     }
+    cluster.stop().await;
+}
+
+/// The day on which a token was last shown is known a little later, on every node, without the policy moving on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_day_of_a_token_is_noted_and_changes_no_rights() {
+    let cluster = Cluster::start(3).await;
+    let db = cluster.node(0);
+    let shown = db.create_token().name("shown").role("viewer").await.unwrap();
+    db.create_token().name("idle").role("viewer").await.unwrap();
+    let reader = cluster.node(1).as_principal(shown.secret.expose());
+    let mut watcher = reader.watch().await.unwrap();
+    let revision = db.revision();
+    reader.get("k").await.unwrap();
+    let noted = async {
+        while db.token("shown").await.unwrap().last_used_day.is_none() {
+            // tidy-allow(sleep): it is noted by and by, which nothing announces.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), noted)
+        .await
+        .expect("it is noted");
+    let days = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
+    for node in 0..3 {
+        let listed = cluster.node(node).tokens(None).await.unwrap();
+        let day_of = |name: &str| {
+            let is_wanted = |token: &&concord_server::access::TokenInfo| {
+                token.name.as_ref().is_some_and(|found| found.as_str() == name)
+            };
+            listed.iter().find(is_wanted).unwrap().last_used_day
+        };
+        let day = u64::from(day_of("shown").unwrap());
+        assert!(day == days || day + 1 == days, "{day} beside {days}");
+        assert_eq!(day_of("idle"), None);
+    }
+    assert_eq!(db.revision(), revision, "no revision is taken for it");
+    db.put("k", "v").await.unwrap();
+    assert!(watcher.next().await.unwrap().is_ok(), "the watch goes on");
+    db.revoke_token("shown").await.unwrap();
+    assert_eq!(reader.get("k").await.unwrap_err().kind(), ErrorKind::Unauthorized);
     cluster.stop().await;
 }
 

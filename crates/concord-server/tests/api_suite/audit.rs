@@ -1,5 +1,7 @@
 //! The audit log at every door.
 
+mod reads;
+
 use std::time::Duration;
 
 use concord_server::txn::key;

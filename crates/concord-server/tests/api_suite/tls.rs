@@ -1,5 +1,7 @@
 //! HTTPS and mutual TLS between nodes, on nodes of this process.
 
+mod clients;
+
 use std::time::Duration;
 
 use concord_net::tls::{TlsSettings, Trust, client_config};

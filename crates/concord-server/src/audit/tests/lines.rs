@@ -34,6 +34,7 @@ fn event(command: &Command, keys: Option<&Keys>) -> Event {
         principal: somebody(),
         revision: Some(Revision::new(9)),
         facts: command.facts(),
+        origin: None,
     }
 }
 

@@ -159,6 +159,7 @@ async fn a_new_day_begins_a_new_file() {
             principal: None,
             revision: Some(Revision::new(number as u64)),
             facts: Vec::new(),
+            origin: None,
         };
         assert!(shared.queue.push(Box::new(event), None));
     }

@@ -101,6 +101,14 @@ fn half_a_set_of_certificates_or_one_without_effect_is_refused() {
             "`peers.tls.certificate` needs `peers.tls.ca`",
         ),
         (
+            "[auth]\ncertificates = true\n".to_owned(),
+            "`auth.certificates` has no effect without `auth.mode`",
+        ),
+        (
+            format!("auth = {{ mode = \"on\", certificates = true }}\n[http]\n{certificate}{key}"),
+            "`auth.certificates` needs `http.tls.client_ca`",
+        ),
+        (
             "[tls]\nreload_interval = \"1s\"\n".to_owned(),
             "`tls.reload_interval` has no effect without",
         ),
