@@ -13,19 +13,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use concord_auth::{
-    AdminAction, Authorized, Denied, Policy, PolicyError, Principal, Read, SealKey, authorize,
-};
+use concord_auth::{AdminAction, Authorized, Policy, PolicyError, Principal, Read, SealKey, authorize};
 use concord_core::command::Command;
 use concord_core::ids::{NodeId, Revision, Timestamp};
 use concord_core::record::PinnedRecord;
 use concord_core::reply::{BatchUnit, Rejection, Reply};
-use concord_core::view::{KeyFilter, ReadView, ViewError};
+use concord_core::view::{KeyFilter, ReadView};
 use concord_core::{PolicyChange, Store, limits as core_limits};
-use concord_query::{InvalidCursor, Seal};
+use concord_query::Seal;
 use concord_raft::backup::BackupDirectory;
 use concord_raft::node::Node;
-use concord_raft::{NodeStatus, ProposeError, Published, ReadConsistency, ReadError, ReadRequest, Views};
+use concord_raft::{NodeStatus, Published, ReadConsistency, ReadRequest, Views};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -34,7 +32,7 @@ use crate::audit::{AdminRequest, Recorder, revision_of};
 use crate::compression::{self, Packing};
 use crate::config::{CompressionConfig, Config};
 use crate::dead_members::Removals;
-use crate::error::{COMPACT_REVISION, CURRENT_REVISION, Error, ErrorKind, RETRY_AFTER_MS};
+use crate::error::{Error, ErrorKind};
 use crate::full_disk::gives_space_back;
 use crate::judge::{self, Caller, Judge, Sight, unauthorized};
 use crate::metrics::{Operation, Requests, TenantRequests};
@@ -648,153 +646,6 @@ pub(crate) fn batch_too_large(count: usize) -> Error {
 
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-impl From<Denied> for Error {
-    fn from(denied: Denied) -> Self {
-        Self::new(ErrorKind::Forbidden, denied.to_string())
-    }
-}
-
-impl From<PolicyError> for Error {
-    fn from(error: PolicyError) -> Self {
-        let message = error.to_string();
-        let kind = match &error {
-            PolicyError::NotFound { .. } => ErrorKind::NotFound,
-            PolicyError::Exists { .. } => ErrorKind::AlreadyExists,
-            PolicyError::Name(_) | PolicyError::Expired { .. } => ErrorKind::InvalidRequest,
-            PolicyError::Protected { .. } => ErrorKind::Forbidden,
-            PolicyError::Limit { limit, .. } => {
-                return Self::new(ErrorKind::QuotaExceeded, message).with("limit", *limit);
-            }
-            PolicyError::Unreadable(_) => ErrorKind::Unsupported,
-        };
-        Self::new(kind, message)
-    }
-}
-
-impl From<InvalidCursor> for Error {
-    fn from(invalid: InvalidCursor) -> Self {
-        Self::invalid_request(invalid.to_string())
-    }
-}
-
-impl From<Rejection> for Error {
-    fn from(rejection: Rejection) -> Self {
-        let message = rejection.to_string();
-        match rejection {
-            Rejection::InvalidKey(_) => Self::new(ErrorKind::InvalidKey, message),
-            Rejection::InvalidTtl { ttl_ms } => Self::new(ErrorKind::InvalidTtl, message)
-                .with("ttl_ms", ttl_ms)
-                .with("ttl_ms_max", core_limits::TTL_MS_MAX),
-            Rejection::InvalidValue { .. } => Self::new(ErrorKind::InvalidValue, message),
-            Rejection::ValueTooLarge {
-                size_bytes,
-                limit_bytes,
-            } => Self::new(ErrorKind::ValueTooLarge, message)
-                .with("size_bytes", size_bytes)
-                .with("limit_bytes", limit_bytes),
-            Rejection::InvalidRequest { .. } => Self::new(ErrorKind::InvalidRequest, message),
-            Rejection::UniqueViolation { index } => {
-                Self::new(ErrorKind::UniqueViolation, message).with("index", index.to_string())
-            }
-            Rejection::SubscriptionExists => Self::new(ErrorKind::AlreadyExists, message),
-            Rejection::IndexExists => Self::new(ErrorKind::AlreadyExists, message),
-            Rejection::NotFound
-            | Rejection::IndexNotFound
-            | Rejection::SubscriptionNotFound
-            | Rejection::RestoreNotFound => Self::new(ErrorKind::NotFound, message),
-            Rejection::Compacted { compact_revision } => {
-                Self::new(ErrorKind::Compacted, message).with(COMPACT_REVISION, compact_revision.get())
-            }
-            Rejection::FutureRevision { revision } => {
-                Self::new(ErrorKind::FutureRevision, message).with(CURRENT_REVISION, revision.get())
-            }
-            Rejection::Unsupported { .. } => Self::new(ErrorKind::Unsupported, message),
-            Rejection::SessionExpired => Self::new(ErrorKind::OutcomeUnknown, message),
-            Rejection::ConditionFailed { current } => {
-                let current = current.and_then(|current| current.into_plain());
-                Self::new(ErrorKind::ConditionFailed, message).with_current(current)
-            }
-            Rejection::BatchTooLarge { count, limit, .. } => Self::new(ErrorKind::BatchTooLarge, message)
-                .with("count", count)
-                .with("limit", limit),
-            Rejection::LeaseNotFound { lease } => {
-                Self::new(ErrorKind::LeaseNotFound, message).with("lease", lease.get())
-            }
-            Rejection::LeaseExists { lease } => {
-                Self::new(ErrorKind::AlreadyExists, message).with("lease", lease.get())
-            }
-            Rejection::QuotaExceeded { quota, limit } => Self::new(ErrorKind::QuotaExceeded, message)
-                .with("quota", quota.to_string())
-                .with("limit", limit),
-            // For whoever judges: it judges again, and only time running out ends that.
-            Rejection::PolicyChanged { .. } => Self::new(ErrorKind::Timeout, message),
-            Rejection::RateLimited { retry_after_ms } => {
-                Self::new(ErrorKind::RateLimited, message).with(RETRY_AFTER_MS, retry_after_ms)
-            }
-            Rejection::NamespaceEmptying => Self::new(ErrorKind::NotReady, message),
-            Rejection::IdempotencyConflict => Self::new(ErrorKind::IdempotencyConflict, message),
-            // The outer message says where, the inner error what.
-            Rejection::InPart { part, index, cause } => {
-                Self::from(*cause).with(part.name(), index).with_message(message)
-            }
-        }
-    }
-}
-
-impl From<ViewError> for Error {
-    fn from(error: ViewError) -> Self {
-        let message = error.to_string();
-        match error {
-            ViewError::Compacted { compact_revision } => {
-                Self::new(ErrorKind::Compacted, message).with(COMPACT_REVISION, compact_revision.get())
-            }
-            ViewError::FutureRevision { revision } => {
-                Self::new(ErrorKind::FutureRevision, message).with(CURRENT_REVISION, revision.get())
-            }
-            ViewError::PageLimit { limit_max, .. } => {
-                Self::new(ErrorKind::InvalidRequest, message).with("limit_max", number(limit_max))
-            }
-            ViewError::Corrupt(_) => Self::new(ErrorKind::Corrupt, message),
-            ViewError::IndexNotFound => Self::new(ErrorKind::NotFound, message),
-            ViewError::IndexNotReady => Self::new(ErrorKind::NotReady, message),
-            ViewError::IndexFailed => Self::new(ErrorKind::UniqueViolation, message),
-            ViewError::TooManyChanges { .. } => Self::new(ErrorKind::BatchTooLarge, message)
-                .with("limit", number(core_limits::INDEX_PAST_CHANGES_MAX)),
-            // Also what a later core may add: a read that the view does not understand.
-            ViewError::InvalidPosition | _ => Self::new(ErrorKind::InvalidRequest, message),
-        }
-    }
-}
-
-impl From<ReadError> for Error {
-    fn from(error: ReadError) -> Self {
-        let kind = match &error {
-            ReadError::NoQuorum { .. } => ErrorKind::NoQuorum,
-            ReadError::NotReady { .. } => ErrorKind::NotReady,
-            ReadError::Overloaded { .. } => ErrorKind::Overloaded,
-            ReadError::ShuttingDown => ErrorKind::ShuttingDown,
-            // A read never writes, so anything else is a wait in vain.
-            ReadError::Timeout { .. } | _ => ErrorKind::Timeout,
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
-impl From<ProposeError> for Error {
-    fn from(error: ProposeError) -> Self {
-        let kind = match &error {
-            ProposeError::TooLarge { .. } => ErrorKind::ValueTooLarge,
-            ProposeError::Overloaded => ErrorKind::Overloaded,
-            ProposeError::NoQuorum { .. } => ErrorKind::NoQuorum,
-            ProposeError::Timeout { .. } => ErrorKind::Timeout,
-            ProposeError::ShuttingDown => ErrorKind::ShuttingDown,
-            // The careful answer to whatever else there may be.
-            ProposeError::OutcomeUnknown { .. } | _ => ErrorKind::OutcomeUnknown,
-        };
-        Self::new(kind, error.to_string())
-    }
 }
 
 /// A node id from outside.

@@ -81,7 +81,7 @@ async fn a_command_runs_under_the_lock_and_its_exit_code_comes_back() {
     assert_eq!(shown(node, "leases").await["leases"], serde_json::json!([]));
     let output = run(node, &["lock", "job:1", "--", "/no/such/program"]);
     assert_eq!(output.status.code(), Some(1));
-    fails(node, &["lock", "a#b", "--", "true"], 4, "invalid_request");
+    fails(node, &["lock", "a#b#c", "--", "true"], 4, "invalid_request");
     fails(node, &["lock", "a", "--ttl", "0", "--", "true"], 4, "invalid_ttl");
 }
 
