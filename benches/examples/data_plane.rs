@@ -147,7 +147,8 @@ async fn reads(db: &Concord) -> Result<(), Failure> {
 fn overwrites() -> Result<(), Failure> {
     let (mut alone, mut log) = loaded(KEYS);
     let (mut beside, mut other_log) = loaded(KEYS);
-    fill(&mut beside, &mut other_log)?;
+    fill(&mut beside, &mut other_log, With::Everything)?;
+    fill(&mut alone, &mut log, With::Nothing)?;
     // History fills up first, so that compaction keeps step in both.
     for _ in 0..500 {
         let (meta, batch) = log.overwrites(KEYS);
@@ -186,34 +187,42 @@ fn round(store: &mut Store, log: &mut Log) -> Result<Duration, Failure> {
 }
 
 /// Leases with keys, keys with a time to live, and an index with entries.
-fn fill(store: &mut Store, log: &mut Log) -> Result<(), Failure> {
+/// What other keys have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum With {
+    /// A lease, a time to live, or an index.
+    Everything,
+    /// None of it: they are only there, so that both stores have as many keys.
+    Nothing,
+}
+
+fn fill(store: &mut Store, log: &mut Log, with: With) -> Result<(), Failure> {
     let definition = IndexDefinition::new(
         IndexName::new("by-name")?,
         Bytes::from_static(b"indexed:"),
         Extractor::Path(vec![PathStep::Field("name".to_owned())]),
         false,
     )?;
-    let mut requests = vec![
-        Command::CreateIndex {
+    let mut requests = Vec::new();
+    if with == With::Everything {
+        let create = Command::CreateIndex {
             definition: definition.into(),
             fill: false,
-        }
-        .to_bytes(),
-    ];
+        };
+        requests.push(create.to_bytes());
+    }
     let long = Millis::new(24 * 3_600_000);
     for number in 1..=OTHERS {
         let lease = LeaseId::new(u64::try_from(number)?);
-        requests.push(Command::LeaseGrant { lease, ttl: long }.to_bytes());
-        requests.push(put(
-            format!("leased:{number}"),
-            Value::text("x"),
-            Lifetime::Lease(lease),
-        )?);
-        requests.push(put(
-            format!("ending:{number}"),
-            Value::text("x"),
-            Lifetime::Ttl(long),
-        )?);
+        let (leased, ending) = match with {
+            With::Everything => {
+                requests.push(Command::LeaseGrant { lease, ttl: long }.to_bytes());
+                (Lifetime::Lease(lease), Lifetime::Ttl(long))
+            }
+            With::Nothing => (Lifetime::Forever, Lifetime::Forever),
+        };
+        requests.push(put(format!("leased:{number}"), Value::text("x"), leased)?);
+        requests.push(put(format!("ending:{number}"), Value::text("x"), ending)?);
         let name = Document::String(number.to_string());
         let document = Document::Object([("name".to_owned(), name)].into());
         requests.push(put(
