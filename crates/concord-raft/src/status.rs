@@ -136,8 +136,18 @@ impl NodeStatus {
         self.members.iter().filter(|member| !member.voter)
     }
 
-    /// Whether it knows a leader and has applied what it knows to be committed.
+    /// Whether it finds itself among the members. A node that joins knows its leader a moment before it has received
+    /// anything of the cluster.
+    pub fn is_member(&self) -> bool {
+        self.members.iter().any(|member| member.node_id == self.node_id)
+    }
+
+    /// Whether it is a member, knows a leader, and has applied something, and all that it knows to be committed.
     pub fn is_ready(&self) -> bool {
-        self.stopped.is_none() && self.leader.is_some() && self.applied_index >= self.commit_index
+        self.stopped.is_none()
+            && self.leader.is_some()
+            && self.is_member()
+            && self.applied_index >= self.commit_index
+            && self.applied_index.get() > 0
     }
 }

@@ -23,7 +23,7 @@ type Change<'a, T> = BoxFuture<'a, Result<T, MembershipError>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readiness {
-    /// It knows a leader and has applied what it knows to be committed.
+    /// It is a member, knows a leader and has applied what it knows to be committed.
     Ready,
     /// It cannot serve everything yet, or any more.
     NotReady {
@@ -208,6 +208,8 @@ fn readiness(status: &NodeStatus, trouble: Option<String>, patience: Duration) -
         "this node receives a snapshot from the leader".to_owned()
     } else if status.leader.is_none() {
         "no leader is known".to_owned()
+    } else if !status.is_member() || status.applied_index.get() == 0 {
+        "this node has received nothing of its cluster yet".to_owned()
     } else if status.role == Role::Leader && quorum_silent.is_some_and(|silent| silent > patience) {
         "this node leads but cannot reach a majority".to_owned()
     } else if status.disk_full {
