@@ -14,7 +14,7 @@
 //!
 //! Keeps I1 (log order), I2 (time never runs back), I3 (a refusal changes nothing), I4 (equal
 //! logs give equal bytes), I7 (once per session and sequence), I10 (exact usage), I11 (reads of
-//! the past), I15 (views never change), I17 (expiry), I19 (leases), I20 (indexes) and I22 (nothing is done by a right that is gone). See `docs/invariants.md`.
+//! the past), I15 (views never change), I17 (expiry), I19 (leases), I20 (indexes), I22 (nothing is done by a right that is gone) and I24 (replicas of all releases apply alike). See `docs/invariants.md`.
 
 #![no_std]
 
@@ -57,6 +57,7 @@ pub mod trace;
 pub mod tree;
 pub mod txn;
 pub mod value;
+pub mod version;
 pub mod view;
 
 pub use batch::{Batch, Group};
@@ -79,6 +80,7 @@ pub use store::Store;
 pub use subscription::{Subscription, SubscriptionName};
 pub use txn::{Compare, Keys, Operation, OperationResult, Operator, Test, Txn, TxnOutcome};
 pub use value::{CorruptValue, InvalidValue, StoredRef, StoredValue, Value, ValueFormat};
+pub use version::{ClusterVersion, MachineVersion, Release};
 pub use view::{
     Change, ChangeKind, Changes, Direction, HistoryPage, HistoryRequest, IndexPage, IndexPosition,
     IndexRequest, ReadView, ScanOutput, ScanPage, ScanPosition, ScanRequest, Usage, Version, ViewError,

@@ -19,6 +19,7 @@ use crate::batch::Batch;
 use crate::codec::DecodeError;
 use crate::ids::{LogIndex, Revision, Term, Timestamp};
 use crate::trace::TraceContext;
+use crate::version::{ClusterVersion, MachineVersion};
 
 /// What the log says about the entry that is being applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub trait Machine: Send + 'static {
     type SnapshotChunks: Iterator<Item = Bytes> + Send + 'static;
     /// Rebuilds a machine from snapshot chunks.
     type Restorer: Restorer<Machine = Self>;
+    /// The newest version of the machine that this program knows.
+    const NEWEST: MachineVersion = MachineVersion::BASE;
 
     /// A machine without data: revision 1, clock 0.
     fn empty() -> Self;
@@ -72,6 +75,30 @@ pub trait Machine: Send + 'static {
         let _ = now;
     }
 
+    /// As what machine it applies, after the last batch. Over [`Machine::NEWEST`], or over what the node can do: it
+    /// must not be driven on, nor shown, for it would differ from the others (I24).
+    fn version(&self) -> ClusterVersion {
+        ClusterVersion::BASE
+    }
+
+    /// The version of the machine that a view is of.
+    fn version_of(view: &Self::View) -> ClusterVersion {
+        let _ = view;
+        ClusterVersion::BASE
+    }
+
+    /// The version that the machine must have for an encoded request to be done.
+    fn needs(request: &Bytes) -> MachineVersion {
+        let _ = request;
+        MachineVersion::BASE
+    }
+
+    /// The request that raises the machine to a version. `None`: this program does not know it.
+    fn raise(to: MachineVersion) -> Option<Bytes> {
+        let _ = to;
+        None
+    }
+
     /// Starts to rebuild a machine from snapshot chunks.
     fn restorer() -> Self::Restorer;
 
@@ -100,6 +127,11 @@ pub trait Machine: Send + 'static {
 pub trait Restorer: Send + 'static {
     /// What is rebuilt.
     type Machine;
+
+    /// The version of what is rebuilt, once the first chunk was looked at, be it understood or not.
+    fn version(&self) -> ClusterVersion {
+        ClusterVersion::BASE
+    }
 
     /// Takes the next chunk.
     ///

@@ -36,6 +36,7 @@ use crate::record::cell::{Place, stored};
 use crate::restore::Staged;
 use crate::settings::Settings;
 use crate::tree::{Cell, INLINE_CELL_BYTES, Tree};
+use crate::version::ClusterVersion;
 use crate::view::{ChangeKind, PackedUsage, Usage};
 
 /// All replicated state. A clone is O(1) and never changes (I15).
@@ -81,6 +82,8 @@ pub(crate) struct State {
     /// The replicated clock (I2).
     pub(crate) now: Timestamp,
     pub(crate) settings: Settings,
+    /// As what machine the replicas apply (I24).
+    pub(crate) version: ClusterVersion,
     /// When which revision was current, oldest first; for compaction by age.
     pub(crate) marks: Arc<Vec<Mark>>,
     /// What is to take the place of all this.
@@ -139,6 +142,7 @@ impl State {
             compact_revision: Revision::new(0),
             now: Timestamp::new(0),
             settings: Settings::INITIAL,
+            version: ClusterVersion::BASE,
             marks: Arc::new(Vec::new()),
             staged: None,
         }

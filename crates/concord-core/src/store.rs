@@ -38,7 +38,8 @@ use core::fmt;
 use bytes::Bytes;
 
 use crate::batch::Batch;
-use crate::codec::{DecodeError, SnapshotChunks, StoreRestorer};
+use crate::codec::command::raise;
+use crate::codec::{CommandError, DecodeError, SnapshotChunks, StoreRestorer};
 use crate::command::Command;
 use crate::ids::{Revision, Timestamp};
 use crate::machine::{Machine, Meta};
@@ -46,6 +47,7 @@ use crate::policy::{Caller, Guard};
 use crate::reply::{InvalidRequestReason, Rejection, Reply};
 use crate::state::State;
 use crate::trace::TraceContext;
+use crate::version::{ClusterVersion, MachineVersion};
 use crate::view::{ChangeKind, ReadView};
 
 pub(crate) use expiry::ExpiryQueue;
@@ -147,12 +149,28 @@ impl Store {
 
     fn plain_request(&mut self, request: &Bytes) -> Reply {
         // Decoding checks keys and values again, whatever the edge has let through (D-DATA-3).
-        let outcome = match Command::decode(request) {
+        // I24: as a program did whose newest machine is that of the state.
+        let outcome = match Command::decode_at(request, self.state.version.version) {
             Ok(Command::Idempotent { key, command }) => return self.once(&key, request, *command),
             Ok(command) => self.command(command),
+            Err(CommandError::Unsupported { version, code }) => self.perhaps_raised(request, version, code),
             Err(error) => Err(error.into()),
         };
         outcome.unwrap_or_else(Reply::Rejected)
+    }
+
+    /// What raises the version is no command: leaders alone make it. A version that this program does not know is
+    /// taken over too, and whoever drives it then stops: see [`Machine::version`].
+    fn perhaps_raised(&mut self, request: &Bytes, version: u8, code: u8) -> Result<Reply, Rejection> {
+        let Some(to) = raise::decode(request).map_err(CommandError::from)? else {
+            return Err(Rejection::Unsupported { version, code });
+        };
+        if to.version > self.state.version.version {
+            self.state.version = to;
+        }
+        Ok(Reply::Configured {
+            revision: self.state.revision,
+        })
     }
 
     fn command(&mut self, command: Command) -> Result<Reply, Rejection> {
@@ -234,6 +252,7 @@ impl Machine for Store {
     type View = ReadView;
     type SnapshotChunks = SnapshotChunks;
     type Restorer = StoreRestorer;
+    const NEWEST: MachineVersion = MachineVersion::NEWEST;
 
     fn empty() -> Self {
         Self::from_state(
@@ -298,6 +317,22 @@ impl Machine for Store {
 
     fn restorer() -> StoreRestorer {
         StoreRestorer::new()
+    }
+
+    fn version(&self) -> ClusterVersion {
+        self.state.version
+    }
+
+    fn version_of(view: &ReadView) -> ClusterVersion {
+        view.version()
+    }
+
+    fn needs(request: &Bytes) -> MachineVersion {
+        raise::needs(request)
+    }
+
+    fn raise(to: MachineVersion) -> Option<Bytes> {
+        ClusterVersion::known(to).map(ClusterVersion::raise)
     }
 
     fn trace_of(request: &Bytes) -> Option<TraceContext> {

@@ -25,6 +25,7 @@ use crate::record::{PinnedRecord, RecordRef};
 use crate::settings::Settings;
 use crate::state::{State, VersionCell};
 use crate::value::CorruptValue;
+use crate::version::ClusterVersion;
 
 pub use changes::{Change, ChangeKind, Changes};
 pub use filter::{KeyFilter, pieces};
@@ -196,6 +197,12 @@ impl ReadView {
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.state.revision
+    }
+
+    /// As what machine the cluster's replicas apply.
+    #[must_use]
+    pub fn version(&self) -> ClusterVersion {
+        self.state.version
     }
 
     /// The replicated clock, by which expiry is judged.

@@ -27,3 +27,6 @@ mod restores;
 #[cfg(test)]
 #[path = "codec/subscriptions.rs"]
 mod subscriptions;
+#[cfg(test)]
+#[path = "codec/versions.rs"]
+mod versions;

@@ -61,5 +61,8 @@ mod traps;
 #[path = "store/txns.rs"]
 mod txns;
 #[cfg(test)]
+#[path = "store/versions.rs"]
+mod versions;
+#[cfg(test)]
 #[path = "store/writes.rs"]
 mod writes;

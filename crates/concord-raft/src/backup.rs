@@ -32,6 +32,7 @@ use crate::container::{BlockReader, BlockWriter, Draft};
 use crate::ports::{Disk, OpenMode};
 use crate::small_file::temporary_name;
 use crate::storage_error::StorageError;
+use crate::versions;
 
 /// Encodes a backup piece by piece, wherever its bytes go: a file, or a connection.
 #[derive(Debug)]
@@ -195,8 +196,8 @@ impl BackupFile {
     ///
     /// # Errors
     ///
-    /// As [`BackupFile::verify`]; [`StorageError::Corrupt`] also if the chunks are not such a
-    /// machine's.
+    /// As [`BackupFile::verify`]; [`StorageError::NewerMachine`]; [`StorageError::Corrupt`] also if the chunks are
+    /// not such a machine's.
     pub fn machine<M: Machine>(&self, mut progress: impl FnMut(u64)) -> Result<M, StorageError> {
         // D-SEC-12: nothing is deserialised of a file that is not wholly as it was written.
         self.verify(&mut progress)?;
@@ -204,6 +205,7 @@ impl BackupFile {
         let mut restorer = M::restorer();
         while let Some(chunk) = reader.next() {
             let fed = restorer.feed(&chunk?);
+            versions::check_restored(&restorer, &self.path, M::NEWEST)?;
             fed.map_err(|error| StorageError::corrupt(&self.path, reader.offset(), error.to_string()))?;
         }
         restorer

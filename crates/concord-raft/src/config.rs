@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
+use concord_core::machine::Machine;
+use concord_core::version::MachineVersion;
 
 use crate::error::StartError;
 use crate::limits;
@@ -32,6 +34,9 @@ pub struct NodeConfig {
     pub host: Host,
     /// Who is told what the node does; nobody, by default, which costs nothing.
     pub observer: Option<Arc<dyn Observer>>,
+    /// The node claims to know no newer machine than this, as a program of an older release does.
+    #[cfg(any(test, feature = "test-util"))]
+    pub machine_upto: Option<MachineVersion>,
 }
 
 impl NodeConfig {
@@ -46,7 +51,18 @@ impl NodeConfig {
             snapshot: SnapshotConfig::default(),
             host: Host::Thread,
             observer: None,
+            #[cfg(any(test, feature = "test-util"))]
+            machine_upto: None,
         }
+    }
+
+    /// The newest version of a machine that this node knows.
+    pub(crate) fn machine_known<M: Machine>(&self) -> MachineVersion {
+        #[cfg(any(test, feature = "test-util"))]
+        if let Some(upto) = self.machine_upto {
+            return upto.min(M::NEWEST);
+        }
+        M::NEWEST
     }
 
     /// Refuses settings that could not work.

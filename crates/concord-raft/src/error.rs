@@ -51,6 +51,13 @@ pub enum StopReason {
         /// What and where.
         reason: String,
     },
+    /// An entry or a snapshot is of a newer machine than this program knows: it would apply what follows differently
+    /// from the others, so it stops (I24). An operator must start the node with a newer release.
+    #[error("{reason}")]
+    TooOld {
+        /// What was met and where, and which release knows it.
+        reason: String,
+    },
     /// The cluster removed this node. Its id is never used again.
     #[error("this node was removed from the cluster")]
     Removed,
@@ -75,7 +82,7 @@ impl StopReason {
             Self::Shutdown => ErrorKind::ShuttingDown,
             Self::Storage { .. } | Self::Defect { .. } => ErrorKind::Fatal,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
-            Self::Removed | Self::Copied { .. } => ErrorKind::Refused,
+            Self::Removed | Self::Copied { .. } | Self::TooOld { .. } => ErrorKind::Refused,
         }
     }
 }
@@ -176,6 +183,12 @@ pub enum StartError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// Stored data is of a newer release. Nothing was written.
+    #[error("{reason}")]
+    TooOld {
+        /// What was met and where, and what to do.
+        reason: String,
+    },
     /// Stored data is damaged. Nothing was written.
     #[error("stored data is damaged: {reason}")]
     Corrupt {
@@ -205,7 +218,7 @@ impl StartError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::InvalidConfig { .. } => ErrorKind::Invalid,
-            Self::Directory { .. } | Self::Refused { .. } => ErrorKind::Refused,
+            Self::Directory { .. } | Self::Refused { .. } | Self::TooOld { .. } => ErrorKind::Refused,
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Storage { .. } => ErrorKind::Fatal,
             Self::Stopped(reason) => reason.kind(),
@@ -221,7 +234,8 @@ impl From<crate::storage_error::StorageError> for StartError {
             None => error.to_string(),
         };
         match error {
-            E::Corrupt { .. } | E::Version { .. } | E::Foreign { .. } => Self::Corrupt { reason },
+            E::Version { .. } | E::NewerMachine { .. } => Self::TooOld { reason },
+            E::Corrupt { .. } | E::Foreign { .. } => Self::Corrupt { reason },
             E::Locked { .. } | E::OtherNode { .. } | E::OtherCluster { .. } => Self::Directory { reason },
             E::Full { .. } | E::Io { .. } | E::TooLarge { .. } | E::Misuse { .. } | E::Closed => {
                 Self::Storage { reason }

@@ -37,6 +37,7 @@ pub mod os;
 pub mod snapshot_store;
 pub mod stats;
 pub mod storage_error;
+mod versions;
 
 mod codec;
 mod container;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use concord_core::version::{ClusterVersion, MachineVersion};
+
 /// A failure of the data directory, the log or a snapshot.
 ///
 /// Each names the file; there is nothing to retry within the process except
@@ -31,6 +33,18 @@ pub enum StorageError {
         found: u32,
         /// The newest version that this release reads.
         supported: u32,
+    },
+    /// What the file holds is of a newer machine than this program knows. Nothing was changed.
+    #[error("{}", crate::versions::too_old(&format!("{} in {}", what, file.display()), *needs, *known))]
+    NewerMachine {
+        /// The file or directory.
+        file: PathBuf,
+        /// What in it.
+        what: String,
+        /// The version that it is of.
+        needs: ClusterVersion,
+        /// The newest version that is known here.
+        known: MachineVersion,
     },
     /// The file belongs to another data directory or cluster. Nothing was changed.
     #[error("{} belongs to {found:032x}, not to {expected:032x}", file.display())]
@@ -151,9 +165,10 @@ impl StorageError {
 impl From<StorageError> for io::Error {
     fn from(error: StorageError) -> Self {
         let kind = match &error {
-            StorageError::Corrupt { .. } | StorageError::Version { .. } | StorageError::Foreign { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            StorageError::Corrupt { .. }
+            | StorageError::Version { .. }
+            | StorageError::NewerMachine { .. }
+            | StorageError::Foreign { .. } => io::ErrorKind::InvalidData,
             StorageError::Full { .. } => io::ErrorKind::StorageFull,
             StorageError::Io { source, .. } => source.kind(),
             StorageError::Locked { .. } => io::ErrorKind::WouldBlock,

@@ -114,6 +114,7 @@ impl OpenError {
             Self::Listen { .. } => OpenErrorKind::Address,
             Self::Audit(_) => OpenErrorKind::StorageFailed,
             Self::Storage(error) => storage_kind(error),
+            Self::Start(StartError::TooOld { .. }) => OpenErrorKind::NewerVersion,
             Self::Start(error) => match error.kind() {
                 concord_raft::ErrorKind::Invalid => OpenErrorKind::Config,
                 concord_raft::ErrorKind::Corrupt => OpenErrorKind::Corrupt,
@@ -134,7 +135,7 @@ impl OpenError {
 fn storage_kind(error: &StorageError) -> OpenErrorKind {
     match error {
         StorageError::Locked { .. } => OpenErrorKind::InUse,
-        StorageError::Version { .. } => OpenErrorKind::NewerVersion,
+        StorageError::Version { .. } | StorageError::NewerMachine { .. } => OpenErrorKind::NewerVersion,
         StorageError::Corrupt { .. } => OpenErrorKind::Corrupt,
         StorageError::Foreign { .. } | StorageError::OtherNode { .. } | StorageError::OtherCluster { .. } => {
             OpenErrorKind::Refused

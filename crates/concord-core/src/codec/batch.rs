@@ -34,6 +34,12 @@ impl Batch {
             .fold(21, |sum, group| sum.saturating_add(group_len_max(group)))
     }
 
+    /// Whether bytes are a batch in a newer form than this program knows.
+    #[must_use]
+    pub fn is_newer(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|version| *version > VERSION)
+    }
+
     /// Reads a batch. Its requests are slices of `bytes`: they keep it alive.
     ///
     /// # Errors

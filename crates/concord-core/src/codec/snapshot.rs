@@ -7,7 +7,8 @@
 //!
 //! Items of a section are in key order, so equal states are equal bytes (I4) whatever the
 //! trees look like inside. What is derived (usage, expiry queue, sizes) is left out and
-//! counted again. Version 1 had no leases; it is still read. Checksums and compression are the business of whoever stores the chunks.
+//! counted again. Version 1 had no leases, version 2 no version of the machine; both are still read, and version 2 is written while
+//! the cluster is of a machine that knows no other. Checksums and compression are the business of whoever stores the chunks.
 
 mod restore;
 
@@ -26,9 +27,13 @@ use crate::limits::SNAPSHOT_CHUNK_BYTES;
 use crate::restore::Staged;
 use crate::state::{State, change};
 use crate::tree::Tree;
+use crate::version::MachineVersion;
 use crate::view::ReadView;
 
-const VERSION: u8 = 2;
+/// Begins with the version of the machine, in each format that is to come too.
+const VERSION: u8 = 3;
+/// The version of machines that keep none.
+const VERSION_2: u8 = 2;
 /// The version without leases.
 const VERSION_1: u8 = 1;
 
@@ -294,7 +299,7 @@ impl Iterator for SnapshotChunks {
             .saturating_mul(64)
             .saturating_add(1024);
         let mut out = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES.min(expected));
-        out.push(VERSION);
+        out.push(version(self.view.state()));
         writer::number(self.number, &mut out);
         self.number += 1;
         while out.len() < SNAPSHOT_CHUNK_BYTES && self.stage != Stage::Done {
@@ -353,9 +358,21 @@ fn items<K: AsRef<[u8]>, C: AsRef<[u8]>>(
     None
 }
 
+/// I24: what a machine of an older version writes and reads.
+fn version(state: &State) -> u8 {
+    if state.version.version < MachineVersion::KEEPS_VERSION {
+        VERSION_2
+    } else {
+        VERSION
+    }
+}
+
 /// What the state holds besides its trees.
 fn head(state: &State, out: &mut Vec<u8>) {
     out.push(HEAD);
+    if version(state) == VERSION {
+        state.version.encode(out);
+    }
     writer::number(state.applied.get(), out);
     writer::number(state.revision.get(), out);
     writer::number(state.compact_revision.get(), out);

@@ -97,7 +97,7 @@ impl Store {
     }
 
     fn take_piece(&mut self, number: u64, ends_chunk: bool, bytes: Bytes) -> Result<Reply, Rejection> {
-        let now = self.state.now;
+        let (now, machine) = (self.state.now, self.state.version.version);
         let (Some(staged), Some(staging)) = (self.state.staged_mut(), &mut self.staging) else {
             return Err(Rejection::RestoreNotFound);
         };
@@ -121,6 +121,7 @@ impl Store {
             }
             return Ok(self.restoring());
         }
+        restorer.set_machine(machine);
         if restorer.feed(&staged.take_pending()).is_err() {
             return Ok(self.restore_failed());
         }
@@ -176,6 +177,8 @@ impl Store {
         let old = mem::replace(&mut self.state, restored.state);
         let state = &mut self.state;
         state.applied = old.applied;
+        // I24: the replicas are what they were, whatever wrote the backup; it was taken for no newer one's.
+        state.version = old.version;
         state.now = old.now.max(state.now);
         // Both pasts are behind it, and neither leads here: whoever watched finds that theirs is compacted.
         state.revision = old.revision.max(state.revision).next();

@@ -20,6 +20,7 @@ use std::time::Duration;
 use concord_core::batch::Batch;
 use concord_core::ids::{LogIndex, Term, Timestamp};
 use concord_core::machine::{Machine, Meta};
+use concord_core::version::{ClusterVersion, MachineVersion};
 use futures::{Stream, StreamExt};
 use openraft::storage::RaftStateMachine;
 use openraft::storage::{ApplyResponder, EntryResponder};
@@ -44,6 +45,7 @@ use crate::types::{
     CommittedLeaderId, Entry, LogId, Membership, Payload, Peer, Replies, SnapshotMeta, StoredMembership,
     TypeConfig,
 };
+use crate::versions;
 
 /// When the machine next has something to expire: written by apply, read by the proposer.
 #[derive(Debug, Default)]
@@ -81,6 +83,8 @@ pub(crate) struct Files {
     pub(crate) blocking: Blocking,
     /// Who is told when that fails.
     pub(crate) stop: Stop,
+    /// The newest machine that this node knows.
+    pub(crate) known: MachineVersion,
     /// What is counted on the way.
     pub(crate) stats: Arc<NodeStats>,
     /// Who is told of it.
@@ -96,9 +100,8 @@ impl Files {
     fn failed(&self, error: StorageError) -> io::Error {
         let reason = error.to_string();
         self.stop.set(match &error {
-            StorageError::Corrupt { .. } | StorageError::Version { .. } | StorageError::Foreign { .. } => {
-                StopReason::Corrupt { reason }
-            }
+            StorageError::Version { .. } | StorageError::NewerMachine { .. } => StopReason::TooOld { reason },
+            StorageError::Corrupt { .. } | StorageError::Foreign { .. } => StopReason::Corrupt { reason },
             StorageError::Full { .. }
             | StorageError::Io { .. }
             | StorageError::Locked { .. }
@@ -119,6 +122,29 @@ impl Files {
                 took,
             });
         }
+    }
+
+    /// An entry that has a newer form than is known here. No leader makes one for a cluster with such a member.
+    fn newer_entry(&self, index: u64) -> io::Error {
+        let reason = format!(
+            "entry {index} of the log has a newer form than this program knows: use the release of the other members. \
+             Nothing was changed"
+        );
+        self.stop.set(StopReason::TooOld {
+            reason: reason.clone(),
+        });
+        io::Error::new(io::ErrorKind::Unsupported, reason)
+    }
+
+    /// I24: an entry made the cluster a newer machine than this node knows. Nothing of it is shown, and no snapshot is
+    /// taken of it: a newer release begins again before that entry.
+    fn too_old(&self, index: u64, needs: ClusterVersion) -> io::Error {
+        let entry = format!("the cluster, from entry {index} of its log on,");
+        let reason = versions::too_old(&entry, needs, self.known);
+        self.stop.set(StopReason::TooOld {
+            reason: reason.clone(),
+        });
+        io::Error::new(io::ErrorKind::Unsupported, reason)
     }
 
     fn damaged(&self, reason: String) -> io::Error {
@@ -168,6 +194,9 @@ impl Decoded {
             Payload::Membership(membership) => Self::Membership(membership),
             Payload::Normal(batch) => Self::Batch(Batch::decode(batch.bytes()).map_err(|error| {
                 let index = entry.log_id.index;
+                if Batch::is_newer(batch.bytes()) {
+                    return files.newer_entry(index);
+                }
                 files.damaged(format!("committed entry {index} cannot be read: {error}"))
             })?),
         })
@@ -257,7 +286,12 @@ impl<M: Machine> StateMachine<M> {
                     index: LogIndex::new(log_id.index),
                     term: Term::new(log_id.leader_id.term),
                 };
-                self.machine.get_mut().apply(meta, &batch)
+                let machine = self.machine.get_mut();
+                let replies = machine.apply(meta, &batch);
+                if let Some(needs) = versions::newer(machine, self.files.known) {
+                    return Err(self.files.too_old(log_id.index, needs));
+                }
+                replies
             }
         };
         self.applied = Some(log_id);
@@ -387,11 +421,11 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
         self.check_owner(&snapshot)?;
-        let (file_bytes, blocking) = (snapshot.file_bytes(), self.files.blocking);
+        let (file_bytes, blocking, known) = (snapshot.file_bytes(), self.files.blocking, self.files.known);
         let restored = self
             .files
             .blocking
-            .run(move || recover::restore::<M>(&snapshot, blocking.host()))
+            .run(move || recover::restore::<M>(&snapshot, blocking.host(), known))
             .await
             .map_err(|error| self.files.failed(error))?;
         let replaced = std::mem::replace(self.machine.get_mut(), restored);

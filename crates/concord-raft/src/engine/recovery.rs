@@ -64,6 +64,7 @@ pub(crate) async fn start<M: Machine>(
         blocking,
         stop: stop.clone(),
         stats: Arc::default(),
+        known: config.machine_known::<M>(),
         watching: config.observer.clone().map(Watching::new).map(Arc::new),
     };
     let watching = files.watching.clone();
@@ -114,8 +115,7 @@ pub(crate) async fn start<M: Machine>(
         watching,
         leadership: watch::Sender::new(Leadership::default()),
     });
-    let health = opened.log_handle.health();
-    tokio::spawn(watcher::run(Arc::clone(&engine), health));
+    tokio::spawn(watcher::run(Arc::clone(&engine), opened.log_handle.health()));
     Ok(Started {
         engine,
         inbox: Arc::new(SnapshotInbox::new(opened.snapshots, blocking)),
@@ -170,6 +170,7 @@ fn start_error(stop: &Stop, fatal: &impl std::fmt::Display) -> StartError {
     // The adapter names the cause better than openraft, which wraps it.
     match stop.reason() {
         Some(StopReason::Corrupt { reason }) => StartError::Corrupt { reason },
+        Some(StopReason::TooOld { reason }) => StartError::TooOld { reason },
         Some(StopReason::Storage { reason }) => StartError::Storage { reason },
         _ => StartError::Corrupt {
             reason: fatal.to_string(),

@@ -119,9 +119,9 @@ impl Examination {
             StorageError::Io {
                 file, offset, source, ..
             } => (file, Some(*offset), source.to_string()),
-            StorageError::Version { file, .. } | StorageError::Foreign { file, .. } => {
-                (file, None, error.to_string())
-            }
+            StorageError::Version { file, .. }
+            | StorageError::NewerMachine { file, .. }
+            | StorageError::Foreign { file, .. } => (file, None, error.to_string()),
             StorageError::Full { .. }
             | StorageError::Locked { .. }
             | StorageError::OtherNode { .. }

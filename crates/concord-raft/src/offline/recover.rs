@@ -29,6 +29,7 @@ use crate::ports::{Disk, DiskLock, Entropy, PeerIdentity};
 use crate::snapshot_store::SnapshotStore;
 use crate::storage_error::StorageError;
 use crate::types::{Entry, LogId, Membership, Payload, log_id};
+use crate::versions;
 
 const WORKSHOP: &str = "recovering";
 
@@ -241,7 +242,7 @@ impl<M: Machine> Rebuilt<M> {
                 expected: cluster_id,
             });
         }
-        rebuilt.machine = recover::restore::<M>(&file, Host::Thread)?;
+        rebuilt.machine = recover::restore::<M>(&file, Host::Thread, M::NEWEST)?;
         rebuilt.applied = file.header().last_log_id;
         rebuilt.membership = file.header().membership.membership().clone();
         Ok(rebuilt)
@@ -291,6 +292,14 @@ impl<M: Machine> Rebuilt<M> {
                     term: Term::new(log_id.leader_id.term),
                 };
                 drop(self.machine.apply(meta, &batch));
+                if let Some(needs) = versions::newer(&self.machine, M::NEWEST) {
+                    return Err(StorageError::NewerMachine {
+                        file: root.join(LOG),
+                        what: format!("what follows entry {}", log_id.index),
+                        needs,
+                        known: M::NEWEST,
+                    });
+                }
                 Ok(batch.groups.iter().map(|group| group.requests.len() as u64).sum())
             }
         }

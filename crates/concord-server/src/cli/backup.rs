@@ -272,7 +272,7 @@ fn time(header: &BackupHeader) -> String {
 /// A file that cannot be read or believed.
 pub(super) fn storage(error: StorageError) -> CliError {
     let message = error.to_string();
-    if let StorageError::Version { .. } = error {
+    if let StorageError::Version { .. } | StorageError::NewerMachine { .. } = error {
         let code = "unsupported";
         return CliError::Request { code, message };
     }

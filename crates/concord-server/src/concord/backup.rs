@@ -426,7 +426,7 @@ impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
         let kind = match &error {
             StorageError::Corrupt { .. } => ErrorKind::Corrupt,
-            StorageError::Version { .. } => ErrorKind::Unsupported,
+            StorageError::Version { .. } | StorageError::NewerMachine { .. } => ErrorKind::Unsupported,
             StorageError::Full { .. } => ErrorKind::Overloaded,
             StorageError::TooLarge { .. } => ErrorKind::ValueTooLarge,
             // Only files of backups come here: what happens to the log stops the node.

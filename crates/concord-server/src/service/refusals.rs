@@ -45,6 +45,7 @@ impl From<StopReason> for Error {
         let kind = match &reason {
             StopReason::Storage { .. } => ErrorKind::StorageFailed,
             StopReason::Corrupt { .. } => ErrorKind::Corrupt,
+            StopReason::TooOld { .. } => ErrorKind::Unsupported,
             StopReason::Shutdown | StopReason::Removed | StopReason::Defect { .. } | _ => {
                 ErrorKind::ShuttingDown
             }

@@ -13,6 +13,7 @@ use crate::ids::Timestamp;
 use crate::limits::KEY_BYTES_MAX;
 use crate::namespace::{NamespaceEdit, decode_quota, encode_quota};
 use crate::policy::{Guard, PolicyChange, PolicyEdit, PrincipalId};
+use crate::version::MachineVersion;
 
 /// An edit writes a record; otherwise it removes one.
 const WRITES: u8 = 0x01;
@@ -156,11 +157,15 @@ impl Guard {
 }
 
 /// A request behind a guard, which is no guarded one itself.
-pub(super) fn decode_guarded(whole: &Bytes, reader: &mut Reader<'_>) -> Result<Command, CommandError> {
+pub(super) fn decode_guarded(
+    whole: &Bytes,
+    reader: &mut Reader<'_>,
+    machine: MachineVersion,
+) -> Result<Command, CommandError> {
     let Some((guard, request)) = Guard::take_off(whole)? else {
         return Err(reader.error("no guard").into());
     };
     reader.rest();
-    let command = Box::new(Command::decode(&request)?);
+    let command = Box::new(Command::decode_at(&request, machine)?);
     Ok(Command::Guarded { guard, command })
 }

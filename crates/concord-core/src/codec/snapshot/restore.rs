@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{END, HEAD, Section, VERSION, VERSION_1};
+use super::{END, HEAD, Section, VERSION, VERSION_1, VERSION_2};
 use crate::codec::DecodeError;
 use crate::codec::reader::Reader;
 use crate::idempotency::{Remembered, check_name};
@@ -32,6 +32,7 @@ use crate::store::{
 };
 use crate::subscription::{SubscriptionCell, SubscriptionName};
 use crate::value::{StoredRef, check_packed, check_value};
+use crate::version::{ClusterVersion, MachineVersion};
 
 /// Rebuilds a store from the chunks of a snapshot.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct StoreRestorer {
     leases_missing: usize,
     /// Whether this is what is staged itself, in which nothing is.
     is_nested: bool,
+    /// The newest machine whose state it takes.
+    machine: MachineVersion,
     /// Rebuilds what is staged.
     staged: Option<Box<Self>>,
 }
@@ -90,6 +93,7 @@ impl StoreRestorer {
             versions_apart: 0,
             leases_missing: 0,
             is_nested: false,
+            machine: MachineVersion::NEWEST,
             staged: None,
         }
     }
@@ -99,6 +103,24 @@ impl StoreRestorer {
         Self {
             is_nested: true,
             ..Self::new()
+        }
+    }
+
+    /// Takes the state of this machine, and of older ones. What a restore brings is judged by the machine that the
+    /// replicas are when it comes, on all of them alike (I24).
+    pub(crate) fn set_machine(&mut self, machine: MachineVersion) {
+        self.machine = machine;
+    }
+
+    /// Reads of a format that is not known here whose machine it is: every format begins with that.
+    fn note_newer(&mut self, reader: &mut Reader<'_>) {
+        let mut version = || {
+            reader.number()?;
+            reader.u8()?;
+            ClusterVersion::decode(reader)
+        };
+        if let Ok(version) = version() {
+            self.state.version = version;
         }
     }
 
@@ -126,7 +148,9 @@ impl StoreRestorer {
         }
         if key.is_empty() {
             self.state.staged = Some(Arc::new(Staged::decode_head(cell)?));
-            self.staged = Some(Box::new(Self::nested()));
+            let mut nested = Self::nested();
+            nested.set_machine(self.state.version.version);
+            self.staged = Some(Box::new(nested));
             return Ok(());
         }
         let nested = self.staged.as_mut();
@@ -161,7 +185,7 @@ impl StoreRestorer {
         };
         match (self.stage, reader.u8()?) {
             (Stage::Head, HEAD) => {
-                head(&mut self.state, self.version, reader)?;
+                head(&mut self.state, (self.version, self.machine), reader)?;
                 self.stage = Stage::Sections(Section::Live);
                 Ok(())
             }
@@ -482,10 +506,22 @@ impl StoreRestorer {
 impl Restorer for StoreRestorer {
     type Machine = Store;
 
+    fn version(&self) -> ClusterVersion {
+        self.state.version
+    }
+
     fn feed(&mut self, chunk: &Bytes) -> Result<(), DecodeError> {
         let mut reader = Reader::new(chunk);
         let version = reader.u8()?;
-        if !(VERSION_1..=VERSION).contains(&version) || ![0, version].contains(&self.version) {
+        let newest = if self.machine < MachineVersion::KEEPS_VERSION {
+            VERSION_2
+        } else {
+            VERSION
+        };
+        if version > VERSION && self.version == 0 {
+            self.note_newer(&mut reader);
+        }
+        if !(VERSION_1..=newest).contains(&version) || ![0, version].contains(&self.version) {
             return Err(DecodeError {
                 what: "unknown snapshot version",
                 offset: 0,
@@ -515,7 +551,17 @@ impl Restorer for StoreRestorer {
     }
 }
 
-fn head(state: &mut State, version: u8, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+fn head(
+    state: &mut State,
+    (version, machine): (u8, MachineVersion),
+    reader: &mut Reader<'_>,
+) -> Result<(), DecodeError> {
+    if version == VERSION {
+        state.version = ClusterVersion::decode(reader)?;
+        if !(MachineVersion::KEEPS_VERSION..=machine).contains(&state.version.version) {
+            return Err(reader.error("state of a machine that is not known here"));
+        }
+    }
     state.applied = LogIndex::new(reader.number()?);
     state.revision = Revision::new(reader.number()?);
     state.compact_revision = Revision::new(reader.number()?);

@@ -16,6 +16,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use bytes::Bytes;
 use concord_core::codec::DecodeError;
 use concord_core::machine::{Machine, Restorer};
+use concord_core::version::MachineVersion;
 
 use super::{Decoded, Files, StateMachine};
 use crate::blocking::Blocking;
@@ -24,6 +25,7 @@ use crate::message::raft::payload_bytes;
 use crate::snapshot_store::SnapshotFile;
 use crate::storage_error::StorageError;
 use crate::types::{Entry, LogId};
+use crate::versions;
 
 /// Pieces of the log, or chunks of a snapshot, that are read and unpacked before they are taken.
 const PIECES_AHEAD: usize = 4;
@@ -73,7 +75,8 @@ impl<M: Machine> StateMachine<M> {
             return Ok(());
         };
         self.check_owner(&file)?;
-        *self.machine.get_mut() = restore::<M>(&file, host).map_err(|error| self.files.failed(error))?;
+        *self.machine.get_mut() =
+            restore::<M>(&file, host, self.files.known).map_err(|error| self.files.failed(error))?;
         self.applied = file.header().last_log_id;
         self.note_snapshot(0, file.file_bytes());
         self.adopt(file.header().membership.clone())
@@ -117,10 +120,14 @@ impl<M: Machine> StateMachine<M> {
 
 /// Reads a machine back from a snapshot; threads allowing, one unpacks while one builds.
 // I4: what comes out is the state that went in; `finish` checks the totals.
-pub(crate) fn restore<M: Machine>(file: &SnapshotFile, host: Host) -> Result<M, StorageError> {
+pub(crate) fn restore<M: Machine>(
+    file: &SnapshotFile,
+    host: Host,
+    known: MachineVersion,
+) -> Result<M, StorageError> {
     let chunks = file.read()?;
     match host {
-        Host::Task => rebuild::<M>(file, chunks),
+        Host::Task => rebuild::<M>(file, chunks, known),
         Host::Thread => std::thread::scope(|scope| {
             let (ready, taken) = sync_channel(PIECES_AHEAD);
             scope.spawn(move || {
@@ -130,7 +137,7 @@ pub(crate) fn restore<M: Machine>(file: &SnapshotFile, host: Host) -> Result<M, 
                     }
                 }
             });
-            rebuild::<M>(file, taken)
+            rebuild::<M>(file, taken, known)
         }),
     }
 }
@@ -138,11 +145,14 @@ pub(crate) fn restore<M: Machine>(file: &SnapshotFile, host: Host) -> Result<M, 
 fn rebuild<M: Machine>(
     file: &SnapshotFile,
     chunks: impl IntoIterator<Item = Result<Bytes, StorageError>>,
+    known: MachineVersion,
 ) -> Result<M, StorageError> {
     let damaged = |error: DecodeError| StorageError::corrupt(file.path(), 0, error.to_string());
     let mut restorer = M::restorer();
     for chunk in chunks {
-        restorer.feed(&chunk?).map_err(damaged)?;
+        let fed = restorer.feed(&chunk?);
+        versions::check_restored(&restorer, file.path(), known)?;
+        fed.map_err(damaged)?;
     }
     restorer.finish().map_err(damaged)
 }

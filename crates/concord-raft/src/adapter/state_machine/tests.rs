@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use concord_core::ids::{NodeId, SessionId};
 use concord_core::store::Store;
+use concord_core::version::Release;
 
 use super::*;
 use crate::consensus::Views;
@@ -36,6 +37,7 @@ fn bench() -> Bench {
         identity: directory.identity(),
         blocking: Blocking::new(Host::Task),
         stop: stop.clone(),
+        known: Store::NEWEST,
         stats: Arc::default(),
         watching: None,
     };
@@ -127,7 +129,7 @@ async fn a_gap_or_a_repeated_entry_stops_the_node() {
 #[tokio::test]
 async fn a_committed_entry_that_cannot_be_read_stops_the_node() {
     let mut bench = bench();
-    let garbage = Payload::Normal(EncodedBatch::new(Bytes::from_static(b"\xff\xff")));
+    let garbage = Payload::Normal(EncodedBatch::new(Bytes::from_static(b"\x01\xff")));
     let entry = Entry {
         log_id: log_id(1, 0),
         payload: garbage,
@@ -135,6 +137,67 @@ async fn a_committed_entry_that_cannot_be_read_stops_the_node() {
     assert!(apply(&mut bench.machine, vec![entry]).await.is_err());
     let reason = bench.stop.reason().expect("it must stop").to_string();
     assert!(reason.contains("committed entry 0 cannot be read"), "{reason}");
+}
+
+/// An entry that makes the cluster a machine of this version.
+fn raise(index: u64, version: u8) -> Entry {
+    let to = ClusterVersion {
+        version: MachineVersion::new(version),
+        release: Release::new(7, 8, 9),
+    };
+    let group = |opens, requests| concord_core::batch::Group {
+        session: SessionId::new(u128::from(index)),
+        opens,
+        acked_below: 1,
+        first_sequence: 1,
+        requests,
+    };
+    let mut bytes = Vec::new();
+    Batch {
+        proposed_at: Timestamp::new(index),
+        groups: vec![group(true, vec![]), group(false, vec![to.raise()])],
+    }
+    .encode(&mut bytes);
+    Entry {
+        log_id: log_id(1, index),
+        payload: Payload::Normal(EncodedBatch::new(Bytes::from(bytes))),
+    }
+}
+
+/// I24: a node that does not know the machine which an entry makes of the cluster stops there, and shows nothing of it.
+#[tokio::test]
+async fn an_entry_that_makes_a_newer_machine_stops_the_node_with_what_to_do() {
+    let mut bench = bench();
+    let known = raise(1, Store::NEWEST.get());
+    apply(&mut bench.machine, vec![membership(0, &[1]), known])
+        .await
+        .unwrap();
+    assert_eq!(bench.views.load().view.version().version, Store::NEWEST);
+    assert!(
+        apply(&mut bench.machine, vec![opening(2), raise(3, 99)])
+            .await
+            .is_err()
+    );
+    let reason = bench.stop.reason().expect("it must stop");
+    assert!(matches!(&reason, StopReason::TooOld { .. }), "{reason:?}");
+    let text = reason.to_string();
+    for part in ["entry 3", "version 99", "Concord 7.8.9"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(bench.views.load().view.version().version, Store::NEWEST);
+}
+
+#[tokio::test]
+async fn an_entry_of_a_newer_form_stops_the_node_with_what_to_do() {
+    let mut bench = bench();
+    let entry = Entry {
+        log_id: log_id(1, 0),
+        payload: Payload::Normal(EncodedBatch::new(Bytes::from_static(b"\x09\xff"))),
+    };
+    assert!(apply(&mut bench.machine, vec![entry]).await.is_err());
+    let reason = bench.stop.reason().expect("it must stop");
+    assert!(matches!(&reason, StopReason::TooOld { .. }), "{reason:?}");
+    assert!(reason.to_string().contains("entry 0"), "{reason}");
 }
 
 /// I4: a machine restored from a snapshot has the state that it was taken of.
