@@ -86,7 +86,7 @@ fn interrupts() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// Builds the binary and returns where it is.
-fn build(release: bool) -> Result<PathBuf, Failure> {
+pub(crate) fn build(release: bool) -> Result<PathBuf, Failure> {
     let mut arguments = vec![
         "build",
         "--locked",

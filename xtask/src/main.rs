@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod ci;
 mod cluster;
+mod console;
 mod deps;
 mod golden;
 mod shell;
@@ -37,6 +38,8 @@ Developer commands of Concord. Usage: cargo xtask COMMAND
   bench load ARGS           the load generator; `bench load --help` lists its flags
   cluster [--nodes 3] [--base-port 4001] [--dir DIR] [--release] [--restart]
                             a cluster of real processes on this machine, until Ctrl-C
+  console [--chromium PATH] [--pictures DIR]
+                            the web console, used in headless Chromium as somebody would use it
 ";
 
 #[expect(
@@ -67,6 +70,7 @@ fn run(mut args: Args) -> Result<(), Failure> {
         "golden" => golden::run(args),
         "bench" => bench::run(args),
         "cluster" => cluster::run(args),
+        "console" => console::run(args),
         "help" | "--help" | "-h" => {
             shell::say(HELP);
             Ok(())
