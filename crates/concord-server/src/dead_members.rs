@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use concord_core::ids::NodeId;
+use concord_core::ids::{NodeId, Term};
 use concord_raft::{MemberStatus, StopReason};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ pub(crate) fn watch(concord: &Concord, after: Option<Duration>) {
 }
 
 async fn run(node: WeakConcord, mut stopped: watch::Receiver<Option<StopReason>>, after: Duration) {
-    let mut led_since: Option<Instant> = None;
+    let mut led: Option<(Term, Instant)> = None;
     loop {
         tokio::select! {
             biased; // an order to stop goes first
@@ -62,11 +62,16 @@ async fn run(node: WeakConcord, mut stopped: watch::Receiver<Option<StopReason>>
         };
         let status = concord.service().node().status();
         if status.leader != Some(status.node_id) {
-            led_since = None;
+            led = None;
             continue;
         }
-        // Nobody can be called silent by a leader that has not listened for as long.
-        let since = *led_since.get_or_insert_with(Instant::now);
+        // Nobody can be called silent by a leader that has not listened for as long. Leadership that was lost and won
+        // again between two looks has listened only since.
+        let since = match led {
+            Some((term, since)) if term == status.term => since,
+            _ => Instant::now(),
+        };
+        led = Some((status.term, since));
         if since.elapsed() < after {
             continue;
         }
@@ -78,7 +83,7 @@ async fn run(node: WeakConcord, mut stopped: watch::Receiver<Option<StopReason>>
             Ok(()) => concord.service().removals().note(),
             Err(error) => tracing::warn!(%error, member = %dead, "the silent member is not removed"),
         }
-        led_since = Some(Instant::now());
+        led = Some((status.term, Instant::now()));
     }
 }
 
