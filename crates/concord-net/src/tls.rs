@@ -33,6 +33,8 @@ use self::policy::{Identity, Origin};
 pub(crate) use self::stream::{ALERT_RECORD, HANDSHAKE_RECORD, PeerStream, ProvenNode};
 pub use self::stream::{TlsFailure, TlsServerStream, is_refused, words};
 use crate::limits::CERTIFICATE_WARNING_DAYS;
+use crate::logging::LogLimiter;
+use crate::stats::RefusalReason;
 
 /// Which files a listener takes its certificate from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +82,7 @@ pub struct Tls {
     current: RwLock<Arc<Loaded>>,
     /// Why the files that lie there now are not in use.
     problem: Mutex<Option<String>>,
+    lines: LogLimiter,
 }
 
 /// What was read from the files.
@@ -128,7 +131,14 @@ impl Tls {
             settings,
             current: RwLock::new(Arc::new(loaded)),
             problem: Mutex::default(),
+            lines: LogLimiter::default(),
         })
+    }
+
+    /// Whether a line about a refused handshake may be logged now, and how many were withheld since the last one: whoever
+    /// connects over and over is not to fill a disk.
+    pub fn admit_line(&self) -> Option<u64> {
+        self.lines.admit(RefusalReason::Tls)
     }
 
     /// Reads the files again. Blocks. Files that cannot be used change nothing but [`TlsStatus::problem`].

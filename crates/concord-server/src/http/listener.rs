@@ -166,7 +166,7 @@ impl Acceptor {
             let secured = tokio::select! {
                 biased; // an order to stop goes before progress
                 _ = stopping.changed() => None,
-                secured = secure::secure(&tls, stream, connection.head_timeout) => secured,
+                secured = secure::secure(&tls, stream, connection.source, connection.head_timeout) => secured,
             };
             if let Some(secured) = secured {
                 connection.serve(secured.stream, secured.client).await;

@@ -1,10 +1,11 @@
 //! The TLS around HTTP connections.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use concord_net::tls::{CertificateFacts, Tls, TlsServerStream};
+use concord_net::tls::{CertificateFacts, Tls, TlsFailure, TlsServerStream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -39,7 +40,12 @@ pub(super) struct Secured {
 }
 
 /// Shakes hands within the time for it; `None`: the connection is gone, and why was logged.
-pub(super) async fn secure(tls: &Tls, stream: TcpStream, limit: Duration) -> Option<Secured> {
+pub(super) async fn secure(
+    tls: &Tls,
+    stream: TcpStream,
+    source: Option<IpAddr>,
+    limit: Duration,
+) -> Option<Secured> {
     let mut first = [0];
     match tokio::time::timeout(limit, stream.peek(&mut first)).await {
         Ok(Ok(1)) if first == [HANDSHAKE_RECORD] => {}
@@ -58,6 +64,14 @@ pub(super) async fn secure(tls: &Tls, stream: TcpStream, limit: Duration) -> Opt
                 tracing::debug!(name = client.common_name(), "a client showed its certificate");
             }
             Some(Secured { stream, client })
+        }
+        // Why is for whoever runs this node; the other side gets an alert that says next to nothing.
+        Err(error @ (TlsFailure::Refused(_) | TlsFailure::Certificate(_))) => {
+            if let Some(withheld) = tls.admit_line() {
+                let remote = source.map(tracing::field::display);
+                tracing::warn!(remote, why = %error, withheld, "refused a client in the TLS handshake");
+            }
+            None
         }
         Err(error) => {
             tracing::debug!(%error, "http connection closed within the TLS handshake");
