@@ -241,3 +241,29 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_that_exist() {
         assert!(asked.len() >= 10, "{path} asks for {asked:?}");
     }
 }
+
+/// Whoever is woken by an alert finds what to do, and nothing is explained that wakes nobody.
+#[test]
+fn every_alert_has_its_section_in_the_runbook() {
+    let rules = file("deploy/prometheus/concord.rules.yml");
+    let alerts: Vec<&str> = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+        .collect();
+    let runbook = file("docs/runbook.md");
+    let sections: Vec<&str> = runbook
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .collect();
+    assert_eq!(sections, alerts);
+    let links = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("runbook: "));
+    let expected = alerts
+        .iter()
+        .map(|alert| format!("\"docs/runbook.md#{}\"", alert.to_lowercase()));
+    assert_eq!(
+        links.map(str::to_owned).collect::<Vec<_>>(),
+        expected.collect::<Vec<_>>()
+    );
+}
