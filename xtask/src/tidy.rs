@@ -19,7 +19,7 @@ use crate::{Failure, shell};
 
 type Rule = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 16] = [
     ("module header", structure::module_header),
     ("file length", structure::file_length),
     ("no logic in lib.rs", structure::no_logic_in_lib),
@@ -33,6 +33,7 @@ const RULES: [Rule; 15] = [
     ("select order", lines::select_order),
     ("machine path", documents::machine_path),
     ("link", documents::link),
+    ("figure", documents::figure),
     ("invariants", invariants::complete),
     ("format hash", formats::hashes_match),
 ];

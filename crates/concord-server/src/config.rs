@@ -205,6 +205,8 @@ pub struct HttpConfig {
     /// and `localhost`. Protects against DNS rebinding. `None`: on a loopback listener no
     /// others, else any.
     pub allowed_hosts: Option<Vec<String>>,
+    /// Origins whose web pages may use this node, such as `https://app.example`, exactly as browsers send them. Empty: none.
+    pub allowed_origins: Vec<String>,
     /// Serve the Swagger UI.
     pub docs: bool,
     /// Serve the web console at `/console`.
@@ -496,6 +498,7 @@ impl HttpConfig {
             header_timeout: limits::HTTP_HEADER_TIMEOUT,
             body_bytes_max: limits::BODY_BYTES_MAX,
             allowed_hosts: None,
+            allowed_origins: Vec::new(),
             docs: true,
             console: true,
         }

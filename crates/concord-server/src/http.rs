@@ -18,6 +18,7 @@ mod bulk;
 mod cluster;
 mod condition;
 mod console;
+mod cors;
 mod courtesy;
 mod decode;
 mod docs;
@@ -83,7 +84,8 @@ pub(crate) async fn serve(
         Some(names) => Hosts::Only(names.clone()),
         None => hosts_of(&config.listen),
     };
-    let door = Door::new(concord, proofs, config.body_bytes_max);
+    let pages = cors::layer(&config.allowed_origins).map_err(io::Error::other)?;
+    let door = Door::new(concord, proofs, config.body_bytes_max).showing(pages);
     let tracer = Tracer::new(concord.service().traces(), tls.is_some());
     let gate = Gate::new(router, door, hosts, tracer);
     Ok(HttpServer::start(socket, local_addr, gate, config, tls))

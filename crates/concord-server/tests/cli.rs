@@ -665,6 +665,7 @@ async fn settings_are_shown_and_changed_one_by_one() {
     );
 }
 
+/// D-OPS-1, D-OPS-5: `start` needs nothing, and keeps what it has here and not where a reboot cleans up.
 #[tokio::test]
 async fn a_node_without_flags_uses_data_here_and_port_0_finds_a_free_one() {
     let here = tempfile::tempdir().unwrap();

@@ -115,6 +115,7 @@ mod tests {
         Tree::of(&[("crates/a/src/a.rs", text), ("crates/a/tests/t.rs", text)])
     }
 
+    /// D-TST-1: nobody skips a test.
     #[test]
     fn planted_violations_are_found_in_code_and_tests() {
         assert_eq!(unfinished(&tree("// TODO later\n")).len(), 2);

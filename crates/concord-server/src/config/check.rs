@@ -173,7 +173,25 @@ fn check_http(config: &Config) -> Result<(), ConfigError> {
             "must be host names without port",
         ));
     }
+    if let Some(other) = http.allowed_origins.iter().find(|origin| !is_origin(origin)) {
+        let reason = format!(
+            "{other:?} is no origin as browsers send it: `http://` or `https://`, a name in small letters, a port that is not the \
+             usual one, and nothing behind it"
+        );
+        return Err(ConfigError::invalid("http.allowed_origins", reason));
+    }
     Ok(())
+}
+
+/// Whether a browser would send this as an `Origin`. `*` is none: with authentication off any page in the world could write.
+fn is_origin(text: &str) -> bool {
+    let (name, usual) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (rest, ":443"),
+        (_, Some(rest)) => (rest, ":80"),
+        _ => return false,
+    };
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]_".contains(&byte);
+    !name.is_empty() && name.bytes().all(fits) && !name.ends_with(usual) && !name.starts_with(':')
 }
 
 /// Figures betray less than data, but they are read in plaintext, too.

@@ -319,6 +319,7 @@ fn http(draft: &Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
         http.body_bytes_max,
     )?;
     http.allowed_hosts.clone_from(&draft.http_allowed_hosts);
+    http.allowed_origins = draft.http_allowed_origins.clone().unwrap_or_default();
     http.tls = tls::settings(
         tls::HTTP,
         draft.http_tls_certificate.clone(),

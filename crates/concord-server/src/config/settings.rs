@@ -32,6 +32,7 @@ pub(super) struct Draft {
     pub(super) http_header_timeout: Option<Duration>,
     pub(super) http_body_bytes_max: Option<u64>,
     pub(super) http_allowed_hosts: Option<Vec<String>>,
+    pub(super) http_allowed_origins: Option<Vec<String>>,
     pub(super) http_docs: Option<bool>,
     pub(super) http_console: Option<bool>,
     pub(super) http_tls_certificate: Option<String>,
@@ -212,6 +213,15 @@ static SETTINGS: &[Setting] = &[
                 .allowed_hosts
                 .as_ref()
                 .map(|hosts| list(hosts))
+        },
+    },
+    Setting {
+        key: "http.allowed_origins",
+        about: "origins whose web pages may use this node (CORS), such as `https://app.example`",
+        read: |draft, raw| set(&mut draft.http_allowed_origins, raw.list()),
+        show: |config| {
+            let origins = &config.http.as_ref()?.allowed_origins;
+            (!origins.is_empty()).then(|| list(origins))
         },
     },
     Setting {

@@ -215,6 +215,18 @@ fn traces_that_contradict_themselves_are_refused() {
             "concord.toml:3: `traces.endpoint` must be http://host:port or https://host:port",
         ),
         (
+            "[http]\nallowed_origins = [\"https://a.example\", \"*\"]\n",
+            "concord.toml:2: `http.allowed_origins` \"*\" is no origin",
+        ),
+        (
+            "[http]\nallowed_origins = [\"https://a.example/\"]\n",
+            "\"https://a.example/\" is no origin",
+        ),
+        (
+            "[http]\nallowed_origins = [\"a.example\"]\n",
+            "\"a.example\" is no origin",
+        ),
+        (
             "[traces]\nexporter = \"jaeger\"\n",
             "concord.toml:2: `traces.exporter` must be none or stdout or otlp, not `jaeger`",
         ),
@@ -252,6 +264,7 @@ fn peers_of_other_machines_need_a_secret() {
     );
 }
 
+/// D-OPS-1: where the data lies is said, and nowhere else.
 #[test]
 fn prod_does_nothing_unsafe_unasked() {
     for (toml, missing) in [
@@ -308,7 +321,7 @@ fn prod_keeps_an_audit_log_unless_told_otherwise() {
 
 #[test]
 fn what_is_shown_can_be_loaded() {
-    let file = "node_id = 3\n[http]\nallowed_hosts = [\"a\", \"b\"]\n[peers]\nlisten = \"127.0.0.1:1\"\nseeds = [\"127.0.0.1:1\"]\n";
+    let file = "node_id = 3\n[http]\nallowed_hosts = [\"a\", \"b\"]\nallowed_origins = [\"https://a.example\", \"http://[::1]:8080\"]\n[peers]\nlisten = \"127.0.0.1:1\"\nseeds = [\"127.0.0.1:1\"]\n";
     let shown = load(file).unwrap().show();
     let values = |text: &str| -> Vec<String> {
         text.lines()
@@ -318,6 +331,7 @@ fn what_is_shown_can_be_loaded() {
     assert_eq!(values(&load(&shown).unwrap().show()), values(&shown));
 }
 
+/// D-OPS-2: a variable that looks like a setting is one, or the start is refused.
 #[test]
 fn unknown_variables_are_refused_but_for_those_of_others() {
     let wrong = load_with("", &[("CONCORD_HTTP_LISTN", "x")], Overrides::new())

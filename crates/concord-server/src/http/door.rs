@@ -3,8 +3,11 @@
 //! With authentication on every path needs a token, those that do not exist too, but for the few that are listed here:
 //! probes, and pages that show what there is. They get a node in nobody's name, which answers nothing else.
 
+use std::sync::Arc;
+
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, HeaderValue};
+use tower_http::cors::CorsLayer;
 
 use super::app::App;
 use super::secure::ClientCertificate;
@@ -56,6 +59,8 @@ pub(crate) struct Door {
     concord: Concord,
     proofs: Proofs,
     body_bytes_max: usize,
+    /// Pages of other origins that may see answers, and ask.
+    pages: Option<Arc<CorsLayer>>,
 }
 
 impl Door {
@@ -64,7 +69,18 @@ impl Door {
             concord: concord.on_behalf_of(Caller::Nobody),
             proofs,
             body_bytes_max,
+            pages: None,
         }
+    }
+
+    /// With pages of other origins that may ask and see answers.
+    pub(super) fn showing(mut self, pages: Option<CorsLayer>) -> Self {
+        self.pages = pages.map(Arc::new);
+        self
+    }
+
+    pub(super) fn pages(&self) -> Option<&CorsLayer> {
+        self.pages.as_deref()
     }
 
     /// The node, for what needs nobody's rights.

@@ -11,7 +11,7 @@ use axum::http::{HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use tower::Service as _;
+use tower::{Layer as _, Service as _, ServiceExt as _};
 
 use super::courtesy::Asked;
 use super::door::Door;
@@ -136,8 +136,25 @@ fn origin_of<B>(request: &Request<B>, source: Option<IpAddr>) -> Origin {
     Origin::new(source, text("traceparent"), text("x-request-id"))
 }
 
-/// Asks who it is, and has the request handled.
+/// Has a request handled, for pages of other origins as they are allowed to.
 pub(super) async fn answered(
+    router: Router,
+    door: &Door,
+    request: Request<Body>,
+) -> Result<Response, Infallible> {
+    let response = match door.pages() {
+        None => admitted(router, door, request).await?,
+        // Around the question who asks: a browser's own question before the request carries no token.
+        Some(pages) => {
+            let admitted = tower::service_fn(|request| admitted(router.clone(), door, request));
+            Box::pin(pages.layer(admitted).oneshot(request)).await?
+        }
+    };
+    Ok(stamped(response, door))
+}
+
+/// Asks who it is, and has the request handled.
+async fn admitted(
     mut router: Router,
     door: &Door,
     mut request: Request<Body>,
@@ -148,13 +165,13 @@ pub(super) async fn answered(
         .await;
     let app = match admitted {
         Ok(app) => app,
-        Err(refused) => return Ok(stamped(ApiError::from(refused).into_response(), door)),
+        Err(refused) => return Ok(ApiError::from(refused).into_response()),
     };
     let concord = app.concord.clone();
     request.extensions_mut().insert(app);
     let mut response = router.call(request).await?;
     rate::tell(&concord, response.headers_mut());
-    Ok(stamped(response, door))
+    Ok(response)
 }
 
 /// Handlers that looked at a view have said its revision; the others get the latest.

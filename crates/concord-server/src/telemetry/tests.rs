@@ -1,4 +1,4 @@
-//! What a program is told, and what its function cannot do to the node.
+//! What a program is told, and what its function cannot do to the node. D-TST-2: told, not switched off.
 
 use std::sync::mpsc::{Receiver, channel};
 

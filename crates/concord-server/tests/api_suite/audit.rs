@@ -1,4 +1,4 @@
-//! The audit log at every door.
+//! The audit log at every door, and it is on (D-TST-2).
 
 mod reads;
 

@@ -12,6 +12,7 @@ fn document() -> Json {
 }
 
 /// D-V3-9: the OpenAPI document names what there is, and nothing else.
+/// D-HTTP-7: what is documented is there.
 #[tokio::test]
 async fn every_documented_path_answers() {
     let cluster = Cluster::start(1).await;
@@ -154,7 +155,7 @@ const PROMISED: &[&str] = &[
     "put /api/v1/tokens/{token}/roles/{role}",
 ];
 
-/// Whoever adds a path adds it to the document too, because the router is made from the same list.
+/// D-HTTP-7: whoever adds a path adds it to the document too, because the router is made from the same list.
 #[test]
 fn the_document_lists_the_promised_paths() {
     let document = document();

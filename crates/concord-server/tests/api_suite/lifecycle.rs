@@ -116,6 +116,7 @@ async fn an_address_in_use_is_named_and_the_directory_given_back() {
         .unwrap();
 }
 
+/// D-HTTP-3, D-HTTP-6: readiness says what is missing, and a read that cannot be answered does not say that the key is absent.
 #[tokio::test]
 async fn a_node_without_its_cluster_is_alive_but_not_ready() {
     let dir = tempfile::tempdir().unwrap();
@@ -150,6 +151,11 @@ async fn a_node_without_its_cluster_is_alive_but_not_ready() {
     }
     let read = send(&url, "GET", "/api/v1/kv/k", "", b"").await;
     assert_eq!((read.status, read.code().as_str()), (503, "not_ready"));
+    let message = read.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(
+        !message.contains("not found") && !message.contains("no such key"),
+        "{message}"
+    );
     let write = send(&url, "PUT", "/api/v1/kv/k", "content-type: text/plain", b"x").await;
     assert_eq!((write.status, write.code().as_str()), (503, "no_quorum"));
     assert_eq!(

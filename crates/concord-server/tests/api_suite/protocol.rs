@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use concord_server::{Concord, Config, HttpConfig};
+use concord_server::{Concord, Config, HttpConfig, RootToken, Secret};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ROOT};
 use crate::wire::{exchange, send};
 
 const JSON: &str = "content-type: application/json";
@@ -98,6 +98,7 @@ async fn raw_values_keep_their_bytes_and_type() {
     cluster.stop().await;
 }
 
+/// D-HTTP-1: no form is checked and then forgotten.
 #[tokio::test]
 async fn every_form_of_a_ttl_is_kept_to_the_millisecond() {
     let cluster = Cluster::start(1).await;
@@ -291,6 +292,72 @@ async fn foreign_host_names_are_refused() {
         }
     }
     db.shutdown().await.unwrap();
+}
+
+/// D-HTTP-8: pages of origins that are named see answers, refusals too, and are told before they ask; others see nothing.
+#[tokio::test]
+async fn pages_of_named_origins_may_ask() {
+    const APP: &str = "https://app.example";
+    let cluster = Cluster::start_as(1, |config| {
+        let mut http = HttpConfig::new("127.0.0.1:0");
+        http.allowed_origins = vec![APP.to_owned()];
+        config
+            .http_config(http)
+            .with_auth()
+            .root_token(RootToken::Given(Secret::new(ROOT)))
+    })
+    .await;
+    let url = cluster.url(0);
+    let allowed = "access-control-allow-origin";
+    let question = |origin: &str| {
+        format!(
+            "origin: {origin}\r\naccess-control-request-method: PUT\r\naccess-control-request-headers: authorization,if-match"
+        )
+    };
+    // No token: a browser shows none before it knows that it may.
+    let told = send(&url, "OPTIONS", "/api/v1/kv/k", &question(APP), b"").await;
+    assert_eq!((told.status, told.header(allowed)), (200, Some(APP)));
+    assert!(
+        told.header("access-control-allow-methods")
+            .unwrap()
+            .contains("PUT")
+    );
+    let headers = told.header("access-control-allow-headers").unwrap();
+    assert!(
+        headers.contains("authorization") && headers.contains("if-match"),
+        "{headers}"
+    );
+    assert_eq!(
+        told.header("access-control-allow-credentials"),
+        None,
+        "no cookies"
+    );
+    for other in [
+        "https://evil.example",
+        "http://app.example",
+        "https://app.example:444",
+        "null",
+    ] {
+        let reply = send(&url, "OPTIONS", "/api/v1/kv/k", &question(other), b"").await;
+        assert_eq!(reply.header(allowed), None, "{other}");
+    }
+    let bare = format!("origin: {APP}\r\ncontent-type: application/json");
+    let refused = send(&url, "PUT", "/api/v1/kv/k", &bare, br#"{"value":1}"#).await;
+    assert_eq!((refused.status, refused.header(allowed)), (401, Some(APP)));
+    let signed = format!("{bare}\r\nauthorization: Bearer {ROOT}");
+    let written = send(&url, "PUT", "/api/v1/kv/k", &signed, br#"{"value":1}"#).await;
+    assert_eq!((written.status, written.header(allowed)), (200, Some(APP)));
+    let exposed = written.header("access-control-expose-headers").unwrap();
+    assert!(
+        exposed.contains("x-concord-revision") && exposed.contains("etag"),
+        "{exposed}"
+    );
+    assert!(written.header("x-concord-revision").is_some());
+    assert_eq!(
+        written.header("vary").map(|vary| vary.contains("origin")),
+        Some(true)
+    );
+    cluster.stop().await;
 }
 
 /// Connections over the cap wait; who says nothing, or not enough, is cut off and so makes room.

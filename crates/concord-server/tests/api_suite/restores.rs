@@ -225,7 +225,7 @@ async fn in_the_middle(node: &Concord) {
     .await;
 }
 
-/// Nothing is seen of a restore before all of it, whoever leads meanwhile; then every node shows the same.
+/// D-BAK-6: a restore is many entries of the log, so none bounds it. Nothing is seen of it before all of it, whoever leads meanwhile; then every node shows the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_goes_on_across_leaders() {
     let (cluster, file) = with_a_large_backup().await;

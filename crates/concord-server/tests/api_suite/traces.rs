@@ -1,4 +1,4 @@
-//! Traces: one for all that becomes of a request, on every node that has a part in it.
+//! Traces: one for all that becomes of a request, on every node that has a part in it; and they are on (D-TST-2).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

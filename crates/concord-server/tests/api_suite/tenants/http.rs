@@ -195,7 +195,7 @@ async fn the_export_is_a_line_for_each_tenant_at_one_revision() {
     cluster.stop().await;
 }
 
-/// Who has a rate is told with every answer what is left of it, and when it is refused how long to wait.
+/// D-HTTP-8: who has a rate is told with every answer what is left of it, and when it is refused how long to wait.
 #[tokio::test]
 async fn answers_tell_a_tenant_how_often_it_may_still_ask() {
     let cluster = Cluster::start_with_auth(1).await;
