@@ -43,6 +43,18 @@ pub struct Denied {
 ///
 /// If a right is missing somewhere.
 pub fn authorize<T: Request>(principal: &Principal, request: T) -> Result<Authorized<T>, Denied> {
+    authorize_or_return(principal, request).map_err(|(denied, _)| denied)
+}
+
+/// As [`authorize`], for who may ask again: gives back what it refuses.
+///
+/// # Errors
+///
+/// If a right is missing somewhere.
+pub fn authorize_or_return<T: Request>(
+    principal: &Principal,
+    request: T,
+) -> Result<Authorized<T>, (Denied, T)> {
     let rights = principal.rights();
     let mut missing = Permissions::NONE;
     // Whoever may do everything is not asked where.
@@ -56,11 +68,12 @@ pub fn authorize<T: Request>(principal: &Principal, request: T) -> Result<Author
     if missing == Permissions::NONE {
         return Ok(Authorized { request });
     }
-    Err(Denied {
+    let denied = Denied {
         principal: principal.clone(),
         action: request.action(),
         needs: request.needs(),
-    })
+    };
+    Err((denied, request))
 }
 
 #[cfg(test)]

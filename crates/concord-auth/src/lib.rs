@@ -27,10 +27,11 @@ pub mod policy;
 mod principal;
 mod rights;
 mod seal;
+mod shared;
 pub mod token;
 
 pub use action::{Action, AdminAction, Read, ReadAction, Request};
-pub use authorize::{Authorized, Denied, authorize};
+pub use authorize::{Authorized, Denied, authorize, authorize_or_return};
 pub use name::{InvalidName, NAME_BYTES_MAX, Name, TENANT_ROLE_PREFIX};
 pub use pattern::{InvalidPattern, Pattern};
 pub use permission::{Permission, Permissions};
@@ -38,4 +39,5 @@ pub use policy::{Edit, Policy, PolicyError, Records};
 pub use principal::{BuiltinRole, Principal};
 pub use rights::{Place, Rights};
 pub use seal::{SEAL_KEY_BYTES, SealKey};
+pub use shared::SharedRights;
 pub use token::{Secret, TokenHash, TokenId, Unauthorized};

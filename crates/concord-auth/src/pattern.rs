@@ -49,47 +49,84 @@ impl Pattern {
         self.0.split(|byte| *byte == RUN).next().unwrap_or_default()
     }
 
+    /// The literal start, and what follows it.
+    pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
+        self.0.split_at(self.literal().len())
+    }
+
     /// Whether all of the key matches.
     #[must_use]
     pub fn matches(&self, key: &[u8]) -> bool {
-        let (mut pattern, mut rest) = (&self.0[..], key);
-        // Where to go on if what follows the last run does not fit: one byte of the key further.
-        let mut retry: Option<(&[u8], &[u8])> = None;
-        loop {
-            match (pattern.split_first(), rest.split_first()) {
-                (Some((&RUN, after)), _) => {
-                    retry = Some((after, rest));
-                    pattern = after;
-                }
-                (Some((expected, after)), Some((found, others))) if expected == found => {
-                    (pattern, rest) = (after, others);
-                }
-                (None, None) => return true,
-                (Some(_) | None, _) => {
-                    let Some((after, [_, others @ ..])) = retry else {
-                        return false;
-                    };
-                    retry = Some((after, others));
-                    (pattern, rest) = (after, others);
-                }
-            }
-        }
+        matches(&self.0, key)
     }
 
     /// Whether every key of a range matches. Only a pattern that ends in `*` and has no other can
     /// say so of a range; for others the answer is no, which is on the safe side.
     #[must_use]
     pub fn covers(&self, range: &KeyRange) -> bool {
-        let literal = self.literal();
-        let is_prefix =
-            self.0.len() > literal.len() && self.0.iter().skip(literal.len()).all(|byte| *byte == RUN);
-        let all = KeyRange::prefix(Bytes::copy_from_slice(literal));
-        let ends_within = match (range.end(), all.end()) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(end), Some(limit)) => end <= limit,
-        };
-        is_prefix && range.start() >= all.start() && ends_within
+        let (literal, tail) = self.parts();
+        tail_of(tail) == Tail::AnyRun && prefix_covers(literal, range)
+    }
+}
+
+/// What can follow the literal start of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// Nothing: only the start itself matches.
+    Empty,
+    /// `*`: whatever begins with the start.
+    AnyRun,
+    /// `*` and more.
+    Glob,
+}
+
+pub(crate) fn tail_of(tail: &[u8]) -> Tail {
+    match tail {
+        [] => Tail::Empty,
+        tail if tail.iter().all(|byte| *byte == RUN) => Tail::AnyRun,
+        _ => Tail::Glob,
+    }
+}
+
+/// Whether every key of a range begins with this.
+pub(crate) fn prefix_covers(literal: &[u8], range: &KeyRange) -> bool {
+    // The first bytes that are behind all that begin with it end in its last byte that can be greater by one.
+    let behind = literal.iter().rposition(|byte| *byte != u8::MAX);
+    let ends_within = match (range.end(), behind) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(end), Some(last)) => {
+            let limit = literal.iter().take(last).copied();
+            let limit = limit.chain(literal.get(last).map(|byte| byte.saturating_add(1)));
+            end.iter().copied().le(limit)
+        }
+    };
+    range.start() >= literal && ends_within
+}
+
+/// Whether all of a key matches a pattern.
+pub(crate) fn matches(mut pattern: &[u8], key: &[u8]) -> bool {
+    let mut rest = key;
+    // Where to go on if what follows the last run does not fit: one byte of the key further.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern.split_first(), rest.split_first()) {
+            (Some((&RUN, after)), _) => {
+                retry = Some((after, rest));
+                pattern = after;
+            }
+            (Some((expected, after)), Some((found, others))) if expected == found => {
+                (pattern, rest) = (after, others);
+            }
+            (None, None) => return true,
+            (Some(_) | None, _) => {
+                let Some((after, [_, others @ ..])) = retry else {
+                    return false;
+                };
+                retry = Some((after, others));
+                (pattern, rest) = (after, others);
+            }
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl fmt::Display for Permission {
 }
 
 /// A set of rights. No `Default`: whether nothing or everything is meant must be said.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Permissions(u8);
 
 impl Permissions {

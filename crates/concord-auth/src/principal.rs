@@ -100,8 +100,7 @@ impl Principal {
         Self::unscoped(Who::Role(role), role.permissions())
     }
 
-    pub(crate) fn token(token: Who, expires_at: Option<Timestamp>, mut rights: Rights) -> Self {
-        rights.finish();
+    pub(crate) fn token(token: Who, expires_at: Option<Timestamp>, rights: Rights) -> Self {
         Self {
             who: token,
             expires_at,
@@ -134,6 +133,10 @@ impl Principal {
     #[must_use]
     pub fn rights(&self) -> &Rights {
         &self.rights
+    }
+
+    pub(crate) const fn shared_rights(&mut self) -> &mut Arc<Rights> {
+        &mut self.rights
     }
 
     /// The token that was shown, if it was one.
@@ -216,9 +219,9 @@ impl Principal {
 
     /// The rights, to filter by what is read for them; `None`: they may read every key.
     #[must_use]
-    pub fn sight(&self) -> Option<Arc<Rights>> {
+    pub fn sight(&self) -> Option<&Rights> {
         let reads = Permissions::of(&[Permission::Read]);
-        (!self.rights.covers_everywhere(reads)).then(|| Arc::clone(&self.rights))
+        (!self.rights.covers_everywhere(reads)).then_some(&*self.rights)
     }
 
     /// From when on this is nobody any more: expired when now >= this, by the replicated clock.

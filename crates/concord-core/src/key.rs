@@ -131,7 +131,7 @@ impl fmt::Display for Key {
 }
 
 /// A contiguous run of keys, start included, end excluded.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyRange {
     start: Bytes,
     end: Option<Bytes>,

@@ -10,10 +10,11 @@
 //! `concord_auth`'s; and the door through which the answer goes (`service`).
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use concord_auth::{Name, Policy, Principal, Request, Rights, Secret, TokenHash, authorize};
+use concord_auth::{Name, Policy, Principal, Request, Secret, SharedRights, TokenHash, authorize};
 use concord_core::ids::Timestamp;
 use concord_core::view::{KeyFilter, ReadView};
 use parking_lot::RwLock;
@@ -78,8 +79,29 @@ impl Caller {
 #[derive(Debug, Default)]
 struct Kept {
     policy_revision: u64,
-    by_hash: HashMap<[u8; 32], Known>,
+    by_hash: HashMap<[u8; 32], Known, BuildHasherDefault<FirstBytes>>,
     by_name: HashMap<Arc<Name>, Known>,
+    rights: SharedRights,
+}
+
+/// Of what is a SHA-256 already: nobody chooses which of those that are kept begin alike.
+#[derive(Debug, Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes
+            .first_chunk()
+            .map_or(self.0, |first| u64::from_le_bytes(*first));
+    }
+
+    fn write_usize(&mut self, _: usize) {
+        // How many bytes follow: always the same.
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -103,19 +125,27 @@ impl Kept {
         }
     }
 
-    fn keep(&mut self, shown: Shown<'_>, known: Known) {
+    fn keep(&mut self, shown: Shown<'_>, mut principal: Principal, noted: Noted) -> Arc<Principal> {
         if self.by_hash.len() + self.by_name.len() >= PRINCIPALS_KEPT_MAX {
             self.clear();
         }
+        self.rights.share(&mut principal);
+        let principal = Arc::new(principal);
+        let known = Known {
+            principal: Arc::clone(&principal),
+            noted,
+        };
         match shown {
             Shown::Secret(hash) => self.by_hash.insert(*hash.as_bytes(), known),
             Shown::Certificate(name) => self.by_name.insert(Arc::clone(name), known),
         };
+        principal
     }
 
     fn clear(&mut self) {
         self.by_hash.clear();
         self.by_name.clear();
+        self.rights.clear();
     }
 }
 
@@ -194,22 +224,19 @@ impl Judge {
             Shown::Secret(hash) => policy.recognize(hash, view.now()),
             Shown::Certificate(name) => policy.recognize_named(name, view.now()),
         };
-        let principal = Arc::new(known.map_err(|_| unauthorized())?);
+        let principal = known.map_err(|_| unauthorized())?;
         let mut kept = self.kept.write();
         if kept.policy_revision < view.policy_revision() {
             kept.policy_revision = view.policy_revision();
             kept.clear();
         }
         // A view of the past is asked now and then, and finds nothing kept.
-        if kept.policy_revision == view.policy_revision() {
-            let known = Known {
-                principal: Arc::clone(&principal),
-                noted: Uses::never(),
-            };
-            self.uses.is_first(&known.noted);
-            kept.keep(shown, known);
+        if kept.policy_revision != view.policy_revision() {
+            return Ok((Arc::new(principal), true));
         }
-        Ok((principal, true))
+        let noted = Uses::never();
+        self.uses.is_first(&noted);
+        Ok((kept.keep(shown, principal, noted), true))
     }
 }
 
@@ -226,22 +253,29 @@ pub(crate) fn unauthorized() -> Error {
     Error::new(ErrorKind::Unauthorized, concord_auth::Unauthorized.to_string())
 }
 
-/// What of a view is shown: `None`: all of it.
+/// What of a view somebody is shown.
 #[derive(Clone, Debug)]
-pub(crate) struct Sight(Option<Arc<Rights>>);
+pub(crate) struct Sight {
+    principal: Arc<Principal>,
+}
 
 impl Sight {
-    pub(crate) fn of(principal: &Principal) -> Self {
-        Self(principal.sight())
+    pub(crate) const fn of(principal: Arc<Principal>) -> Self {
+        Self { principal }
     }
 
-    /// What reads leave keys out by.
+    /// Whose it is.
+    pub(crate) const fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// What reads leave keys out by; `None`: all of it is shown.
     pub(crate) fn filter(&self) -> Option<&dyn KeyFilter> {
-        self.0.as_ref().map(|rights| rights.as_ref() as &dyn KeyFilter)
+        self.principal.sight().map(|rights| rights as &dyn KeyFilter)
     }
 
-    pub(crate) const fn is_confined(&self) -> bool {
-        self.0.is_some()
+    pub(crate) fn is_confined(&self) -> bool {
+        self.principal.sight().is_some()
     }
 
     /// Whether a key is shown.

@@ -8,12 +8,13 @@ mod restore;
 mod tenants;
 mod told;
 pub(crate) mod uses;
+mod write;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use concord_auth::{AdminAction, Authorized, Policy, PolicyError, Principal, Read, SealKey, authorize};
+use concord_auth::{AdminAction, Policy, PolicyError, Principal, Read, SealKey, authorize};
 use concord_core::command::Command;
 use concord_core::ids::{NodeId, Revision, Timestamp};
 use concord_core::record::PinnedRecord;
@@ -28,15 +29,14 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use self::told::result_of;
+use self::write::guarded_by;
 use crate::audit::{AdminRequest, Recorder, revision_of};
-use crate::compression::{self, Packing};
+use crate::compression::Packing;
 use crate::config::{CompressionConfig, Config};
 use crate::dead_members::Removals;
 use crate::error::{Error, ErrorKind};
-use crate::full_disk::gives_space_back;
-use crate::judge::{self, Caller, Judge, Sight, unauthorized};
+use crate::judge::{self, Caller, Judge, Sight};
 use crate::metrics::{Operation, Requests, TenantRequests};
-use crate::missing::{Named, refusal};
 use crate::rates::ReadRates;
 use crate::slow::SlowLog;
 use crate::telemetry::{Event, Shape, Telemetry};
@@ -69,7 +69,6 @@ impl From<&ReadPlan> for ReadRequest {
 pub(crate) struct Seen {
     snapshot: Snapshot,
     sight: Sight,
-    principal: Arc<Principal>,
 }
 
 impl Seen {
@@ -91,8 +90,8 @@ impl Seen {
     }
 
     /// Who asks.
-    pub(crate) fn principal(&self) -> &Arc<Principal> {
-        &self.principal
+    pub(crate) const fn principal(&self) -> &Arc<Principal> {
+        self.sight.principal()
     }
 
     /// What cursors are sealed with that go to somebody who is not shown everything.
@@ -225,9 +224,8 @@ impl Service {
         self.count_tenant(&principal, admitted.as_ref().err());
         admitted?;
         Ok(Seen {
-            sight: Sight::of(&principal),
+            sight: Sight::of(principal),
             snapshot,
-            principal,
         })
     }
 
@@ -347,9 +345,6 @@ impl Service {
         let code = outcome.as_ref().err().map(Error::kind);
         self.slow
             .look(operation.name(), began.elapsed(), code, || self.who(caller));
-        if let Some(principal) = caller.is_judged().then(|| self.who(caller)).flatten() {
-            self.count_tenant(&principal, outcome.as_ref().err());
-        }
         if let Some(mut span) = span {
             span.set("concord.operation", operation.name());
             span.finish_with(&outcome);
@@ -404,100 +399,6 @@ impl Service {
         self.judge.principal(caller, &self.views.load().view).ok()
     }
 
-    async fn write(
-        &self,
-        caller: &Caller,
-        command: Command,
-        packing: Packing,
-        deadline: Instant,
-    ) -> Result<Reply, Error> {
-        let about = Named::in_command(&command);
-        if !caller.is_judged() {
-            let principal = self.judge.principal(caller, &self.views.load().view)?;
-            let command = authorize(&principal, command)?;
-            let outcome = self.propose(command, packing, deadline).await?;
-            return outcome.map_err(|rejection| refusal(rejection, about));
-        }
-        // The judgement holds for one revision of the policy, by which apply checks it. When that has moved nothing
-        // was written, and it is judged again.
-        let mut wanted = 0;
-        loop {
-            let (guarded, judged_by) = self.guarded(caller, &command, wanted, deadline).await?;
-            match self.propose(guarded, packing, deadline).await? {
-                Err(Rejection::PolicyChanged { policy_revision }) => {
-                    self.check_again(judged_by, policy_revision, deadline)?;
-                    wanted = policy_revision;
-                }
-                outcome => return outcome.map_err(|rejection| refusal(rejection, about)),
-            }
-        }
-    }
-
-    /// Whether a request that met another policy is to be judged again.
-    fn check_again(&self, judged_by: u64, found: u64, deadline: Instant) -> Result<(), Error> {
-        if judged_by == found {
-            // Not the policy has changed: the token has ended, by the clock that decides.
-            return Err(unauthorized());
-        }
-        if Instant::now() >= deadline {
-            let message = "rights changed faster than the request could be judged";
-            return Err(Error::new(ErrorKind::Timeout, message));
-        }
-        Ok(())
-    }
-
-    /// Judges a command by the newest view here that has this revision of the policy, and says by which revision.
-    async fn guarded(
-        &self,
-        caller: &Caller,
-        command: &Command,
-        wanted: u64,
-        deadline: Instant,
-    ) -> Result<(Authorized<Command>, u64), Error> {
-        let mut snapshot = self.views.load();
-        if snapshot.view.policy_revision() < wanted {
-            snapshot = self.node.read(FRESH, deadline).await?;
-        }
-        let permitted = match self.judge_write(caller, command, &snapshot.view) {
-            Err(refused) if is_refusal(&refused) => match self.confirmed(caller, deadline).await {
-                Some(fresh) => {
-                    snapshot = fresh;
-                    self.judge_write(caller, command, &snapshot.view)
-                }
-                None => Err(refused),
-            },
-            judged => judged,
-        };
-        Ok((permitted?, snapshot.view.policy_revision()))
-    }
-
-    fn judge_write(
-        &self,
-        caller: &Caller,
-        command: &Command,
-        view: &ReadView,
-    ) -> Result<Authorized<Command>, Error> {
-        let principal = self.judge.principal(caller, view)?;
-        let command = guarded_by(&principal, view.policy_revision(), command.clone());
-        Ok(authorize(&principal, command)?)
-    }
-
-    /// The outer error: there is no reply.
-    async fn propose(
-        &self,
-        command: Authorized<Command>,
-        packing: Packing,
-        deadline: Instant,
-    ) -> Result<Result<Reply, Rejection>, Error> {
-        let command = command.into_request();
-        // What apply would refuse is refused before it costs the log its space.
-        command.check(number(self.value_bytes_max))?;
-        self.check_disk(&command)?;
-        let request = compression::encode(self.compression, packing, command).await?;
-        let proposed = self.propose_traced(request, deadline).await;
-        Ok(compression::unpacked(proposed?).await?.into_result())
-    }
-
     /// Changes the policy: asks `change` what to write, by a policy that nobody has changed when it is applied.
     /// Records what came of it, as [`Service::perform`] does.
     pub(crate) async fn change_policy<T>(
@@ -524,7 +425,7 @@ impl Service {
             let command = Command::EditPolicy(change);
             let line = self.audit.begin(|| self.who(caller), &command)?;
             let principal = self.judge.principal(caller, &snapshot.view)?;
-            let command = authorize(&principal, guarded_by(&principal, judged_by, command))?;
+            let command = authorize(&principal, guarded_by(&principal, judged_by, Box::new(command)))?;
             let applied = match self.propose(command, Packing::Skipped, deadline).await {
                 Ok(Err(Rejection::PolicyChanged { policy_revision })) => {
                     line.withdraw();
@@ -553,15 +454,6 @@ impl Service {
             change.edits.extend(policy.add_seal_key(&SealKey::new(random()?)));
         }
         Ok((change, outcome))
-    }
-
-    /// With a full disk, what room is left in the log is for votes and for giving space back.
-    fn check_disk(&self, command: &Command) -> Result<(), Error> {
-        if !self.node.is_disk_full() || gives_space_back(command) {
-            return Ok(());
-        }
-        let message = "this node's disk is full: it takes no new data, only deletes and compaction";
-        Err(Error::new(ErrorKind::Overloaded, message).with("reason", "disk_full".to_owned()))
     }
 
     /// Opens a watch, for somebody whose right to one was judged.
@@ -602,17 +494,6 @@ impl Service {
         let mut status = self.node.status();
         status.warnings.extend(self.audit.warning());
         Ok((status, seen))
-    }
-}
-
-/// A command as somebody makes it whose rights the policy at this revision gives.
-fn guarded_by(principal: &Principal, policy_revision: u64, command: Command) -> Command {
-    match principal.guard(policy_revision) {
-        Some(guard) => Command::Guarded {
-            guard,
-            command: Box::new(command),
-        },
-        None => command,
     }
 }
 

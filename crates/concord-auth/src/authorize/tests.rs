@@ -75,11 +75,10 @@ fn arb_rights() -> impl Strategy<Value = Rights> {
     let pattern = select(vec!["*", "a*", "a:*", "a:b*", "a:b", "b:*", "*1"]);
     let bits = (0..8_u8).prop_map(|bits| Permissions::from_bits(bits).unwrap());
     vec((pattern, bits), 0..4).prop_map(|scoped| {
-        let mut rights = Rights::everywhere(Permissions::NONE);
-        for (pattern, permissions) in scoped {
-            rights.add(Pattern::new(pattern).unwrap(), permissions);
-        }
-        rights
+        let scoped = scoped
+            .into_iter()
+            .map(|(pattern, permissions)| (Pattern::new(pattern).unwrap(), permissions));
+        Rights::new(Permissions::NONE, scoped)
     })
 }
 
@@ -185,8 +184,7 @@ proptest! {
     fn no_rights_allow_nothing_and_all_rights_everything(command in arb_command()) {
         let nobody = Principal::holding(Rights::everywhere(Permissions::NONE));
         prop_assert!(authorize(&nobody, command.clone()).is_err());
-        let mut everywhere = Rights::everywhere(Permissions::NONE);
-        everywhere.add(Pattern::new("*").unwrap(), Permissions::ALL);
+        let everywhere = Rights::new(Permissions::NONE, [(Pattern::new("*").unwrap(), Permissions::ALL)]);
         prop_assert!(authorize(&Principal::holding(everywhere), command.clone()).is_ok());
         prop_assert!(command.needs() != Permissions::NONE);
     }
@@ -194,8 +192,10 @@ proptest! {
 
 #[test]
 fn half_a_range_is_not_enough() {
-    let mut rights = Rights::everywhere(Permissions::NONE);
-    rights.add(Pattern::new("a:*").unwrap(), Permissions::ALL);
+    let rights = Rights::new(
+        Permissions::NONE,
+        [(Pattern::new("a:*").unwrap(), Permissions::ALL)],
+    );
     let principal = Principal::holding(rights);
     let delete = |prefix: &'static str| {
         Command::Txn(Txn {

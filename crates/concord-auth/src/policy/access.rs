@@ -190,23 +190,23 @@ impl<R: Records> Policy<R> {
     }
 
     fn rights(&self, token: &StoredToken) -> Result<Rights, PolicyError> {
-        let mut rights = Rights::everywhere(token.permissions);
+        let (mut everywhere, mut scoped) = (token.permissions, Vec::new());
         for (name, born) in &token.roles {
             if let Some(builtin) = BuiltinRole::named(name.as_str()) {
-                rights.add_everywhere(builtin.permissions());
+                everywhere = everywhere.union(builtin.permissions());
                 continue;
             }
             let Some(role) = self.stored_role(name)?.filter(|role| role.born == *born) else {
                 continue;
             };
             if role.acls.is_empty() {
-                rights.add_everywhere(role.permissions);
+                everywhere = everywhere.union(role.permissions);
             }
-            for (pattern, permissions) in role.acls {
-                rights.add(pattern, permissions.intersection(role.permissions));
-            }
+            let most = role.permissions;
+            let acls = role.acls.into_iter();
+            scoped.extend(acls.map(|(pattern, permissions)| (pattern, permissions.intersection(most))));
         }
-        Ok(rights)
+        Ok(Rights::new(everywhere, scoped))
     }
 }
 

@@ -160,9 +160,21 @@ impl Command {
     /// The command in the form that the log keeps.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.bytes_expected());
         self.encode(&mut out);
         Bytes::from(out)
+    }
+
+    /// About how many bytes it takes, of what is written often: so that they are not moved while they become more.
+    fn bytes_expected(&self) -> usize {
+        const BESIDE: usize = 64;
+        if let Self::Put { key, value, .. } = self {
+            BESIDE + key.as_bytes().len() + value.bytes().len()
+        } else if let Self::Guarded { command, .. } | Self::Idempotent { command, .. } = self {
+            BESIDE + command.bytes_expected()
+        } else {
+            BESIDE
+        }
     }
 
     /// Appends the command in the form that the log keeps.

@@ -53,9 +53,9 @@ impl Standing {
             return Ok(false);
         }
         let principal = self.judge.judge(&self.caller, Read::Watch, view)?;
-        self.sight = Sight::of(&principal);
-        self.judged_by = view.policy_revision();
         self.end = sleep_until_end(&principal, view);
+        self.sight = Sight::of(principal);
+        self.judged_by = view.policy_revision();
         Ok(true)
     }
 
