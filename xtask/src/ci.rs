@@ -2,7 +2,8 @@
 //! runs exactly what CI runs.
 //!
 //! All builds use the same packages and features (`--workspace`), because each other
-//! selection would compile the dependencies once more.
+//! selection would compile the dependencies once more. The one feature that is off by default, `s3`, has a gate of its
+//! own for that reason: it compiles what it brings, and only the tests that are about it.
 
 use std::time::Instant;
 
@@ -10,13 +11,14 @@ use crate::{Failure, check, deps, shell, sim, tidy};
 
 type Gate = (&'static str, fn() -> Result<(), Failure>);
 
-const GATES: [Gate; 9] = [
+const GATES: [Gate; 10] = [
     ("tidy", tidy::run),
     ("deps", deps::run),
     ("fmt", check::fmt),
     ("clippy", check::clippy),
     ("build", build),
     ("tests", tests),
+    ("s3", s3),
     ("doctests", doctests),
     ("rustdoc", rustdoc),
     ("sim", sim::gate),
@@ -73,6 +75,22 @@ fn tests() -> Result<(), Failure> {
         "--quiet",
         "--no-fail-fast",
     ]))
+}
+
+/// Backups in a bucket: lints and tests of what is not built without the feature.
+fn s3() -> Result<(), Failure> {
+    let with_s3 = [
+        "--locked",
+        "--workspace",
+        "--features",
+        "concord-server/s3",
+        "--quiet",
+    ];
+    let what = ["--lib", "--bins", "--test", "s3", "--", "--deny", "warnings"];
+    if shell::has_cargo_command("clippy") {
+        shell::run(shell::cargo(&["clippy"]).args(with_s3).args(what))?;
+    }
+    shell::run(shell::cargo(&["test"]).args(with_s3).args(["--test", "s3"]))
 }
 
 fn doctests() -> Result<(), Failure> {

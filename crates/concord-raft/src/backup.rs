@@ -1,21 +1,22 @@
 //! Backups: one consistent cut of a machine in one sealed file.
 //!
-//! Not here: when a backup is made, who may make one, and what a chunk means.
-//! Calls block.
+//! Not here: when a backup is made, who may make one, and what a chunk means; nor any place
+//! but a directory: others are a [`BackupTarget`] of whoever knows them. Calls block.
 //!
 //! ```text
 //!   header: whose, which revision, when, counts │ block 0 │ block 1 │ … │ footer: totals, SHA-256 of all
 //! ```
 //!
 //! The chunks are the machine's own snapshot, so whatever the state holds is in the backup.
-//! A file is written under a temporary name, synced, renamed and the directory synced, so
-//! what has a backup's name is complete, and anything wrong in it is damage, found before
-//! a byte of it is believed (I18). Bytes: `docs/log-format.md`.
+//! What has a backup's name is complete, for a draft gets its name when all of it is there;
+//! anything wrong in it is damage, found before a byte of it is believed (I18). Bytes: `docs/log-format.md`.
 
 mod directory;
 mod header;
 mod name;
+mod repository;
 mod retention;
+mod target;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,16 +24,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use concord_core::machine::{Machine, Restorer};
 
-pub use directory::{BackupDirectory, Cleaned, Listed};
 pub use header::BackupHeader;
 pub use name::{BackupName, InvalidBackupName};
+pub use repository::{BackupRepository, Cleaned, Listed};
 pub use retention::Retention;
+pub use target::{BackupDraft, BackupSource, BackupTarget};
 
-use crate::container::{BlockReader, BlockWriter, Draft};
-use crate::ports::{Disk, OpenMode};
-use crate::small_file::temporary_name;
+use crate::container::{BlockReader, BlockWriter};
+use crate::ports::{Disk, ReadAt};
 use crate::storage_error::StorageError;
 use crate::versions;
+use directory::FileSource;
 
 /// Encodes a backup piece by piece, wherever its bytes go: a file, or a connection.
 #[derive(Debug)]
@@ -72,55 +74,27 @@ impl BackupEncoder {
     }
 }
 
-/// Writes the backup of a view to `path`, replacing what is there once it is whole.
-/// `progress` is told the bytes written so far. A leftover of an interrupted one goes first.
-///
-/// # Errors
-///
-/// [`StorageError::Full`] or [`StorageError::Io`]; what was at `path` is still there.
-pub fn write<M: Machine>(
-    disk: &Arc<dyn Disk>,
+/// Writes the backup of a view to a draft, which becomes a backup when it lands.
+fn write<M: Machine>(
+    draft: &mut dyn BackupDraft,
     path: &Path,
     header: &BackupHeader,
     view: &M::View,
-    progress: impl FnMut(u64),
-) -> Result<BackupFile, StorageError> {
-    let temporary = temporary_name(path);
-    let exists = disk.exists(&temporary);
-    if exists.map_err(|e| StorageError::io("look for", &temporary, 0, e))? {
-        disk.remove(&temporary)
-            .map_err(|e| StorageError::io("remove", &temporary, 0, e))?;
-    }
-    let mut draft = Draft::new(Arc::clone(disk), temporary)?;
-    write_draft::<M>(&mut draft, header, view, progress)?;
-    draft.land(path)?;
-    BackupFile::open(Arc::clone(disk), path)
-}
-
-fn write_draft<M: Machine>(
-    draft: &mut Draft,
-    header: &BackupHeader,
-    view: &M::View,
-    mut progress: impl FnMut(u64),
 ) -> Result<(), StorageError> {
-    let (mut encoder, mut buffer) = BackupEncoder::start_at(header, draft.path().to_path_buf())?;
+    let (mut encoder, mut buffer) = BackupEncoder::start_at(header, path.to_path_buf())?;
     for chunk in M::snapshot(view) {
         encoder.chunk(&chunk, &mut buffer)?;
         draft.append(&buffer)?;
         buffer.clear();
-        progress(draft.len());
     }
     encoder.finish(&mut buffer);
-    draft.append(&buffer)?;
-    progress(draft.len());
-    Ok(())
+    draft.append(&buffer)
 }
 
-/// A file that begins as a backup. Whether it is whole says [`BackupFile::verify`].
+/// A file, or an object of a bucket, that begins as a backup. Whether it is whole says [`BackupFile::verify`].
 #[derive(Clone, Debug)]
 pub struct BackupFile {
-    path: PathBuf,
-    disk: Arc<dyn Disk>,
+    source: Arc<dyn BackupSource>,
     header: Arc<BackupHeader>,
     file_bytes: u64,
 }
@@ -144,15 +118,25 @@ impl BackupFile {
     /// [`StorageError::Corrupt`] if it is no backup, [`StorageError::Version`] if it is a
     /// newer release's, [`StorageError::Io`].
     pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, StorageError> {
-        let (head, _) = BlockReader::open(&*disk, path, header::KIND)?;
-        let file = disk
-            .open(path, OpenMode::Read)
-            .map_err(|e| StorageError::io("open", path, 0, e))?;
-        let file_bytes = file.len().map_err(|e| StorageError::io("measure", path, 0, e))?;
+        Self::of(Arc::new(FileSource::new(disk, path)))
+    }
+
+    /// Reads the header of what is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`BackupFile::open`].
+    pub fn of(source: Arc<dyn BackupSource>) -> Result<Self, StorageError> {
+        let path = source.location();
+        let bytes = source.open()?;
+        let file_bytes = bytes
+            .size_bytes()
+            .map_err(|e| StorageError::io("measure", path, 0, e))?;
+        let (head, _) = BlockReader::over(bytes, path, header::KIND)?;
+        let header = BackupHeader::decode(&head, path)?;
         Ok(Self {
-            path: path.to_path_buf(),
-            header: Arc::new(BackupHeader::decode(&head, path)?),
-            disk,
+            header: Arc::new(header),
+            source,
             file_bytes,
         })
     }
@@ -164,7 +148,7 @@ impl BackupFile {
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.source.location()
     }
 
     /// The size of the file.
@@ -205,12 +189,12 @@ impl BackupFile {
         let mut restorer = M::restorer();
         while let Some(chunk) = reader.next() {
             let fed = restorer.feed(&chunk?);
-            versions::check_restored(&restorer, &self.path, M::NEWEST)?;
-            fed.map_err(|error| StorageError::corrupt(&self.path, reader.offset(), error.to_string()))?;
+            versions::check_restored(&restorer, self.path(), M::NEWEST)?;
+            fed.map_err(|error| StorageError::corrupt(self.path(), reader.offset(), error.to_string()))?;
         }
         restorer
             .finish()
-            .map_err(|error| StorageError::corrupt(&self.path, reader.offset(), error.to_string()))
+            .map_err(|error| StorageError::corrupt(self.path(), reader.offset(), error.to_string()))
     }
 
     /// The chunks of the machine's snapshot, in order, each checked as it is read. Only after the last one is it
@@ -223,22 +207,46 @@ impl BackupFile {
         Ok(BackupChunks(self.read()?))
     }
 
-    /// Up to `len` bytes of the file from `offset`; empty at the end.
+    /// Its bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`].
+    pub fn bytes(&self) -> Result<BackupBytes, StorageError> {
+        let bytes = self.source.open()?;
+        Ok(BackupBytes {
+            path: self.path().to_path_buf(),
+            bytes: Arc::from(bytes),
+        })
+    }
+
+    fn read(&self) -> Result<BlockReader, StorageError> {
+        let bytes = self.source.open()?;
+        BlockReader::over(bytes, self.path(), header::KIND).map(|(_, reader)| reader)
+    }
+}
+
+/// The bytes of a backup, open: see [`BackupFile::bytes`].
+#[derive(Clone, Debug)]
+pub struct BackupBytes {
+    path: PathBuf,
+    bytes: Arc<dyn ReadAt>,
+}
+
+impl BackupBytes {
+    /// Up to `len` bytes from `offset`; empty at the end.
     ///
     /// # Errors
     ///
     /// [`StorageError::Io`].
     pub fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, StorageError> {
-        let failed = |error| StorageError::io("read", &self.path, offset, error);
-        let file = self.disk.open(&self.path, OpenMode::Read).map_err(failed)?;
         let mut bytes = vec![0; len];
-        let read = file.read_at(&mut bytes, offset).map_err(failed)?;
+        let read = self
+            .bytes
+            .read_at(&mut bytes, offset)
+            .map_err(|error| StorageError::io("read", &self.path, offset, error))?;
         bytes.truncate(read);
         Ok(bytes.into())
-    }
-
-    fn read(&self) -> Result<BlockReader, StorageError> {
-        BlockReader::open(&*self.disk, &self.path, header::KIND).map(|(_, reader)| reader)
     }
 }
 

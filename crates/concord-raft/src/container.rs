@@ -22,7 +22,7 @@ pub(crate) use write::BlockWriter;
 
 use crate::codec::{Decoder, Malformed};
 use crate::limits;
-use crate::ports::DiskFile;
+use crate::ports::ReadAt;
 use crate::storage_error::StorageError;
 
 /// Magic, version, header length, checksum.
@@ -183,7 +183,7 @@ impl Head {
     }
 
     /// Reads a file's header.
-    pub(crate) fn read(kind: Kind, file: &dyn DiskFile, path: &Path) -> Result<Self, StorageError> {
+    pub(crate) fn read(kind: Kind, file: &dyn ReadAt, path: &Path) -> Result<Self, StorageError> {
         let damaged = |what: String| StorageError::corrupt(path, 0, what);
         let mut bytes = read_exact(file, path, 0, PREFIX_BYTES)?;
         let mut decoder = Decoder::new(&bytes);
@@ -214,7 +214,7 @@ impl Head {
 }
 
 /// Reads `len` bytes; fewer are damage.
-fn read_exact(file: &dyn DiskFile, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
+fn read_exact(file: &dyn ReadAt, path: &Path, offset: u64, len: usize) -> Result<Vec<u8>, StorageError> {
     let mut bytes = vec![0; len];
     let read = file
         .read_at(&mut bytes, offset)

@@ -64,6 +64,24 @@ pub trait Disk: Debug + Send + Sync + 'static {
 /// Holds a lock file until dropped.
 pub trait DiskLock: Debug + Send + Sync {}
 
+/// Bytes that can be read at any place, and do not change meanwhile: a file, or an object of a bucket. Calls block.
+pub trait ReadAt: Debug + Send + Sync {
+    /// How many there are.
+    fn size_bytes(&self) -> io::Result<u64>;
+    /// Fills as much of `buffer` as there is from `offset`; 0 at the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl ReadAt for Box<dyn DiskFile> {
+    fn size_bytes(&self) -> io::Result<u64> {
+        self.as_ref().len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.as_ref().read_at(buffer, offset)
+    }
+}
+
 /// An open file with positioned I/O. Calls block.
 pub trait DiskFile: Debug + Send + Sync {
     /// Length in bytes.

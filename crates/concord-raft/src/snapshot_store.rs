@@ -164,7 +164,7 @@ impl SnapshotStore {
             .disk
             .open(path, OpenMode::Read)
             .map_err(|e| StorageError::io("open", path, 0, e))?;
-        let header = format::decode_header(&Head::read(format::KIND, &*file, path)?, path)?;
+        let header = format::decode_header(&Head::read(format::KIND, &file, path)?, path)?;
         let file_bytes = file.len().map_err(|e| StorageError::io("measure", path, 0, e))?;
         Ok(SnapshotFile {
             path: path.to_path_buf(),

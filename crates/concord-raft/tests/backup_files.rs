@@ -15,7 +15,7 @@ use concord_core::ids::{LogIndex, Millis, NodeId, Revision, SessionId, Term, Tim
 use concord_core::machine::{Machine, Meta};
 use concord_core::{Command, Key, Lifetime, Store, Value};
 use concord_raft::StorageError;
-use concord_raft::backup::{self, BackupDirectory, BackupFile, BackupHeader, BackupName, Retention};
+use concord_raft::backup::{BackupFile, BackupHeader, BackupName, BackupRepository, Retention};
 use concord_raft::ports::Disk;
 use concord_raft::sim_disk::{Operation, SimDisk};
 
@@ -26,8 +26,8 @@ fn as_dyn(disk: &SimDisk) -> Arc<dyn Disk> {
     Arc::new(disk.clone())
 }
 
-fn directory(disk: &SimDisk) -> BackupDirectory {
-    BackupDirectory::new(Path::new(DIRECTORY), as_dyn(disk))
+fn directory(disk: &SimDisk) -> BackupRepository {
+    BackupRepository::directory(Path::new(DIRECTORY), as_dyn(disk))
 }
 
 fn store(keys: usize) -> Store {
@@ -297,8 +297,9 @@ fn format_1_is_read() {
     let disk: Arc<dyn Disk> = Arc::new(concord_raft::os::OsDisk);
     let store = store(5);
     if std::env::var_os("CONCORD_WRITE_TESTDATA").is_some() {
-        let _ = std::fs::remove_file(&path);
-        backup::write::<Store>(&disk, &path, &header(&store, 7), &store.view(), |_| {}).unwrap();
+        let beside = BackupRepository::directory(path.parent().unwrap(), Arc::clone(&disk));
+        let (_, made) = beside.create::<Store>(&header(&store, 7), &store.view()).unwrap();
+        std::fs::rename(made.path(), &path).unwrap();
     }
     let file = BackupFile::open(disk, &path).unwrap();
     assert_eq!(file.header(), &header(&store, 7));

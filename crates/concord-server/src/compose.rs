@@ -36,8 +36,8 @@ use self::lonely::Lonely;
 use crate::audit::{AuditOpenError, Recorder};
 use crate::bootstrap::Root;
 use crate::certificates::Certificates;
-use crate::concord::Concord;
 use crate::concord::access::Secret;
+use crate::concord::{BackupPlace, Concord};
 use crate::config::{self, Config, ConfigError, PeerConfig, Start};
 use crate::error::Error;
 use crate::service::{Service, uses};
@@ -288,6 +288,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
     };
     let ports = ports(peers.as_ref());
     let (traces, telemetry) = observers(&config, node_id)?;
+    let backups = BackupPlace::open(&config)?;
     let peer_address = peers.as_ref().map(|peers| peers.address.clone());
     let mut settings = node_config(&config, peer_address.clone());
     settings.observer = watchman(node_id, &traces, &telemetry);
@@ -318,7 +319,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         metrics_address: std::sync::OnceLock::new(),
         stopped: OnceCell::new(),
     };
-    let service = Service::new(node, &config, audit, (traces, telemetry));
+    let service = Service::new(node, &config, audit, (traces, telemetry), backups);
     let concord = Concord::assemble(service, running, config.request_timeout);
     match finish(&concord, &config).await {
         Ok(()) => {

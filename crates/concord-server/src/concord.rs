@@ -48,10 +48,14 @@ use concord_core::view::Statistics;
 use concord_raft::NodeStatus;
 use futures::FutureExt as _;
 
+#[cfg(feature = "http")]
+pub(crate) use self::backup::blocking;
+#[cfg(feature = "cli")]
+pub(crate) use self::backup::in_words as storage_in_words;
 pub use self::backup::{
     BackupInfo, BackupStream, Backups, CleanedBackups, KeepBackups, ListedBackup, VerifiedBackup,
 };
-pub(crate) use self::backup::{directory as backup_directory, schedule as schedule_backups};
+pub(crate) use self::backup::{BackupPlace, schedule as schedule_backups};
 pub use self::bulk::{DeleteMany, GetMany, Item, PutMany, TouchMany};
 pub use self::cluster::Readiness;
 #[cfg(feature = "http")]

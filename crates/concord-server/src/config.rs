@@ -27,6 +27,7 @@ mod file;
 mod load;
 mod raw;
 mod reference;
+mod s3;
 mod secret;
 mod settings;
 #[cfg(test)]
@@ -47,6 +48,9 @@ pub(crate) use self::check::peer_secret;
 pub use self::error::{ConfigError, ConfigErrorKind, Place};
 pub use self::load::{Loaded, Loader, Overrides};
 pub use self::reference::reference;
+#[cfg(not(feature = "s3"))]
+pub(crate) use self::s3::no_s3;
+pub use self::s3::{S3Config, S3Credentials};
 pub use self::secret::Secret;
 pub use self::settings::setting_names;
 pub(crate) use self::tls::tls_of;
@@ -176,6 +180,8 @@ pub struct Config {
 pub struct BackupConfig {
     /// The directory; `None`: `backups` in the data directory.
     pub dir: Option<PathBuf>,
+    /// The bucket that they are kept in instead.
+    pub s3: Option<S3Config>,
     /// How often the leader makes one; `None`: only who asks for one gets one.
     pub interval: Option<Duration>,
     /// After each, only so many of the newest stay.

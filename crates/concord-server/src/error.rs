@@ -65,7 +65,7 @@ pub enum ErrorKind {
     Corrupt,
     /// The disk failed; this node must be restarted. What was acknowledged is safe.
     StorageFailed,
-    /// The directory of backups, or a file in it, could not be read or written. The data and the node are well.
+    /// The directory or bucket of backups, or what is in it, could not be read or written. The data and the node are well.
     BackupFailed,
     /// The node is stopping. Nothing was written.
     ShuttingDown,
@@ -156,7 +156,7 @@ impl ErrorKind {
             Self::Corrupt => "restore the node from its peers or from a backup",
             Self::StorageFailed => "look after the disk and restart the node",
             Self::BackupFailed => {
-                "look at the directory of backups: its disk, and whether the node's user may use it"
+                "look at the directory or bucket of backups: whether it can be reached, and may be used"
             }
             Self::ShuttingDown => "ask another node, or this one after its restart",
         }

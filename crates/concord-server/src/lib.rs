@@ -45,6 +45,8 @@ mod rates;
 #[cfg(doctest)]
 mod readme;
 pub mod recipes;
+#[cfg(feature = "s3")]
+mod s3;
 mod service;
 mod slow;
 pub mod telemetry;
@@ -89,7 +91,7 @@ pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
     AuditConfig, AuditFailure, AuditKeyMode, AuditSync, AuthMode, BackupConfig, CompressionConfig, Config,
     ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides, PeerConfig, Place,
-    Profile, RootToken, Secret, SpanSink, Start, TraceExporter, TracesConfig,
+    Profile, RootToken, S3Config, S3Credentials, Secret, SpanSink, Start, TraceExporter, TracesConfig,
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

@@ -82,6 +82,42 @@ pub const SCAN_PAGE_DEFAULT: usize = 1_000;
 /// The shortest pause between scheduled backups.
 pub const BACKUP_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
+/// Bytes of the name of a bucket for backups.
+pub const S3_BUCKET_BYTES_MAX: usize = 255;
+
+/// Bytes of what the keys of backups in a bucket begin with.
+pub const S3_PREFIX_BYTES_MAX: usize = 512;
+
+/// Bytes of a part of a backup on its way into a bucket. One is sent while the next is made.
+pub const S3_PART_BYTES: usize = 16 << 20;
+
+/// Parts of an object, as S3 has it.
+pub const S3_PARTS_MAX: usize = 10_000;
+
+/// Bytes of an object that are read first, and ahead of what was asked for, each time twice as many.
+pub const S3_READ_BYTES_MIN: u64 = 16 << 10;
+
+/// Bytes that are read ahead at most.
+pub const S3_READ_BYTES_MAX: u64 = 4 << 20;
+
+/// How long a bucket may take to accept a connection.
+pub const S3_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one request to a bucket may take, with a part of a backup in it.
+pub const S3_REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How often a request to a bucket is sent again that failed in a way that may pass.
+pub const S3_RETRIES_MAX: usize = 4;
+
+/// After which time none is sent again.
+pub const S3_RETRY_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Uploads that an interrupted backup left, of which so many are removed at once.
+pub const S3_LEFTOVERS_MAX: usize = 100;
+
+/// Bytes of an answer that lists them.
+pub const S3_LEFTOVERS_BYTES_MAX: usize = 4 << 20;
+
 /// Default number of open watches on one node.
 pub const WATCHES_MAX: usize = 100_000;
 

@@ -22,7 +22,6 @@ use concord_core::reply::{BatchUnit, Rejection, Reply};
 use concord_core::view::{KeyFilter, ReadView};
 use concord_core::{PolicyChange, Store, limits as core_limits};
 use concord_query::Seal;
-use concord_raft::backup::BackupDirectory;
 use concord_raft::node::Node;
 use concord_raft::{NodeStatus, Published, ReadConsistency, ReadRequest, Views};
 use tokio::time::Instant;
@@ -32,6 +31,7 @@ use self::told::result_of;
 use self::write::guarded_by;
 use crate::audit::{AdminRequest, Recorder, revision_of};
 use crate::compression::Packing;
+use crate::concord::BackupPlace;
 use crate::config::{CompressionConfig, Config};
 use crate::dead_members::Removals;
 use crate::error::{Error, ErrorKind};
@@ -125,7 +125,7 @@ pub(crate) struct Service {
     watches: Hub,
     audit: Recorder,
     requests: Requests,
-    backups: BackupDirectory,
+    backups: BackupPlace,
     /// Held while the directory of backups is changed.
     backup_turn: tokio::sync::Mutex<()>,
     /// Held while a restore is driven from here.
@@ -153,6 +153,7 @@ impl Service {
         config: &Config,
         audit: Recorder,
         (traces, telemetry): (Traces, Telemetry),
+        backups: BackupPlace,
     ) -> Self {
         let views = node.views();
         let watches = Hub::new(
@@ -169,7 +170,7 @@ impl Service {
             watches,
             audit,
             requests: Requests::new(),
-            backups: crate::concord::backup_directory(config),
+            backups,
             backup_turn: tokio::sync::Mutex::new(()),
             restore_turn: tokio::sync::Mutex::new(()),
             removals: Removals::default(),
@@ -193,8 +194,8 @@ impl Service {
         &self.slow
     }
 
-    /// The directory of this node's backups.
-    pub(crate) fn backups(&self) -> &BackupDirectory {
+    /// Where this node's backups are.
+    pub(crate) const fn backups(&self) -> &BackupPlace {
         &self.backups
     }
 

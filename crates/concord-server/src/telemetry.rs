@@ -130,6 +130,22 @@ pub enum Event {
         /// Its size on disk.
         file_bytes: u64,
     },
+    /// This node made a backup.
+    BackupCreated {
+        /// The revision that it shows.
+        revision: Revision,
+        /// Its size where it is kept.
+        file_bytes: u64,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// This node was to make a backup, and there is none.
+    BackupFailed {
+        /// The stable name of the error.
+        result: &'static str,
+        /// After which time.
+        duration: Duration,
+    },
     /// A backup was restored into the running cluster, through this node.
     BackupRestored {
         /// The revision at which that happened.

@@ -67,12 +67,13 @@ pub(super) const NOT_IN_PURE: [&str; 8] = [
 ];
 
 /// What an embedding program must not have to build.
-pub(super) const NOT_EMBEDDED: [&str; 10] = [
+pub(super) const NOT_EMBEDDED: [&str; 11] = [
     "axum",
     "clap",
     "comfy-table",
     "hyper",
     "mimalloc",
+    "object_store",
     "reqwest",
     "tower-http",
     "tracing-subscriber",
@@ -81,7 +82,7 @@ pub(super) const NOT_EMBEDDED: [&str; 10] = [
 ];
 
 /// Outside crates that enter only through some of ours.
-const DOORS: [(&str, &[&str]); 23] = [
+const DOORS: [(&str, &[&str]); 24] = [
     ("openraft", &["concord-raft"]),
     ("openraft-macros", &["concord-raft"]),
     ("openraft-rt", &["concord-raft"]),
@@ -109,6 +110,7 @@ const DOORS: [(&str, &[&str]); 23] = [
     ("comfy-table", &["concord-server"]),
     ("tracing-subscriber", &["concord-server", "concord-benches"]),
     ("mimalloc", &["concord-server", "concord-benches"]),
+    ("object_store", &["concord-server"]),
     ("prometheus-client", &["concord-server"]),
     ("signal-hook", &["xtask"]),
 ];
@@ -122,14 +124,14 @@ const PINNED: [&str; 4] = ["openraft", "openraft-macros", "openraft-rt", "openra
 
 /// Crates of which two versions are in the lock file, and through whom.
 const TWICE: [(&str, &str); 15] = [
-    ("base64", "reqwest and hyper-util"),
+    ("base64", "reqwest and hyper-util, object_store"),
     ("bit-vec", "proptest and rcgen"),
     ("block-buffer", "openraft's sha2"),
     ("cpufeatures", "openraft's sha2"),
     ("crypto-common", "openraft's sha2"),
-    ("digest", "openraft's sha2"),
-    ("itertools", "criterion"),
-    ("rand", "openraft and proptest"),
+    ("digest", "openraft's sha2, object_store's crc-fast"),
+    ("itertools", "criterion and object_store"),
+    ("rand", "openraft, proptest and object_store"),
     ("rand_core", "openraft and proptest"),
     ("sha2", "openraft's quorum-set"),
     ("synstructure", "a part of rcgen that is not built"),

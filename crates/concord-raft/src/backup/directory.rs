@@ -1,181 +1,27 @@
 //! A directory of backups.
+//!
+//! A file is written under a temporary name, synced, renamed and the directory synced.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use concord_core::ids::Timestamp;
-use concord_core::machine::Machine;
+use concord_core::ids::NodeId;
 
-use super::{BackupFile, BackupHeader, BackupName, Retention};
-use crate::ports::Disk;
-use crate::small_file::{TEMPORARY, sync_parent};
+use super::{BackupDraft, BackupName, BackupSource, BackupTarget};
+use crate::container::Draft;
+use crate::ports::{Disk, OpenMode, ReadAt};
+use crate::small_file::{TEMPORARY, sync_parent, temporary_name};
 use crate::storage_error::StorageError;
 
-/// Backups in a directory, which may be shared: the names say which node made what.
-#[derive(Clone, Debug)]
-pub struct BackupDirectory {
-    directory: PathBuf,
-    disk: Arc<dyn Disk>,
+/// Backups in a directory, which need not be there yet.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) directory: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
 }
 
-/// A file with the name of a backup.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its name.
-    pub name: BackupName,
-    /// The file, or what is wrong with its header.
-    pub file: Result<BackupFile, StorageError>,
-}
-
-/// What a clean-up did.
-#[derive(Clone, Debug, Default)]
-pub struct Cleaned {
-    /// The backups that went, oldest first.
-    pub removed: Vec<BackupName>,
-    /// The backups that stay, oldest first.
-    pub kept: Vec<BackupName>,
-    /// Files that are no readable backups. They count for nothing and stay.
-    pub damaged: Vec<BackupName>,
-}
-
-impl BackupDirectory {
-    /// The backups in `directory`, which need not be there yet.
-    pub fn new(directory: &Path, disk: Arc<dyn Disk>) -> Self {
-        Self {
-            directory: directory.to_path_buf(),
-            disk,
-        }
-    }
-
-    /// Where it is.
-    pub fn location(&self) -> &Path {
-        &self.directory
-    }
-
-    /// Makes a backup of a view. What an interrupted one of the same node left is removed
-    /// first, so one at a time is made by a node.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Full`] or [`StorageError::Io`]; there is then no new backup.
-    pub fn create<M: Machine>(
-        &self,
-        header: &BackupHeader,
-        view: &M::View,
-    ) -> Result<(BackupName, BackupFile), StorageError> {
-        self.disk
-            .create_dir_all(&self.directory)
-            .map_err(|e| StorageError::io("create directory", &self.directory, 0, e))?;
-        let leftover = format!("-n{}.backup{TEMPORARY}", header.node_id);
-        for name in self.names()?.iter().filter(|name| name.ends_with(&leftover)) {
-            let path = self.directory.join(name);
-            self.disk
-                .remove(&path)
-                .map_err(|e| StorageError::io("remove", &path, 0, e))?;
-        }
-        let name = BackupName::of(header);
-        let path = self.path(&name);
-        let file = super::write::<M>(&self.disk, &path, header, view, |_| {})?;
-        Ok((name, file))
-    }
-
-    /// What is there, oldest first by name. Reads headers only.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Io`] if the directory cannot be read.
-    pub fn list(&self) -> Result<Vec<Listed>, StorageError> {
-        let exists = self.disk.exists(&self.directory);
-        if !exists.map_err(|e| StorageError::io("look for", &self.directory, 0, e))? {
-            return Ok(Vec::new());
-        }
-        let names = self.names()?;
-        let names = names.iter().filter_map(|name| BackupName::parse(name).ok());
-        Ok(names
-            .map(|name| Listed {
-                file: self.open(&name),
-                name,
-            })
-            .collect())
-    }
-
-    /// Whether there is a file of that name.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Io`].
-    pub fn contains(&self, name: &BackupName) -> Result<bool, StorageError> {
-        let path = self.path(name);
-        self.disk
-            .exists(&path)
-            .map_err(|e| StorageError::io("look for", &path, 0, e))
-    }
-
-    /// One backup.
-    ///
-    /// # Errors
-    ///
-    /// As [`BackupFile::open`].
-    pub fn open(&self, name: &BackupName) -> Result<BackupFile, StorageError> {
-        BackupFile::open(Arc::clone(&self.disk), &self.path(name))
-    }
-
-    /// Removes one backup. Durable when it returns.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Io`].
-    pub fn remove(&self, name: &BackupName) -> Result<(), StorageError> {
-        let path = self.path(name);
-        self.disk
-            .remove(&path)
-            .map_err(|e| StorageError::io("remove", &path, 0, e))?;
-        sync_parent(&*self.disk, &path)
-    }
-
-    /// Removes what `retention` does not keep at `now`; never the newest backup that is
-    /// whole, and nothing that cannot be read. With `dry_run` it only says what would go.
-    ///
-    /// # Errors
-    ///
-    /// [`StorageError::Io`]. Some may be removed.
-    pub fn clean_up(
-        &self,
-        retention: Retention,
-        now: Timestamp,
-        dry_run: bool,
-    ) -> Result<Cleaned, StorageError> {
-        let mut cleaned = Cleaned::default();
-        let mut backups = Vec::new();
-        for listed in self.list()? {
-            match listed.file {
-                Ok(file) => backups.push((listed.name, file)),
-                Err(StorageError::Io { .. }) => {}
-                Err(_) => cleaned.damaged.push(listed.name),
-            }
-        }
-        backups.sort_by_key(|(_, file)| std::cmp::Reverse(file.header().created_at));
-        let is_whole = |(_, file): &(BackupName, BackupFile)| file.verify(|_| {}).is_ok();
-        let newest_whole = backups.iter().position(is_whole).unwrap_or(backups.len());
-        let broken = backups.drain(..newest_whole).map(|(name, _)| name);
-        cleaned.damaged.extend(broken);
-        for (newer, (name, file)) in backups.into_iter().enumerate() {
-            let created_at = file.header().created_at;
-            if newer == 0 || retention.keeps(newer, created_at, now) {
-                cleaned.kept.push(name);
-                continue;
-            }
-            if !dry_run {
-                self.remove(&name)?;
-            }
-            cleaned.removed.push(name);
-        }
-        cleaned.kept.reverse();
-        cleaned.removed.reverse();
-        Ok(cleaned)
-    }
-
-    fn names(&self) -> Result<Vec<String>, StorageError> {
+impl Directory {
+    fn list(&self) -> Result<Vec<String>, StorageError> {
         self.disk
             .list(&self.directory)
             .map_err(|e| StorageError::io("list", &self.directory, 0, e))
@@ -183,5 +29,102 @@ impl BackupDirectory {
 
     fn path(&self, name: &BackupName) -> PathBuf {
         self.directory.join(name.as_str())
+    }
+
+    fn has(&self, path: &Path) -> Result<bool, StorageError> {
+        self.disk
+            .exists(path)
+            .map_err(|e| StorageError::io("look for", path, 0, e))
+    }
+
+    fn discard(&self, path: &Path) -> Result<(), StorageError> {
+        self.disk
+            .remove(path)
+            .map_err(|e| StorageError::io("remove", path, 0, e))
+    }
+}
+
+impl BackupTarget for Directory {
+    fn location(&self) -> &Path {
+        &self.directory
+    }
+
+    fn names(&self) -> Result<Vec<String>, StorageError> {
+        match self.has(&self.directory)? {
+            true => self.list(),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    fn contains(&self, name: &BackupName) -> Result<bool, StorageError> {
+        self.has(&self.path(name))
+    }
+
+    fn source(&self, name: &BackupName) -> Arc<dyn BackupSource> {
+        Arc::new(FileSource::new(Arc::clone(&self.disk), &self.path(name)))
+    }
+
+    fn draft(&self, name: &BackupName, node_id: NodeId) -> Result<Box<dyn BackupDraft>, StorageError> {
+        self.disk
+            .create_dir_all(&self.directory)
+            .map_err(|e| StorageError::io("create directory", &self.directory, 0, e))?;
+        let leftover = format!("-n{node_id}.backup{TEMPORARY}");
+        for name in self.list()?.iter().filter(|name| name.ends_with(&leftover)) {
+            self.discard(&self.directory.join(name))?;
+        }
+        let path = self.path(name);
+        let draft = Draft::new(Arc::clone(&self.disk), temporary_name(&path))?;
+        Ok(Box::new(FileDraft { draft, path }))
+    }
+
+    fn remove(&self, name: &BackupName) -> Result<(), StorageError> {
+        let path = self.path(name);
+        self.discard(&path)?;
+        sync_parent(&*self.disk, &path)
+    }
+}
+
+/// A file under its temporary name.
+#[derive(Debug)]
+struct FileDraft {
+    draft: Draft,
+    path: PathBuf,
+}
+
+impl BackupDraft for FileDraft {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.draft.append(bytes)
+    }
+
+    fn land(self: Box<Self>) -> Result<(), StorageError> {
+        self.draft.land(&self.path)
+    }
+}
+
+/// A backup that is a file.
+#[derive(Debug)]
+pub(super) struct FileSource {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+}
+
+impl FileSource {
+    pub(super) fn new(disk: Arc<dyn Disk>, path: &Path) -> Self {
+        let path = path.to_path_buf();
+        Self { disk, path }
+    }
+}
+
+impl BackupSource for FileSource {
+    fn location(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(&self) -> Result<Box<dyn ReadAt>, StorageError> {
+        let file = self
+            .disk
+            .open(&self.path, OpenMode::Read)
+            .map_err(|e| StorageError::io("open", &self.path, 0, e))?;
+        Ok(Box::new(file))
     }
 }

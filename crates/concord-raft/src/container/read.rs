@@ -8,13 +8,13 @@ use sha2::{Digest, Sha256};
 use super::{BLOCK_HEADER_BYTES, BlockHeader, BlockKind, Head, Kind, SEAL_BYTES, Totals, read_exact};
 use crate::codec::Decoder;
 use crate::limits;
-use crate::ports::{Disk, DiskFile, OpenMode};
+use crate::ports::{Disk, OpenMode, ReadAt};
 use crate::storage_error::StorageError;
 
 /// The chunks of a file, in order. Ends after the footer was checked; after an error it
 /// ends as well, and what it gave is of no use.
 pub(crate) struct BlockReader {
-    file: Box<dyn DiskFile>,
+    file: Box<dyn ReadAt>,
     path: PathBuf,
     seed: u32,
     offset: u64,
@@ -39,6 +39,11 @@ impl BlockReader {
         let file = disk
             .open(path, OpenMode::Read)
             .map_err(|e| StorageError::io("open", path, 0, e))?;
+        Self::over(Box::new(file), path, kind)
+    }
+
+    /// Reads the header of what is open already. Errors name `path`.
+    pub(crate) fn over(file: Box<dyn ReadAt>, path: &Path, kind: Kind) -> Result<(Head, Self), StorageError> {
         let head = Head::read(kind, &*file, path)?;
         let reader = Self {
             file,
@@ -102,7 +107,7 @@ impl BlockReader {
                 self.offset = end;
                 let len = self
                     .file
-                    .len()
+                    .size_bytes()
                     .map_err(|e| StorageError::io("measure", &self.path, self.offset, e))?;
                 if len != self.offset {
                     return Err(self.damaged("bytes follow the footer"));

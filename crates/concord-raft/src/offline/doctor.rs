@@ -6,7 +6,7 @@ use std::sync::Arc;
 use concord_core::batch::Batch;
 
 use super::readonly::ReadOnly;
-use crate::backup::{BackupDirectory, BackupHeader};
+use crate::backup::{BackupHeader, BackupRepository};
 use crate::identity::{self, IDENTITY, LOCK, LOG, SNAPSHOTS};
 use crate::log::{self, Survey};
 use crate::ports::{Disk, PeerIdentity};
@@ -308,8 +308,8 @@ fn log_facts(survey: &Survey, directory: &Path, found: &mut Examination) -> LogF
 }
 
 fn look_at_backups(root: &Path, disk: &Arc<dyn Disk>, found: &mut Examination) {
-    let directory = BackupDirectory::new(&root.join("backups"), Arc::clone(disk));
-    for listed in directory.list().unwrap_or_default() {
+    let backups = BackupRepository::directory(&root.join("backups"), Arc::clone(disk));
+    for listed in backups.list().unwrap_or_default() {
         let whole = listed.file.and_then(|file| file.verify(|_| {}).map(|_| file));
         match whole {
             Ok(file) => found

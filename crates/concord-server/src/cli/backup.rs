@@ -1,5 +1,6 @@
 //! `concord backup`: cuts of a running cluster, and files of them.
 
+mod place;
 mod restore;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use super::output::{Out, plain};
 use super::progress::Progress;
 use crate::OpenError;
 use crate::client::Request;
+use crate::concord::storage_in_words;
 use crate::limits::REQUEST_TIMEOUT_MAX;
 
 const BACKUPS: &str = "/api/v1/backups";
@@ -39,7 +41,7 @@ pub(super) async fn run(session: &mut Session, command: &BackupCommand) -> Resul
 /// The commands that work on files of this machine.
 pub(super) fn run_here(command: &BackupCommand) -> Result<(), CliError> {
     match command {
-        BackupCommand::Verify { file, local } => verify(file, *local),
+        BackupCommand::Verify { file, config, local } => verify(file, config.as_deref(), *local),
         BackupCommand::Restore(args) => match &args.data_dir {
             Some(data_dir) => restore_to(args, data_dir),
             None => Ok(()),
@@ -67,6 +69,7 @@ async fn create(session: &mut Session, args: &CreateBackupArgs) -> Result<(), Cl
             .line(format!("{name}: revision {revision}, {bytes} bytes"));
     };
     let request = Request::get(format!("{BACKUPS}/now")).query("consistency", consistency);
+    place::check_file(to)?;
     let arriving = download(session, &request, to).await?;
     // What arrived is checked before it is called a backup.
     let file = open(&arriving)?;
@@ -162,8 +165,8 @@ async fn clean_up(session: &mut Session, args: &CleanupArgs) -> Result<(), CliEr
     Ok(())
 }
 
-fn verify(path: &Path, local: LocalArgs) -> Result<(), CliError> {
-    let file = open(path)?;
+fn verify(path: &Path, config: Option<&Path>, local: LocalArgs) -> Result<(), CliError> {
+    let file = place::open(path, config)?;
     let mut progress = Progress::new("checking", Some(file.file_bytes()));
     let verified = file.verify(|done| progress.show(done));
     progress.end();
@@ -200,7 +203,7 @@ fn verify(path: &Path, local: LocalArgs) -> Result<(), CliError> {
 }
 
 fn restore_to(args: &RestoreArgs, data_dir: &Path) -> Result<(), CliError> {
-    let file = open(&args.file)?;
+    let file = place::open(&args.file, args.config.as_deref())?;
     let mut progress = Progress::new("checking", Some(file.file_bytes()));
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let restored = offline::restore::<Store>(
@@ -271,7 +274,7 @@ fn time(header: &BackupHeader) -> String {
 
 /// A file that cannot be read or believed.
 pub(super) fn storage(error: StorageError) -> CliError {
-    let message = error.to_string();
+    let message = storage_in_words(&error);
     if let StorageError::Version { .. } | StorageError::NewerMachine { .. } = error {
         let code = "unsupported";
         return CliError::Request { code, message };
@@ -279,7 +282,7 @@ pub(super) fn storage(error: StorageError) -> CliError {
     if let StorageError::Io { source, .. } = &error
         && source.kind() == std::io::ErrorKind::NotFound
     {
-        let (code, message) = ("not_found", format!("{message}: there is no such file"));
+        let code = "not_found";
         return CliError::Request { code, message };
     }
     OpenError::from(error).into()

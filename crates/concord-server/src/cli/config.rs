@@ -53,7 +53,7 @@ pub(super) fn load(args: &StartArgs) -> Result<Loaded, CliError> {
 
 /// The variables that can be settings. One that is not UTF-8 is kept, so that it is refused
 /// instead of overlooked.
-fn environment() -> impl Iterator<Item = (String, String)> {
+pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+#[cfg(feature = "http")]
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use concord_core::Store;
 use concord_core::ids::{LogIndex, Millis, NodeId, Revision, Term, Timestamp};
 use concord_core::view::ReadView;
 use concord_raft::backup::{
-    BackupDirectory, BackupEncoder, BackupFile, BackupHeader, BackupName, InvalidBackupName, Listed,
+    BackupEncoder, BackupFile, BackupHeader, BackupName, BackupRepository, InvalidBackupName, Listed,
     Retention,
 };
 use concord_raft::node::Node;
@@ -24,9 +26,10 @@ use tokio::time::Instant;
 
 use super::{Concord, Inner};
 use crate::audit::Facts;
-use crate::config::{BackupConfig, Config};
+use crate::config::{BackupConfig, Config, ConfigError, S3Config};
 use crate::error::{Error, ErrorKind};
 use crate::judge::Caller;
+use crate::telemetry::Event;
 
 /// Pieces of a backup that may wait for whoever takes them.
 const PIECES_AHEAD: usize = 4;
@@ -111,7 +114,7 @@ pub struct CleanedBackups {
 }
 
 impl Concord {
-    /// The backups that this node makes and keeps, in the directory of its configuration.
+    /// The backups that this node makes and keeps, in the directory or bucket of its configuration.
     pub fn backups(&self) -> Backups<'_> {
         Backups {
             concord: self,
@@ -136,11 +139,30 @@ impl Backups<'_> {
     ///
     /// `backup_failed` if it cannot be written, and those of a read. There is then no backup.
     pub async fn create(&self) -> Result<BackupInfo, Error> {
+        let began = Instant::now();
+        let made = self.make().await;
+        let service = self.concord.service();
+        service.backups().counts.count(&made);
+        service.telemetry().tell(|| match &made {
+            Ok(made) => Event::BackupCreated {
+                revision: made.revision,
+                file_bytes: made.file_bytes,
+                duration: began.elapsed(),
+            },
+            Err(error) => Event::BackupFailed {
+                result: error.kind().code(),
+                duration: began.elapsed(),
+            },
+        });
+        made
+    }
+
+    async fn make(&self) -> Result<BackupInfo, Error> {
         let (header, view) = self.cut().await?;
-        let directory = self.directory();
+        let backups = self.repository();
         // One at a time: each first removes what an interrupted one left.
         let _turn = self.concord.service().backup_turn().await;
-        let made = blocking(move || directory.create::<Store>(&header, &view)).await?;
+        let made = blocking(move || backups.create::<Store>(&header, &view)).await?;
         let (name, file) = made?;
         Ok(BackupInfo::new(name.as_str(), &file))
     }
@@ -167,15 +189,15 @@ impl Backups<'_> {
         })
     }
 
-    /// What is in the directory, oldest first.
+    /// What is in the directory or bucket, oldest first.
     ///
     /// # Errors
     ///
     /// `backup_failed` if it cannot be read.
     pub async fn list(&self) -> Result<Vec<ListedBackup>, Error> {
         let list = async |_: Node<Store>| {
-            let directory = self.directory();
-            let listed = blocking(move || directory.list()).await??;
+            let backups = self.repository();
+            let listed = blocking(move || backups.list()).await??;
             Ok(listed.into_iter().map(ListedBackup::from).collect())
         };
         let facts = what("list", None);
@@ -190,9 +212,9 @@ impl Backups<'_> {
     /// `not_found`.
     pub async fn verify(&self, name: &str) -> Result<VerifiedBackup, Error> {
         let verify = async |_: Node<Store>| {
-            let (directory, name) = self.find(name).await?;
+            let (backups, name) = self.find(name).await?;
             blocking(move || {
-                let file = directory.open(&name)?;
+                let file = backups.open(&name)?;
                 let verified = file.verify(|_| {})?;
                 Ok(VerifiedBackup {
                     backup: BackupInfo::new(name.as_str(), &file),
@@ -213,8 +235,8 @@ impl Backups<'_> {
     /// `not_found`, `backup_failed`.
     pub async fn remove(&self, name: &str) -> Result<(), Error> {
         let remove = async |_: Node<Store>| {
-            let (directory, name) = self.find(name).await?;
-            Ok(blocking(move || directory.remove(&name)).await??)
+            let (backups, name) = self.find(name).await?;
+            Ok(blocking(move || backups.remove(&name)).await??)
         };
         let facts = what("remove", Some(name));
         self.concord.administer(AdminAction::Backup, facts, remove).await
@@ -231,7 +253,7 @@ impl Backups<'_> {
             keep_count: keep.count,
             keep_for: keep.days.map(|days| Millis::new(days.saturating_mul(DAY_MS))),
         };
-        let directory = self.directory();
+        let backups = self.repository();
         let _turn = self.concord.service().backup_turn().await;
         let clean = async |_: Node<Store>| {
             if keep == KeepBackups::default() {
@@ -239,7 +261,7 @@ impl Backups<'_> {
                     "say how many backups to keep, or for how many days",
                 ));
             }
-            Ok(blocking(move || directory.clean_up(retention, OsClock.now(), dry_run)).await??)
+            Ok(blocking(move || backups.clean_up(retention, OsClock.now(), dry_run)).await??)
         };
         let facts = what("clean_up", None);
         let cleaned = self.concord.administer(AdminAction::Backup, facts, clean).await?;
@@ -254,20 +276,20 @@ impl Backups<'_> {
     /// A backup's file, for its bytes.
     pub(crate) async fn open(&self, name: &str) -> Result<BackupFile, Error> {
         let open = async |_: Node<Store>| {
-            let (directory, name) = self.find(name).await?;
-            Ok(blocking(move || directory.open(&name)).await??)
+            let (backups, name) = self.find(name).await?;
+            Ok(blocking(move || backups.open(&name)).await??)
         };
         let facts = what("download", Some(name));
         self.concord.administer(AdminAction::Backup, facts, open).await
     }
 
     /// Where a backup is, for somebody who may know.
-    async fn find(&self, name: &str) -> Result<(BackupDirectory, BackupName), Error> {
+    async fn find(&self, name: &str) -> Result<(BackupRepository, BackupName), Error> {
         let name = BackupName::parse(name)?;
-        let directory = self.directory();
-        let (looked, wanted) = (directory.clone(), name.clone());
+        let backups = self.repository();
+        let (looked, wanted) = (backups.clone(), name.clone());
         if blocking(move || looked.contains(&wanted)).await?? {
-            return Ok((directory, name));
+            return Ok((backups, name));
         }
         Err(Error::new(
             ErrorKind::NotFound,
@@ -283,8 +305,8 @@ impl Backups<'_> {
             .await
     }
 
-    pub(super) fn directory(&self) -> BackupDirectory {
-        self.concord.service().backups().clone()
+    fn repository(&self) -> BackupRepository {
+        self.concord.service().backups().repository.clone()
     }
 
     /// The view to be kept, and what is said of it. In the audit log it is the backup: with it
@@ -410,7 +432,7 @@ impl From<Listed> for ListedBackup {
         let name = listed.name.to_string();
         let backup = match listed.file {
             Ok(file) => Ok(BackupInfo::new(&name, &file)),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(in_words(&error)),
         };
         Self { name, backup }
     }
@@ -440,8 +462,16 @@ impl From<StorageError> for Error {
             // Also what a later engine may add.
             | _ => ErrorKind::StorageFailed,
         };
-        Self::new(kind, error.to_string())
+        Self::new(kind, in_words(&error))
     }
+}
+
+/// With its cause, which says what to do.
+pub(crate) fn in_words(error: &StorageError) -> String {
+    if let StorageError::Io { source, .. } = error {
+        return format!("{error}: {source}");
+    }
+    error.to_string()
 }
 
 /// Makes backups on a schedule, and removes those that are not to be kept, until the node stops.
@@ -502,18 +532,92 @@ async fn run_schedule(
     }
 }
 
-/// Where a node keeps its backups.
-pub(crate) fn directory(config: &Config) -> BackupDirectory {
-    let beside = || config.data_dir.join(DIRECTORY);
-    let path = config.backup.dir.clone().unwrap_or_else(beside);
-    open_directory(&path)
+/// Where a node keeps its backups, and how it went.
+#[derive(Debug)]
+pub(crate) struct BackupPlace {
+    repository: BackupRepository,
+    /// A directory of this machine for what is sent here to be restored.
+    #[cfg(feature = "http")]
+    arriving: PathBuf,
+    counts: BackupCounts,
 }
 
-fn open_directory(path: &Path) -> BackupDirectory {
-    BackupDirectory::new(path, Arc::new(OsDisk))
+impl BackupPlace {
+    /// As it is configured. Nothing is asked of a bucket yet.
+    pub(crate) fn open(config: &Config) -> Result<Self, ConfigError> {
+        let beside = config.data_dir.join(DIRECTORY);
+        #[cfg_attr(
+            not(feature = "http"),
+            expect(unused_variables, reason = "nobody sends anything")
+        )]
+        let (repository, arriving) = match &config.backup.s3 {
+            Some(s3) => (s3.backups()?, beside),
+            None => {
+                let directory = config.backup.dir.clone().unwrap_or(beside);
+                let repository = BackupRepository::directory(&directory, Arc::new(OsDisk));
+                (repository, directory)
+            }
+        };
+        Ok(Self {
+            repository,
+            #[cfg(feature = "http")]
+            arriving,
+            counts: BackupCounts::default(),
+        })
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn arriving(&self) -> &Path {
+        &self.arriving
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) const fn counts(&self) -> &BackupCounts {
+        &self.counts
+    }
 }
 
-pub(super) async fn blocking<T, F>(work: F) -> Result<T, Error>
+impl S3Config {
+    /// The backups that are there, for who has no node: to check them, or to make a data directory of one. What can be
+    /// called on it blocks, and is not for tasks of a runtime. Nothing is asked of the bucket yet.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the configuration: also that this program is built without the feature `s3`.
+    pub fn backups(&self) -> Result<BackupRepository, ConfigError> {
+        #[cfg(feature = "s3")]
+        return Ok(BackupRepository::new(Arc::new(crate::s3::Bucket::open(self)?)));
+        #[cfg(not(feature = "s3"))]
+        return Err(crate::config::no_s3());
+    }
+}
+
+/// What became of the backups that this node was to make.
+#[derive(Debug, Default)]
+pub(crate) struct BackupCounts {
+    /// That were made.
+    pub(crate) made: AtomicU64,
+    /// That were not.
+    pub(crate) failed: AtomicU64,
+    /// When the last one was made, by this node's clock; 0 as long as none was.
+    pub(crate) made_at_ms: AtomicU64,
+}
+
+impl BackupCounts {
+    fn count(&self, made: &Result<BackupInfo, Error>) {
+        match made {
+            Ok(_) => {
+                self.made.fetch_add(1, Ordering::Relaxed);
+                self.made_at_ms.store(OsClock.now().get(), Ordering::Relaxed);
+            }
+            Err(_) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+pub(crate) async fn blocking<T, F>(work: F) -> Result<T, Error>
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,

@@ -33,8 +33,9 @@ use crate::error::{Error, ErrorKind};
 use crate::service::random;
 use crate::telemetry::Event;
 
-/// Bytes of the snapshot in one request.
-const PIECE_BYTES: usize = RESTORE_PIECE_BYTES_MAX / 4;
+/// Bytes of the snapshot in one request: with room for more requests in an entry of the smallest log segments, which
+/// an entry must fit in.
+const PIECE_BYTES: usize = RESTORE_PIECE_BYTES_MAX / 8;
 /// Chunks that are read ahead of those that are sent.
 const CHUNKS_AHEAD: usize = 2;
 /// How long a step is tried while the cluster has no leader; less than the cluster waits for the next one.
@@ -340,7 +341,7 @@ impl<'a> Backups<'a> {
     pub(crate) async fn receive(&'a self) -> Result<Arriving<'a>, Error> {
         let turn = self.restore_turn()?;
         self.permit_restore().await?;
-        let directory = self.directory().location().to_path_buf();
+        let directory = self.concord.service().backups().arriving().to_path_buf();
         let name = format!(
             "{}{:032x}{}",
             ARRIVING.0,

@@ -96,7 +96,7 @@ fn check_backup(config: &Config) -> Result<(), ConfigError> {
             return Err(ConfigError::invalid(setting, "must be 1 or more"));
         }
     }
-    Ok(())
+    backup.s3.as_ref().map_or(Ok(()), super::s3::check)
 }
 
 /// A member that is only slow, or restarts, must not be taken for one that is gone.

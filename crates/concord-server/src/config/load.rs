@@ -119,7 +119,7 @@ impl Loader {
             match environment::classify(&name, &value) {
                 Variable::Setting(key) => layers.take(key, Raw::Text(value), place)?,
                 Variable::Foreign if name == ROOT_TOKEN => layers.root_token = Some(Secret::new(value)),
-                Variable::Foreign => {}
+                Variable::Foreign => layers.draft.s3.hear(&name, &value),
                 Variable::Unknown => {
                     return Err(unknown(place, &name, |setting| environment::name_of(setting.key)));
                 }
@@ -209,12 +209,13 @@ fn with_root_token(mut config: Config, given: Option<Secret>) -> Result<Config, 
     Ok(config)
 }
 
-fn backup(draft: &Draft) -> Result<BackupConfig, ConfigError> {
+fn backup(draft: &Draft, places: &BTreeMap<&'static str, Place>) -> Result<BackupConfig, ConfigError> {
     let count = draft
         .backup_keep_count
         .map(|count| size("backup.keep_count", Some(count), 0));
     Ok(BackupConfig {
         dir: draft.backup_dir.as_ref().map(PathBuf::from),
+        s3: super::s3::build(draft, places)?,
         interval: draft.backup_interval,
         keep_count: count.transpose()?,
         keep_days: draft.backup_keep_days,
@@ -271,7 +272,7 @@ fn build(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Config,
         draft.compression_threshold_bytes,
         config.compression.threshold_bytes,
     )?;
-    config.backup = backup(&draft)?;
+    config.backup = backup(&draft, places)?;
     config.watches_max = size("limits.watches_max", draft.watches_max, config.watches_max)?;
     config.logging.format = draft.log_format.unwrap_or(log_format(profile));
     config.audit = super::audit::build(&draft, profile, places)?;

@@ -10,9 +10,12 @@ use concord_core::ids::NodeId;
 
 use super::audit::{AuditDraft, AuditFailure, AuditKeyMode, AuditSync};
 use super::raw::Raw;
+use super::s3::{CredentialsName, S3Draft};
 use super::tls;
 use super::traces::{ExporterName, TracesDraft};
-use super::{AuthMode, Config, LogFormat, Profile, RootToken, Secret, Start, TraceExporter};
+use super::{
+    AuthMode, Config, LogFormat, Profile, RootToken, S3Config, S3Credentials, Secret, Start, TraceExporter,
+};
 use concord_query::duration;
 
 /// What all layers said together; `None` where none did.
@@ -65,6 +68,7 @@ pub(super) struct Draft {
     pub(super) log_entries_kept: Option<u64>,
     pub(super) log_bytes_kept: Option<u64>,
     pub(super) backup_dir: Option<String>,
+    pub(super) s3: S3Draft,
     pub(super) backup_interval: Option<Duration>,
     pub(super) backup_keep_count: Option<u64>,
     pub(super) backup_keep_days: Option<u64>,
@@ -615,6 +619,77 @@ static SETTINGS: &[Setting] = &[
         show: |config| Some(text(&config.backup.dir.as_ref()?.to_string_lossy())),
     },
     Setting {
+        key: "backup.s3.url",
+        about: "bucket of backups instead of a directory: s3://BUCKET or s3://BUCKET/PREFIX; needs a program built with the feature s3",
+        read: |draft, raw| set(&mut draft.s3.url, raw.text()),
+        show: |config| config.backup.s3.as_ref().map(|s3| text(&s3.url())),
+    },
+    Setting {
+        key: "backup.s3.endpoint",
+        about: "the server, as https://host or https://host:port; Amazon's of the region if not set",
+        read: |draft, raw| set(&mut draft.s3.endpoint, raw.text()),
+        show: |config| config.backup.s3.as_ref()?.endpoint.as_ref().map(|url| text(url)),
+    },
+    Setting {
+        key: "backup.s3.region",
+        about: "region that requests are signed for; AWS_REGION, AWS_DEFAULT_REGION or us-east-1 if not set",
+        read: |draft, raw| set(&mut draft.s3.region, raw.text()),
+        show: |config| config.backup.s3.as_ref().map(|s3| text(&s3.region)),
+    },
+    Setting {
+        key: "backup.s3.path_style",
+        about: "name the bucket in the path, not in the host; true where an endpoint is set, unless set",
+        read: |draft, raw| set(&mut draft.s3.path_style, raw.boolean()),
+        show: |config| config.backup.s3.as_ref().map(|s3| s3.path_style.to_string()),
+    },
+    Setting {
+        key: "backup.s3.allow_http",
+        about: "accept an endpoint of http://: backups then cross the network in plain text",
+        read: |draft, raw| set(&mut draft.s3.allow_http, raw.boolean()),
+        show: |config| config.backup.s3.as_ref().map(|s3| s3.allow_http.to_string()),
+    },
+    Setting {
+        key: "backup.s3.credentials",
+        about: "keys: those set here, else AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; platform: what the machine, container or pod lends",
+        read: |draft, raw| choose(&mut draft.s3.credentials, raw, &CredentialsName::ALL),
+        show: |config| {
+            Some(text(match config.backup.s3.as_ref()?.credentials {
+                S3Credentials::Keys { .. } => "keys",
+                S3Credentials::Platform => "platform",
+            }))
+        },
+    },
+    Setting {
+        key: "backup.s3.access_key_id",
+        about: "id of the access key",
+        read: |draft, raw| set(&mut draft.s3.access_key_id, raw.text()),
+        show: |config| shown_key(config.backup.s3.as_ref()?),
+    },
+    Setting {
+        key: "backup.s3.secret_access_key",
+        about: "the secret access key; better a file",
+        read: |draft, raw| {
+            set(
+                &mut draft.s3.secret_access_key,
+                raw.text().map(Secret::new).map_err(|_| NOT_SHOWN.to_owned()),
+            )
+        },
+        show: |config| shown_key(config.backup.s3.as_ref()?),
+    },
+    Setting {
+        key: "backup.s3.secret_access_key_file",
+        about: "file with the secret access key",
+        read: |draft, raw| set(&mut draft.s3.secret_access_key_file, raw.text()),
+        // Its content has become the key.
+        show: |_| None,
+    },
+    Setting {
+        key: "backup.s3.session_token_file",
+        about: "file with the token that belongs to keys that are lent for a time",
+        read: |draft, raw| set(&mut draft.s3.session_token_file, raw.text()),
+        show: |_| None,
+    },
+    Setting {
         key: "backup.interval",
         about: "how often the leader makes a backup; never if not set",
         read: |draft, raw| set(&mut draft.backup_interval, raw.duration()),
@@ -668,6 +743,11 @@ static SETTINGS: &[Setting] = &[
         show: |config| config.remove_dead_after.map(length),
     },
 ];
+
+/// Neither half of a pair of keys is shown.
+fn shown_key(s3: &S3Config) -> Option<String> {
+    matches!(s3.credentials, S3Credentials::Keys { .. }).then(|| text("(hidden)"))
+}
 
 /// The message for a bad secret names no part of it.
 const NOT_SHOWN: &str = "must be text in quotes, not empty";

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+mod s3;
 mod tls;
 
 fn load(toml: &str) -> Result<Loaded, ConfigError> {

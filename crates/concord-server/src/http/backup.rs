@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_DISPOSITION;
 use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::Bytes;
-use concord_raft::backup::BackupFile;
+use concord_raft::backup::BackupBytes;
 use futures::stream;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -20,7 +20,7 @@ use super::body::{Json, MaybeJson};
 use super::docs::{ReadRefusals, WriteRefusals};
 use super::error::{ApiError, ApiResult};
 use super::query::{NoQuery, Query};
-use crate::concord::{BackupInfo, KeepBackups, ListedBackup};
+use crate::concord::{BackupInfo, KeepBackups, ListedBackup, blocking};
 use crate::error::Error;
 
 /// Where backups begin in a path.
@@ -237,24 +237,21 @@ pub(crate) async fn now(app: App, Query(params, ..): Query<StreamParams>) -> Api
 pub(crate) async fn fetch(app: App, PathBackup(name): PathBackup, _: NoQuery) -> ApiResult {
     let file = app.concord.backups().open(&name).await?;
     let revision = file.header().revision;
-    let pieces = stream::unfold((file, 0_u64), |(file, offset)| async move {
-        let piece = piece(file.clone(), offset).await.transpose()?;
+    let bytes = blocking(move || file.bytes()).await?.map_err(Error::from)?;
+    let pieces = stream::unfold((bytes, 0_u64), |(bytes, offset)| async move {
+        let piece = piece(bytes.clone(), offset).await.transpose()?;
         let end = piece
             .as_ref()
             .map_or(u64::MAX, |piece| offset.saturating_add(piece.len() as u64));
-        Some((piece, (file, end)))
+        Some((piece, (bytes, end)))
     });
     let answer = with_body(Body::from_stream(pieces), octets(), revision);
     Ok(named(answer, &name))
 }
 
-async fn piece(file: BackupFile, offset: u64) -> Result<Option<Bytes>, Error> {
-    if offset >= file.file_bytes() {
-        return Ok(None);
-    }
-    let read = tokio::task::spawn_blocking(move || file.read_at(offset, PIECE_BYTES)).await;
-    let bytes = read.map_err(|_| Error::new(crate::ErrorKind::ShuttingDown, "the node is stopping"))??;
-    Ok((!bytes.is_empty()).then_some(bytes))
+async fn piece(bytes: BackupBytes, offset: u64) -> Result<Option<Bytes>, Error> {
+    let piece = blocking(move || bytes.read_at(offset, PIECE_BYTES)).await??;
+    Ok((!piece.is_empty()).then_some(piece))
 }
 
 /// Reads all of a backup and checks every byte.

@@ -1,5 +1,7 @@
 //! The table of everything that is measured.
 
+use std::sync::atomic::Ordering;
+
 use concord_core::NamespaceQuota;
 use concord_core::view::Usage;
 use concord_net::{NetStats, RefusalReason};
@@ -502,6 +504,28 @@ static FAMILIES: &[Family] = &[
         labels: &[],
         about: "Members that this node has removed by itself: see `cluster.remove_dead_after`",
         read: |from, out| only(out, from.concord.service().removals().count()),
+    },
+    Family {
+        name: "backups",
+        kind: Kind::Counter,
+        labels: &["result"],
+        about: "Backups that this node was to make, asked for or by schedule: made, failed",
+        read: |from, out| {
+            let counts = from.concord.service().backups().counts();
+            for (result, count) in [("made", &counts.made), ("failed", &counts.failed)] {
+                one(out, &[result], count.load(Ordering::Relaxed));
+            }
+        },
+    },
+    Family {
+        name: "backup_made_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "When this node made its last backup, in Unix time; 0 if it made none since it was started",
+        read: |from, out| {
+            let made_at = &from.concord.service().backups().counts().made_at_ms;
+            put(out, &[], number(made_at.load(Ordering::Relaxed)) / 1_000.0);
+        },
     },
     Family {
         name: "audit_lines",

@@ -104,6 +104,7 @@ async fn a_program_is_told_of_what_the_node_does_besides() {
             ..
         }
     );
+    told!(events, Event::BackupCreated { file_bytes: 1.., .. });
     // Every ten seconds, and so again.
     told!(
         events,

@@ -8,21 +8,24 @@ use super::{ClientArgs, Consistency, Output};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BackupCommand {
-    /// Make a backup: in the directory of the node that is asked, or here with `--to`.
+    /// Make a backup: in the directory or bucket of the node that is asked, or here with `--to`.
     Create(CreateBackupArgs),
-    /// The backups in the directory of the node that is asked.
+    /// The backups in the directory or bucket of the node that is asked.
     List(ClientArgs),
-    /// Read all of a backup file and check every byte. Needs no cluster.
+    /// Read all of a backup and check every byte. Needs no cluster.
     Verify {
-        /// The file.
+        /// The file, or s3://BUCKET/PREFIX/NAME.
         file: PathBuf,
+        /// The settings of a node (TOML), for how a bucket is reached.
+        #[arg(long, value_name = "FILE", env = "CONCORD_CONFIG")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         local: LocalArgs,
     },
     /// Have the running cluster show what a backup holds, at one revision. With `--data-dir`: make a data directory
     /// out of it, whose node starts as a new cluster of one.
     Restore(RestoreArgs),
-    /// Remove old backups from the directory of the node that is asked. With both bounds a backup
+    /// Remove old backups from the directory or bucket of the node that is asked. With both bounds a backup
     /// must satisfy both to stay; the newest whole one always stays.
     Cleanup(CleanupArgs),
 }
@@ -41,15 +44,18 @@ pub(crate) struct CreateBackupArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
-    /// The backup.
+    /// The backup: a file, or s3://BUCKET/PREFIX/NAME.
     pub(crate) file: PathBuf,
+    /// The settings of a node (TOML), for how a bucket is reached.
+    #[arg(long, value_name = "FILE", env = "CONCORD_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// Ask no cluster: make this directory. There must be none, or nothing in it.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["on_node", "keep_policy", "other_cluster"])]
     pub(crate) data_dir: Option<PathBuf>,
     /// The new node's id; drawn at random if not given.
     #[arg(long, requires = "data_dir", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) node_id: Option<u64>,
-    /// FILE is the name of a backup in the directory of the node that is asked.
+    /// FILE is the name of a backup in the directory or bucket of the node that is asked.
     #[arg(long)]
     pub(crate) on_node: bool,
     /// Leave tokens, roles, tenants and quotas as they are. Without this the backup's are there again, also tokens

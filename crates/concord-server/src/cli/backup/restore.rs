@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use concord_raft::StorageError;
-use concord_raft::backup::BackupFile;
+use concord_raft::backup::{BackupBytes, BackupFile};
 use futures::stream;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use super::super::args::RestoreArgs;
 use super::super::error::CliError;
 use super::super::output::plain;
 use super::super::progress::Progress;
-use super::{BACKUPS, open, storage};
+use super::{BACKUPS, place, storage};
 use crate::client::{Answer, Client, ClientError, Request, encode};
 use crate::limits::REQUEST_TIMEOUT_MAX;
 
@@ -49,7 +49,15 @@ pub(super) async fn restore(session: &mut Session, args: &RestoreArgs) -> Result
 }
 
 async fn send(client: &Client, args: &RestoreArgs) -> Result<Answer, CliError> {
-    let file = checked(&args.file)?;
+    let (path, config) = (args.file.clone(), args.config.clone());
+    let checking = tokio::task::spawn_blocking(move || {
+        let file = checked(&path, config.as_deref())?;
+        let bytes = file.bytes().map_err(storage)?;
+        Ok::<_, CliError>((file.file_bytes(), bytes))
+    });
+    let (file_bytes, bytes) = checking
+        .await
+        .map_err(|e| CliError::io("cannot read the backup", e.into()))??;
     let flag = |is_set: bool| is_set.then_some("true");
     let request = Request::post(format!("{BACKUPS}/restore"))
         .query("keep_policy", flag(args.keep_policy))
@@ -57,21 +65,21 @@ async fn send(client: &Client, args: &RestoreArgs) -> Result<Answer, CliError> {
     let sent = Arc::new(AtomicU64::new(0));
     let body = || {
         sent.store(0, Ordering::Relaxed);
-        let start = (file.clone(), 0_u64, Arc::clone(&sent));
-        reqwest::Body::wrap_stream(stream::try_unfold(start, |(file, offset, sent)| async move {
-            let piece = piece(file.clone(), offset).await?;
+        let start = (bytes.clone(), 0_u64, Arc::clone(&sent));
+        reqwest::Body::wrap_stream(stream::try_unfold(start, |(bytes, offset, sent)| async move {
+            let piece = piece(bytes.clone(), offset).await?;
             let end = offset.saturating_add(piece.len() as u64);
             sent.store(end, Ordering::Relaxed);
-            Ok::<_, StorageError>((!piece.is_empty()).then_some((piece, (file, end, sent))))
+            Ok::<_, StorageError>((!piece.is_empty()).then_some((piece, (bytes, end, sent))))
         }))
     };
     let upload = client.upload(&request, body, client.timeout());
-    Ok(watched(client, upload, Some((&sent, file.file_bytes()))).await?)
+    Ok(watched(client, upload, Some((&sent, file_bytes))).await?)
 }
 
 /// A backup that is not whole is not even sent.
-fn checked(path: &Path) -> Result<BackupFile, CliError> {
-    let file = open(path)?;
+fn checked(path: &Path, config: Option<&Path>) -> Result<BackupFile, CliError> {
+    let file = place::open(path, config)?;
     let mut progress = Progress::new("checking", Some(file.file_bytes()));
     let verified = file.verify(|done| progress.show(done));
     progress.end();
@@ -79,8 +87,8 @@ fn checked(path: &Path) -> Result<BackupFile, CliError> {
     Ok(file)
 }
 
-async fn piece(file: BackupFile, offset: u64) -> Result<Bytes, StorageError> {
-    let read = tokio::task::spawn_blocking(move || file.read_at(offset, PIECE_BYTES)).await;
+async fn piece(bytes: BackupBytes, offset: u64) -> Result<Bytes, StorageError> {
+    let read = tokio::task::spawn_blocking(move || bytes.read_at(offset, PIECE_BYTES)).await;
     read.unwrap_or(Err(StorageError::Closed))
 }
 
