@@ -479,5 +479,6 @@ fn check_sessions(state: &State, table: &SessionTable) -> Result<(), Violation> 
         expected.reply_bytes += bytes;
     }
     hold("I7", counted.is_empty(), || "replies of no session".into())?;
-    equal("I7", "sessions", table, &expected)
+    equal("I7", "sessions", table, &expected)?;
+    equal("I7", "sessions told of", state.session_usage, table.usage())
 }

@@ -37,7 +37,7 @@ use crate::restore::Staged;
 use crate::settings::Settings;
 use crate::tree::{Cell, INLINE_CELL_BYTES, Tree};
 use crate::version::ClusterVersion;
-use crate::view::{ChangeKind, PackedUsage, Usage};
+use crate::view::{ChangeKind, PackedUsage, SessionUsage, Usage};
 
 /// All replicated state. A clone is O(1) and never changes (I15).
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) changes: ChangeLog,
     pub(crate) replaced: Tree,
     pub(crate) sessions: Tree,
+    /// Derived from `sessions`, as of the last batch.
+    pub(crate) session_usage: SessionUsage,
     pub(crate) leases: Tree,
     pub(crate) idempotency: Tree,
     pub(crate) subscriptions: Tree,
@@ -122,6 +124,7 @@ impl State {
             changes: ChangeLog::default(),
             replaced: Tree::new(),
             sessions: Tree::new(),
+            session_usage: SessionUsage::default(),
             leases: Tree::new(),
             idempotency: Tree::new(),
             subscriptions: Tree::new(),

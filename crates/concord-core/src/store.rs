@@ -84,11 +84,12 @@ pub struct Store {
 
 impl Store {
     pub(crate) fn from_state(
-        state: State,
+        mut state: State,
         expiry: ExpiryQueue,
         sessions: SessionTable,
         idempotency: IdempotencyTable,
     ) -> Self {
+        state.session_usage = sessions.usage();
         Self {
             state,
             expiry,
@@ -284,6 +285,7 @@ impl Machine for Store {
         self.empty_some_namespaces();
         self.compact_some();
         self.flush_usage();
+        self.state.session_usage = self.sessions.usage();
         self.scratch.trim();
         replies
     }

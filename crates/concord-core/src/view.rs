@@ -131,6 +131,15 @@ pub struct PackedUsage {
     pub raw_bytes: u64,
 }
 
+/// What is remembered of requests, so that each applies once (I7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionUsage {
+    /// Sessions that are known.
+    pub count: usize,
+    /// Bytes of the replies that they remember.
+    pub reply_bytes: u64,
+}
+
 impl PackedUsage {
     pub(crate) fn add(&mut self, stored: usize, raw: usize) {
         self.values = self.values.saturating_add(1);
@@ -256,6 +265,12 @@ impl ReadView {
             .usage
             .iter()
             .map(|(namespace, cell)| (namespace, Usage::stored(&cell)))
+    }
+
+    /// The sessions, as of the last batch.
+    #[must_use]
+    pub fn sessions(&self) -> SessionUsage {
+        self.state.session_usage
     }
 
     /// Sizes of the parts of the state.

@@ -192,6 +192,12 @@ impl Running {
         out.into_iter().chain(taken).collect()
     }
 
+    /// What the HTTP listener counts, if there is one.
+    #[cfg(feature = "http")]
+    pub(crate) fn http_stats(&self) -> Option<Arc<crate::metrics::HttpStats>> {
+        self.http.lock().iter().find_map(|server| server.stats().cloned())
+    }
+
     pub(crate) fn http_address(&self) -> Option<SocketAddr> {
         self.http_address.get().copied()
     }

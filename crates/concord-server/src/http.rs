@@ -42,6 +42,7 @@ mod record;
 mod registry;
 mod restore;
 mod router;
+mod routes;
 mod scan;
 mod secure;
 mod settings;
@@ -63,9 +64,11 @@ use self::door::Door;
 pub(crate) use self::door::Proofs;
 use self::gate::{Gate, Hosts};
 pub(crate) use self::listener::HttpServer;
+pub(crate) use self::routes::Routes;
 use self::traced::Tracer;
 use crate::concord::Concord;
 use crate::config::{self, HttpConfig};
+use crate::metrics::HttpStats;
 
 /// Starts to serve `concord`.
 pub(crate) async fn serve(
@@ -79,15 +82,19 @@ pub(crate) async fn serve(
     let common = Arc::new(Common {
         body_bytes_max: config.body_bytes_max,
     });
-    let router = router::build(common, config).map_err(io::Error::other)?;
+    let (router, table) = router::build(common, config).map_err(io::Error::other)?;
+    let routes = Arc::new(Routes::new(
+        table.iter().map(|(route, _)| route.clone()).collect(),
+    ));
+    let stats = Arc::new(HttpStats::new(Arc::clone(&routes), &table));
     let hosts = match &config.allowed_hosts {
         Some(names) => Hosts::Only(names.clone()),
         None => hosts_of(&config.listen),
     };
     let pages = cors::layer(&config.allowed_origins).map_err(io::Error::other)?;
     let door = Door::new(concord, proofs, config.body_bytes_max).showing(pages);
-    let tracer = Tracer::new(concord.service().traces(), tls.is_some());
-    let gate = Gate::new(router, door, hosts, tracer);
+    let tracer = Tracer::new(concord.service().traces(), routes, tls.is_some());
+    let gate = Gate::new(router, door, hosts, tracer).counted(stats);
     Ok(HttpServer::start(socket, local_addr, gate, config, tls))
 }
 

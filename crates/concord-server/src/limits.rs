@@ -268,3 +268,6 @@ pub const READ_BUCKETS_SWEPT: usize = 1_024;
 
 /// Tenants that metrics name; the rest are one series.
 pub const TENANTS_MEASURED: usize = 50;
+
+/// Of the time of one core, the part in which metrics look through the tenants at most: one of so many.
+pub const TENANTS_LOOK_PART: u32 = 100;

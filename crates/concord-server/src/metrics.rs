@@ -14,6 +14,8 @@
 #[cfg(feature = "http")]
 mod families;
 #[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
 mod reading;
 mod requests;
 mod tenants;
@@ -22,6 +24,10 @@ mod text;
 
 #[cfg(feature = "http")]
 pub use families::{Family, Kind, families};
+#[cfg(feature = "http")]
+pub(crate) use http::HttpStats;
+#[cfg(feature = "http")]
+pub(crate) use reading::Reading;
 pub(crate) use requests::{Operation, Requests};
 pub(crate) use tenants::TenantRequests;
 #[cfg(feature = "http")]

@@ -25,6 +25,7 @@ use crate::limits::{
     SESSIONS_FORGOTTEN_PER_BATCH, SESSIONS_MAX, SESSIONS_REPLY_BYTES_MAX,
 };
 use crate::reply::{InvalidRequestReason, Rejection, Reply};
+use crate::view::SessionUsage;
 
 /// What is known of a session besides its replies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +67,15 @@ pub(crate) struct SessionTable {
     /// Longest idle first.
     pub(crate) by_last_use: BTreeSet<(Timestamp, SessionId)>,
     pub(crate) reply_bytes: u64,
+}
+
+impl SessionTable {
+    pub(crate) fn usage(&self) -> SessionUsage {
+        SessionUsage {
+            count: self.by_last_use.len(),
+            reply_bytes: self.reply_bytes,
+        }
+    }
 }
 
 /// Reads the replies of a block: how many, then each behind its length.

@@ -19,6 +19,7 @@ use super::error::{ApiError, body_of};
 use super::gate::REVISION;
 use crate::concord::Concord;
 use crate::error::ErrorKind;
+use crate::metrics::HttpStats;
 
 /// Whether a request has come through on a connection.
 #[derive(Clone, Debug, Default)]
@@ -42,18 +43,28 @@ pub(crate) struct Courteous<S> {
     stream: S,
     asked: Asked,
     concord: Concord,
+    /// Where bytes are counted, if they are.
+    stats: Option<Arc<HttpStats>>,
     /// What is written instead of a rejection, and how much of it is.
     instead: Option<(Vec<u8>, usize)>,
 }
 
 impl<S> Courteous<S> {
-    pub(crate) fn new(stream: S, asked: Asked, concord: Concord) -> Self {
+    pub(crate) fn new(stream: S, asked: Asked, concord: Concord, stats: Option<Arc<HttpStats>>) -> Self {
         Self {
             stream,
             asked,
             concord,
+            stats,
             instead: None,
         }
+    }
+
+    fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Poll::Ready(Ok(count)), Some(stats)) = (&written, &self.stats) {
+            stats.sent(*count);
+        }
+        written
     }
 }
 
@@ -92,6 +103,9 @@ impl<S: AsyncWrite + Unpin> Courteous<S> {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            if let Some(stats) = &self.stats {
+                stats.sent(count);
+            }
             *written += count;
         }
         Poll::Ready(Ok(()))
@@ -104,7 +118,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Courteous<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if let Some(stats) = &self.stats {
+            stats.received(buffer.filled().len().saturating_sub(before));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -122,7 +141,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Courteous<S> {
                 return Poll::Ready(Ok(bytes.len()));
             }
         }
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -141,7 +161,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Courteous<S> {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.asked.is_set() {
-            return Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+            let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+            return self.sent(written);
         }
         let first = parts.iter().find(|part| !part.is_empty());
         self.poll_write(context, first.map_or(&[], |part| part))

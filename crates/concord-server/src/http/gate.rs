@@ -22,6 +22,7 @@ use super::traced::{self, Tracer};
 use crate::audit::Origin;
 use crate::concord::Concord;
 use crate::error::ErrorKind;
+use crate::metrics::HttpStats;
 use crate::trace::Arrival;
 
 /// The revision that an answer was served at.
@@ -34,6 +35,8 @@ pub(crate) struct Gate {
     door: Door,
     hosts: Arc<Hosts>,
     tracer: Tracer,
+    /// Where requests are counted, if they are.
+    stats: Option<Arc<HttpStats>>,
 }
 
 /// Under which names clients may address this node.
@@ -69,11 +72,20 @@ impl Gate {
             door,
             hosts: Arc::new(hosts),
             tracer,
+            stats: None,
         }
     }
-}
 
-impl Gate {
+    /// Has the requests counted there.
+    pub(super) fn counted(mut self, stats: Arc<HttpStats>) -> Self {
+        self.stats = Some(stats);
+        self
+    }
+
+    pub(super) fn stats(&self) -> Option<&Arc<HttpStats>> {
+        self.stats.as_ref()
+    }
+
     pub(super) fn concord(&self) -> &Concord {
         self.door.concord()
     }
@@ -90,6 +102,8 @@ impl Gate {
     + 'static {
         service_fn(move |mut request: Request<Incoming>| {
             asked.set();
+            let stats = self.stats.as_ref();
+            let underway = stats.map(|stats| stats.arrived(request.method(), request.uri().path()));
             if let Some(client) = &client {
                 request.extensions_mut().insert(client.clone());
             }
@@ -121,10 +135,14 @@ impl Gate {
                 }
             };
             async move {
-                match origin {
+                let answer: Result<Response, Infallible> = match origin {
                     Some(origin) => origin.scope(answer).await,
                     None => answer.await,
+                };
+                if let (Some(underway), Ok(response)) = (underway, &answer) {
+                    underway.answered(response.status());
                 }
+                answer
             }
         })
     }

@@ -25,11 +25,13 @@ use super::gate::Gate;
 use super::secure::{self, ClientCertificate};
 use crate::config::HttpConfig;
 use crate::limits;
+use crate::metrics::HttpStats;
 
 /// A running HTTP listener. Dropping it stops accepting; connections end on their own.
 #[derive(Debug)]
 pub(crate) struct HttpServer {
     local_addr: SocketAddr,
+    stats: Option<Arc<HttpStats>>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -44,6 +46,7 @@ impl HttpServer {
         tls: Option<Arc<Tls>>,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
+        let stats = gate.stats().cloned();
         let acceptor = Acceptor {
             socket,
             gate,
@@ -56,6 +59,7 @@ impl HttpServer {
         let task = tokio::spawn(acceptor.run(stopped));
         Self {
             local_addr,
+            stats,
             stop: Some(stop),
             task,
         }
@@ -64,6 +68,11 @@ impl HttpServer {
     /// The bound address.
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// What it counts, if it does.
+    pub(crate) fn stats(&self) -> Option<&Arc<HttpStats>> {
+        self.stats.as_ref()
     }
 
     /// Stops accepting, lets requests in flight finish for a bounded time, closes.
@@ -192,7 +201,9 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let asked = Asked::default();
-        let stream = Courteous::new(stream, asked.clone(), self.gate.concord().clone());
+        let stats = self.gate.stats().cloned();
+        let _connected = stats.as_ref().map(HttpStats::connected);
+        let stream = Courteous::new(stream, asked.clone(), self.gate.concord().clone(), stats);
         let connection = self
             .builder
             .serve_connection(

@@ -113,8 +113,9 @@ fn administration() -> OpenApiRouter<Shared> {
 }
 
 /// The whole router.
-pub(super) fn build(common: Shared, config: &HttpConfig) -> Result<Router, serde_json::Error> {
+pub(super) fn build(common: Shared, config: &HttpConfig) -> Result<(Router, Table), serde_json::Error> {
     let (router, document) = documented();
+    let table = table(&document);
     // `bulk` is a key like any other, for the methods that the bulk routes do not take.
     let mut router = router
         .route("/api/v1/kv/bulk", put(kv::put).get(kv::get).delete(kv::delete))
@@ -123,9 +124,28 @@ pub(super) fn build(common: Shared, config: &HttpConfig) -> Result<Router, serde
     if config.console {
         router = router.merge(console::routes());
     }
-    Ok(router
+    let router = router
         .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method))
+        .method_not_allowed_fallback(no_such_method);
+    Ok((router, table))
+}
+
+/// The routes, each with its methods.
+pub(super) type Table = Vec<(String, Vec<&'static str>)>;
+
+fn table(document: &OpenApi) -> Table {
+    let routes = document.paths.paths.iter().map(|(route, item)| {
+        let methods = [
+            ("GET", item.get.is_some()),
+            ("PUT", item.put.is_some()),
+            ("POST", item.post.is_some()),
+            ("DELETE", item.delete.is_some()),
+            ("PATCH", item.patch.is_some()),
+        ];
+        let methods = methods.iter().filter(|(_, has)| *has).map(|(method, _)| *method);
+        (route.clone(), methods.collect())
+    });
+    routes.collect()
 }
 
 /// A router for `/metrics` alone.

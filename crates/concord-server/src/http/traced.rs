@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 
 use super::door::{Door, is_open};
 use super::gate::answered;
+use super::routes::Routes;
 use crate::limits;
 use crate::trace::{Active, Arrival, SpanKind, TraceParent, Traces, unsampled, within};
 
@@ -24,17 +25,12 @@ const METRICS: &str = "/metrics";
 #[derive(Clone, Debug)]
 pub(crate) struct Tracer {
     traces: Traces,
-    /// Every route, such as `/api/v1/kv/{key}`.
-    routes: Arc<[String]>,
+    routes: Arc<Routes>,
     scheme: &'static str,
 }
 
 impl Tracer {
-    pub(super) fn new(traces: &Traces, is_secure: bool) -> Self {
-        let routes = match traces.is_on() {
-            true => super::router::documented().1.paths.paths.into_keys().collect(),
-            false => Arc::default(),
-        };
+    pub(super) fn new(traces: &Traces, routes: Arc<Routes>, is_secure: bool) -> Self {
         Self {
             traces: traces.clone(),
             routes,
@@ -44,7 +40,7 @@ impl Tracer {
 
     /// Of a listener whose requests are never traced.
     pub(super) fn off() -> Self {
-        Self::new(&Traces::off(), false)
+        Self::new(&Traces::off(), Arc::default(), false)
     }
 
     /// What is to be done about a request. Makes nothing for one that is not traced.
@@ -57,7 +53,7 @@ impl Tracer {
         let mut arrival = self.traces.arrive(parent, SpanKind::Server);
         if let Arrival::Sampled(span) = &mut arrival {
             let method = method_of(request.method());
-            let route = route_of(&self.routes, path);
+            let route = self.routes.template_of(path);
             span.rename(match route {
                 Some(route) => format!("{method} {route}"),
                 None => method.to_owned(),
@@ -95,28 +91,6 @@ fn method_of(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"];
     let known = KNOWN.into_iter().find(|known| *known == method.as_str());
     known.unwrap_or("_OTHER")
-}
-
-/// The route of a path: keys and names in it are callers' data.
-fn route_of<'a>(routes: &'a [String], path: &str) -> Option<&'a str> {
-    let literals = |route: &str| {
-        let (mut parts, mut literals) = (path.split('/'), 0_usize);
-        for part in route.split('/') {
-            let found = parts.next()?;
-            if part == found {
-                literals = literals.saturating_add(1);
-            } else if !part.starts_with('{') {
-                return None;
-            }
-        }
-        parts.next().is_none().then_some(literals)
-    };
-    let fitting = routes
-        .iter()
-        .filter_map(|route| Some((literals(route)?, route.as_str())));
-    fitting
-        .max_by_key(|(literals, _)| *literals)
-        .map(|(_, route)| route)
 }
 
 /// Has a request handled that is not traced. Whoever sent a context gets it back.
@@ -179,27 +153,6 @@ mod tests {
     use crate::config::{SpanSink, TraceExporter, TracesConfig};
 
     #[test]
-    fn a_path_is_named_by_its_route_and_never_by_what_is_in_it() {
-        let routes: Vec<String> = super::super::router::documented()
-            .1
-            .paths
-            .paths
-            .into_keys()
-            .collect();
-        for (path, route) in [
-            ("/api/v1/kv", Some("/api/v1/kv")),
-            ("/api/v1/kv/secret", Some("/api/v1/kv/{key}")),
-            ("/api/v1/kv/secret/history", Some("/api/v1/kv/{key}/history")),
-            ("/api/v1/kv/bulk", Some("/api/v1/kv/bulk")),
-            ("/api/v1/kv/secret/secret/secret", None),
-            ("/secret", None),
-            ("/", None),
-        ] {
-            assert_eq!(route_of(&routes, path), route, "{path}");
-        }
-    }
-
-    #[test]
     fn several_contexts_are_none() {
         let text = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
         let mut headers = HeaderMap::new();
@@ -220,7 +173,7 @@ mod tests {
     async fn a_request_that_is_not_traced_has_nothing_made_for_it() {
         let exporter = TraceExporter::Sink(SpanSink::new(|_| {}));
         let traces = Traces::start(&TracesConfig::new(exporter).sample(0.0), NodeId::new(1)).unwrap();
-        let tracer = Tracer::new(&traces, false);
+        let tracer = Tracer::new(&traces, Arc::default(), false);
         let request = |text: &'static str| {
             let mut request = Request::new(());
             *request.uri_mut() = "/api/v1/kv/k".parse().unwrap();

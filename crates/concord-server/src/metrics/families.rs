@@ -8,8 +8,10 @@ use concord_net::{NetStats, RefusalReason};
 use concord_raft::stats::HistogramCounts;
 use concord_raft::{MemberStatus, Role};
 
+use super::http::HttpStats;
 use super::reading::Reading;
 use super::tenants::OTHERS;
+use crate::recipes::Kind as Recipe;
 use crate::trace::Counts;
 
 /// What is measured under one name.
@@ -23,7 +25,7 @@ pub struct Family {
     pub labels: &'static [&'static str],
     /// What it is about.
     pub about: &'static str,
-    read: fn(&Reading<'_>, &mut Vec<Sample>),
+    read: fn(&Reading, &mut Vec<Sample>),
 }
 
 /// What numbers are.
@@ -65,7 +67,7 @@ impl Family {
         format!("concord_{}{suffix}", self.name)
     }
 
-    pub(super) fn read(&self, from: &Reading<'_>) -> Vec<Sample> {
+    pub(super) fn read(&self, from: &Reading) -> Vec<Sample> {
         let mut out = Vec::new();
         (self.read)(from, &mut out);
         out
@@ -309,6 +311,48 @@ static FAMILIES: &[Family] = &[
         read: |from, out| each_error(from, out),
     },
     Family {
+        name: "http_requests",
+        kind: Kind::Counter,
+        labels: &["route", "method", "status"],
+        about: "HTTP requests by route, all others as _other; status: 2xx, 3xx, 4xx, 5xx, or gone if nobody waited for the answer",
+        read: |from, out| each_end(from, out),
+    },
+    Family {
+        name: "http_request_seconds",
+        kind: Kind::Histogram,
+        labels: &["route", "method"],
+        about: "From the head of an HTTP request to the head of its answer",
+        read: |from, out| each_route(from, out),
+    },
+    Family {
+        name: "http_requests_in_flight",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "HTTP requests whose answer has not begun",
+        read: |from, out| of_http(from, out, HttpStats::in_flight),
+    },
+    Family {
+        name: "http_connections",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Open HTTP connections",
+        read: |from, out| of_http(from, out, HttpStats::connections),
+    },
+    Family {
+        name: "http_received_bytes",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Bytes received over them, heads and bodies, without TLS",
+        read: |from, out| of_http(from, out, HttpStats::received_bytes),
+    },
+    Family {
+        name: "http_sent_bytes",
+        kind: Kind::Counter,
+        labels: &[],
+        about: "Bytes sent over them, heads and bodies, without TLS",
+        read: |from, out| of_http(from, out, HttpStats::sent_bytes),
+    },
+    Family {
         name: "revision",
         kind: Kind::Gauge,
         labels: &[],
@@ -370,6 +414,27 @@ static FAMILIES: &[Family] = &[
         labels: &[],
         about: "Leases that live",
         read: |from, out| only(out, count(from.view.lease_count())),
+    },
+    Family {
+        name: "sessions",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Sessions of nodes whose requests are remembered, so that each applies once",
+        read: |from, out| only(out, count(from.view.sessions().count)),
+    },
+    Family {
+        name: "session_reply_bytes",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Bytes of the replies that they remember",
+        read: |from, out| only(out, from.view.sessions().reply_bytes),
+    },
+    Family {
+        name: "recipe_keys",
+        kind: Kind::Gauge,
+        labels: &["kind"],
+        about: "Keys of those who hold or wait for locks, elections, services and so on, of nobody's tenant",
+        read: |from, out| each_recipe(from, out),
     },
     Family {
         name: "indexes",
@@ -611,7 +676,7 @@ fn number(value: u64) -> f64 {
     value as f64
 }
 
-fn each_role(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_role(from: &Reading, out: &mut Vec<Sample>) {
     let roles = [
         Role::Outside,
         Role::Learner,
@@ -625,12 +690,12 @@ fn each_role(from: &Reading<'_>, out: &mut Vec<Sample>) {
     }
 }
 
-fn each_kind(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_kind(from: &Reading, out: &mut Vec<Sample>) {
     one(out, &["voter"], count(from.status.voters().count()));
     one(out, &["learner"], count(from.status.learners().count()));
 }
 
-fn each_peer(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&MemberStatus) -> Option<f64>) {
+fn each_peer(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&MemberStatus) -> Option<f64>) {
     for member in &from.status.members {
         if let Some(value) = of(member) {
             put(out, &[&member.node_id.to_string()], value);
@@ -638,35 +703,62 @@ fn each_peer(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&MemberStatu
     }
 }
 
-fn each_write(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_write(from: &Reading, out: &mut Vec<Sample>) {
     from.requests()
         .each_write(|operation, result, counts| times(out, &[operation, result], counts));
 }
 
-fn each_level(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_level(from: &Reading, out: &mut Vec<Sample>) {
     from.requests()
         .each_level(|level, reads, _| one(out, &[level], reads));
 }
 
-fn each_wait(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_wait(from: &Reading, out: &mut Vec<Sample>) {
     from.requests()
         .each_level(|level, _, waits| times(out, &[level], waits));
 }
 
-fn each_error(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_error(from: &Reading, out: &mut Vec<Sample>) {
     for ((operation, code), count) in from.requests().errors() {
         one(out, &[operation, code], count);
     }
 }
 
-fn each_tenant(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&Usage) -> u64) {
+/// Nothing of a node without an HTTP listener.
+fn of_http(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&HttpStats) -> u64) {
+    if let Some(stats) = &from.http {
+        only(out, of(stats));
+    }
+}
+
+fn each_end(from: &Reading, out: &mut Vec<Sample>) {
+    if let Some(stats) = &from.http {
+        stats.each_end(|route, method, end, count| one(out, &[route, method, end], count));
+    }
+}
+
+fn each_route(from: &Reading, out: &mut Vec<Sample>) {
+    if let Some(stats) = &from.http {
+        stats.each_time(|route, method, counts| times(out, &[route, method], counts));
+    }
+}
+
+/// Of each kind the namespace of its keys.
+fn each_recipe(from: &Reading, out: &mut Vec<Sample>) {
+    for kind in Recipe::ALL {
+        let namespace = kind.root().trim_end_matches(':');
+        one(out, &[namespace], from.view.usage(namespace.as_bytes()).keys);
+    }
+}
+
+fn each_tenant(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&Usage) -> u64) {
     for tenant in &from.tenants.named {
         one(out, &[&tenant.label], of(&tenant.usage));
     }
     one(out, &[OTHERS], of(&from.tenants.others));
 }
 
-fn each_quota(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&NamespaceQuota) -> Option<u64>) {
+fn each_quota(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&NamespaceQuota) -> Option<u64>) {
     for tenant in &from.tenants.named {
         if let Some(limit) = of(&tenant.quota) {
             one(out, &[&tenant.label], limit);
@@ -674,27 +766,27 @@ fn each_quota(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&NamespaceQ
     }
 }
 
-fn each_span(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_span(from: &Reading, out: &mut Vec<Sample>) {
     let counts = from.concord.service().traces().counts();
     for (result, count) in Counts::each(counts) {
         one(out, &[result], count);
     }
 }
 
-fn each_certificate(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_certificate(from: &Reading, out: &mut Vec<Sample>) {
     for certificate in from.concord.running().certificates().status() {
         let end = u64::try_from(certificate.not_after).unwrap_or_default();
         one(out, &[certificate.listener, certificate.role], end);
     }
 }
 
-fn each_direction(from: &Reading<'_>, out: &mut Vec<Sample>, of: impl Fn(&NetStats) -> u64) {
+fn each_direction(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&NetStats) -> u64) {
     for (direction, stats) in &from.peers {
         one(out, &[direction], of(stats));
     }
 }
 
-fn each_refusal(from: &Reading<'_>, out: &mut Vec<Sample>) {
+fn each_refusal(from: &Reading, out: &mut Vec<Sample>) {
     for (direction, stats) in &from.peers {
         for reason in RefusalReason::ALL {
             one(out, &[direction, reason.name()], stats.refused(reason));

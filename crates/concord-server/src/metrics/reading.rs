@@ -1,5 +1,7 @@
 //! A node at the moment of a scrape.
 
+use std::sync::Arc;
+
 use concord_core::Store;
 use concord_core::view::{ReadView, Statistics};
 use concord_net::NetStats;
@@ -7,6 +9,7 @@ use concord_raft::NodeStatus;
 use concord_raft::node::Node;
 use concord_raft::stats::{LogStats, NodeStats};
 
+use super::http::HttpStats;
 use super::requests::Requests;
 use super::tenants::TenantRequests;
 use super::tenants::stored::Largest;
@@ -16,32 +19,49 @@ use crate::error::Error;
 use crate::watch::WatcherStatus;
 
 /// What families are read from.
-pub(super) struct Reading<'a> {
-    pub(super) concord: &'a Concord,
+pub(crate) struct Reading {
+    pub(super) concord: Concord,
     pub(super) status: NodeStatus,
     pub(super) view: ReadView,
     pub(super) statistics: Statistics,
     pub(super) watchers: Vec<WatcherStatus>,
     pub(super) resident_bytes: Option<u64>,
-    pub(super) tenants: Largest,
+    pub(super) tenants: Arc<Largest>,
+    pub(super) http: Option<Arc<HttpStats>>,
     pub(super) peers: Vec<(&'static str, NetStats)>,
 }
 
-impl<'a> Reading<'a> {
-    /// Looks at everything once. For somebody who may see the status.
-    pub(super) fn take(concord: &'a Concord) -> Result<Self, Error> {
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").finish_non_exhaustive()
+    }
+}
+
+impl Reading {
+    /// Looks at everything once that is seen without a search, for somebody who may see the status.
+    ///
+    /// # Errors
+    ///
+    /// `forbidden`, where authentication says so.
+    pub(crate) fn take(concord: &Concord) -> Result<Self, Error> {
         let (status, seen) = concord.service().status(concord.caller())?;
         let view = seen.view().clone();
         Ok(Self {
-            concord,
             status,
             statistics: view.statistics(),
-            tenants: Largest::of(&view),
             view,
             watchers: concord.service().open_watches(),
             resident_bytes: resident_bytes(),
+            tenants: Arc::default(),
+            http: concord.running().http_stats(),
             peers: concord.running().peer_stats(),
+            concord: concord.clone(),
         })
+    }
+
+    /// Looks through the tenants.
+    pub(super) fn look_through(&mut self) {
+        self.tenants = self.tenant_requests().stored(&self.view);
     }
 
     pub(super) fn requests(&self) -> &Requests {

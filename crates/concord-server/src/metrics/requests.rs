@@ -167,15 +167,20 @@ impl Requests {
     }
 
     fn shard(&self) -> Option<&Shard> {
-        thread_local! {
-            static PLACE: usize = {
-                let mut hasher = DefaultHasher::new();
-                std::thread::current().id().hash(&mut hasher);
-                usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default()
-            };
-        }
-        self.shards.get(PLACE.with(|place| *place))
+        self.shards.get(place() % SHARDS)
     }
+}
+
+/// A number of this thread, to be taken modulo how many places there are to count in.
+pub(super) fn place() -> usize {
+    thread_local! {
+        static PLACE: usize = {
+            let mut hasher = DefaultHasher::new();
+            std::thread::current().id().hash(&mut hasher);
+            usize::try_from(hasher.finish() & 0xFFFF).unwrap_or_default()
+        };
+    }
+    PLACE.with(|place| *place)
 }
 
 #[cfg(feature = "http")]

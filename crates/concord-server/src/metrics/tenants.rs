@@ -4,7 +4,13 @@
 pub(super) mod stored;
 
 use std::collections::BTreeMap;
+#[cfg(feature = "http")]
+use std::sync::Arc;
+#[cfg(feature = "http")]
+use std::time::Instant;
 
+#[cfg(feature = "http")]
+use concord_core::view::ReadView;
 use parking_lot::Mutex;
 
 use crate::error::ErrorKind;
@@ -38,12 +44,17 @@ struct Counted {
 
 /// What tenants asked of one node.
 #[derive(Debug, Default)]
-pub(crate) struct TenantRequests(Mutex<Counted>);
+pub(crate) struct TenantRequests {
+    counted: Mutex<Counted>,
+    /// What they were found to hold.
+    #[cfg(feature = "http")]
+    stored: Mutex<Option<stored::Found>>,
+}
 
 impl TenantRequests {
     /// Counts a request of a tenant that was answered.
     pub(crate) fn answered(&self, tenant: &[u8], error: Option<ErrorKind>) {
-        let mut counted = self.0.lock();
+        let mut counted = self.counted.lock();
         let counted = &mut *counted;
         let has_room = counted.named.len() < TENANTS_MEASURED;
         let counts = match counted.named.get_mut(tenant) {
@@ -56,10 +67,19 @@ impl TenantRequests {
         }
     }
 
+    /// What tenants hold: of a view, or, where it takes long to look through them, of one that is not much older.
+    #[cfg(feature = "http")]
+    pub(super) fn stored(&self, view: &ReadView) -> Arc<stored::Largest> {
+        // Whoever comes meanwhile waits, and gets what was found.
+        stored::Found::of(&mut self.stored.lock(), Instant::now(), || {
+            stored::Largest::of(view)
+        })
+    }
+
     /// Calls `visit` for each tenant and result that there was.
     #[cfg(feature = "http")]
     pub(super) fn each(&self, mut visit: impl FnMut(&str, &'static str, u64)) {
-        let counted = self.0.lock();
+        let counted = self.counted.lock();
         let named = counted.named.iter();
         let named = named.map(|(tenant, counts)| (String::from_utf8_lossy(tenant).into_owned(), counts));
         for (tenant, counts) in named.chain([(OTHERS.to_owned(), &counted.others)]) {
@@ -73,6 +93,8 @@ impl TenantRequests {
 
 #[cfg(all(test, feature = "http"))]
 mod tests {
+    use std::time::Duration;
+
     use concord_core::NamespaceQuota;
     use concord_core::view::Usage;
 
@@ -102,6 +124,24 @@ mod tests {
         assert!(shown.named.iter().all(|tenant| tenant.usage.bytes >= smallest));
         assert_eq!(shown.others.keys, smallest);
         assert_eq!(shown.others.bytes, smallest * (smallest - 1) / 2);
+    }
+
+    /// However often somebody scrapes, a hundredth of one core at most looks through the tenants.
+    #[test]
+    fn looking_through_tenants_is_bounded() {
+        let (mut found, mut looks) = (None, 0_u32);
+        let began = Instant::now();
+        for millis in 0..10_000 {
+            let now = began + Duration::from_millis(millis);
+            stored::Found::of(&mut found, now, || {
+                looks += 1;
+                Largest::default()
+            });
+            if let Some(found) = &mut found {
+                found.took = Duration::from_millis(20);
+            }
+        }
+        assert_eq!(looks, 5, "of 20 ms in 10 s");
     }
 
     #[test]

@@ -10,19 +10,18 @@ use prometheus_client::registry::Registry;
 
 use super::families::{Family, Figure, Kind, Sample, families};
 use super::reading::Reading;
-use crate::concord::Concord;
 use crate::error::{Error, ErrorKind};
 
 /// What the text is.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Everything that a node measures, now.
+/// What a node measures, as text. Blocks for as long as it takes to look through the tenants.
 ///
 /// # Errors
 ///
-/// `forbidden`, where authentication says so.
-pub(crate) fn render(concord: &Concord) -> Result<String, Error> {
-    let reading = Reading::take(concord)?;
+/// None in practice: there is nothing that cannot be written.
+pub(crate) fn render(mut reading: Reading) -> Result<String, Error> {
+    reading.look_through();
     let samples = families()
         .iter()
         .map(|family| (family, family.read(&reading)))

@@ -22,6 +22,20 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    #[cfg(feature = "http")]
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Lock,
+        Self::RwLock,
+        Self::Election,
+        Self::Semaphore,
+        Self::Barrier,
+        Self::DoubleBarrier,
+        Self::Sequence,
+        Self::RateLimiter,
+        Self::Service,
+    ];
+
     /// The first part of its keys.
     pub(crate) const fn root(self) -> &'static str {
         match self {

@@ -72,6 +72,8 @@ async fn every_metric_is_served_as_the_table_says() {
     }
     let mut seen = BTreeSet::new();
     for node in 0..3 {
+        // The first is a request that the second tells of.
+        scrape(&cluster.url(node)).await;
         let text = scrape(&cluster.url(node)).await;
         assert!(text.ends_with("# EOF\n"));
         let mut series = series(&text);
@@ -174,6 +176,60 @@ async fn figures_follow_what_happens() {
     let text = scrape(&cluster.url(0)).await;
     assert!(!text.contains("k1"), "no key is a label");
     drop((lease, watch));
+    cluster.stop().await;
+}
+
+/// D-MET-1: by route, never by path, with how they ended.
+#[tokio::test]
+async fn http_requests_are_counted_by_route() {
+    let cluster = Cluster::start(1).await;
+    let url = cluster.url(0);
+    for key in ["one", "two"] {
+        let path = format!("/api/v1/kv/{key}");
+        let put = send(&url, "PUT", &path, "content-type: text/plain", b"v").await;
+        assert_eq!(put.status, 200);
+        assert_eq!(send(&url, "GET", &path, "", b"").await.status, 200);
+    }
+    assert_eq!(send(&url, "GET", "/api/v1/kv/three", "", b"").await.status, 404);
+    assert_eq!(send(&url, "GET", "/four/five", "", b"").await.status, 404);
+    assert_eq!(send(&url, "PATCH", "/api/v1/kv/one", "", b"").await.status, 405);
+    let lease = cluster
+        .node(0)
+        .lease(std::time::Duration::from_secs(60))
+        .await
+        .unwrap();
+    cluster
+        .node(0)
+        .put("lock:deploy#1", "")
+        .lease(lease.id())
+        .await
+        .unwrap();
+    let key = "/api/v1/kv/{key}";
+    for (name, labels, expected) in [
+        ("concord_http_requests_total", &[key, "PUT", "2xx"][..], 2.0),
+        ("concord_http_requests_total", &[key, "GET", "2xx"], 2.0),
+        ("concord_http_requests_total", &[key, "GET", "4xx"], 1.0),
+        ("concord_http_requests_total", &["_other", "_other", "4xx"], 2.0),
+        ("concord_http_request_seconds_count", &[key, "GET"], 3.0),
+        // The scrape itself.
+        ("concord_http_requests_in_flight", &[], 1.0),
+        ("concord_sessions", &[], 1.0),
+        ("concord_recipe_keys", &["lock"], 1.0),
+        ("concord_recipe_keys", &["election"], 0.0),
+    ] {
+        let found = cluster.figure(0, name, labels).await;
+        assert_eq!(found, Some(expected), "{name} {labels:?}");
+    }
+    for name in [
+        "concord_http_received_bytes_total",
+        "concord_http_sent_bytes_total",
+    ] {
+        assert!(cluster.figure(0, name, &[]).await > Some(200.0), "{name}");
+    }
+    let text = scrape(&url).await;
+    for said in ["kv/one", "kv/two", "four", "PATCH"] {
+        assert!(!text.contains(said), "{said} is a label");
+    }
     cluster.stop().await;
 }
 

@@ -1,11 +1,14 @@
 //! What tenants hold, at a scrape: the largest by name, the others together.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use concord_auth::Policy;
 use concord_auth::policy::PAGE_MAX;
 use concord_core::NamespaceQuota;
 use concord_core::view::{ReadView, Usage};
 
-use crate::limits::TENANTS_MEASURED;
+use crate::limits::{TENANTS_LOOK_PART, TENANTS_MEASURED};
 
 /// A tenant, with what it holds and may hold.
 #[derive(Debug)]
@@ -24,6 +27,33 @@ pub(in crate::metrics) struct Largest {
     pub(in crate::metrics) named: Vec<Stored>,
     /// What the others hold together.
     pub(in crate::metrics) others: Usage,
+}
+
+/// What was found, and how long that took.
+#[derive(Debug)]
+pub(in crate::metrics) struct Found {
+    largest: Arc<Largest>,
+    at: Instant,
+    pub(super) took: Duration,
+}
+
+impl Found {
+    /// What was found last, or what `look` finds now: not before [`TENANTS_LOOK_PART`] times as long has gone as it took.
+    pub(super) fn of(last: &mut Option<Self>, now: Instant, look: impl FnOnce() -> Largest) -> Arc<Largest> {
+        if let Some(found) = last
+            && now.saturating_duration_since(found.at) < found.took * TENANTS_LOOK_PART
+        {
+            return Arc::clone(&found.largest);
+        }
+        let began = Instant::now();
+        let largest = Arc::new(look());
+        *last = Some(Self {
+            largest: Arc::clone(&largest),
+            at: now,
+            took: began.elapsed(),
+        });
+        largest
+    }
 }
 
 impl Largest {
