@@ -2,4 +2,5 @@
 
 pub mod fixture;
 pub mod load;
+pub mod million;
 pub mod random;

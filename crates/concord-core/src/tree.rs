@@ -146,6 +146,22 @@ impl Tree {
         old
     }
 
+    /// Stores `cell` under a key that is greater than every key that is there, which the caller knows: nothing is looked
+    /// for on the way.
+    pub(crate) fn append(&mut self, key: &[u8], cell: &[u8]) {
+        debug_assert!(
+            self.last().is_none_or(|(last, _)| last < key),
+            "keys are appended in order"
+        );
+        let record = edit::Record {
+            key,
+            print: fingerprint(key),
+            cell: cell.into(),
+        };
+        edit::append(&mut self.root, record);
+        self.len = self.len.saturating_add(1);
+    }
+
     /// Removes `key`; returns its cell. The tree is left untouched if the key is not there.
     pub fn remove(&mut self, key: &[u8]) -> Option<OwnedCell> {
         // A removal copies the nodes that it passes, so look first.

@@ -7,7 +7,7 @@
 
 mod adapter;
 pub mod backup;
-mod blocking;
+pub mod blocking;
 mod bootstrap;
 pub mod config;
 mod consensus;

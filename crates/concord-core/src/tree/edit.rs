@@ -28,6 +28,19 @@ pub(super) fn insert<T>(
 ) -> Option<T> {
     let node = root.get_or_insert_with(|| Node::Leaf(Arc::new(Leaf::new())));
     let (old, siblings) = insert_below(node, record, true, take);
+    grow(root, siblings);
+    old
+}
+
+/// Stores a record whose key is greater than all that are there.
+pub(super) fn append(root: &mut Option<Node>, record: Record<'_>) {
+    let node = root.get_or_insert_with(|| Node::Leaf(Arc::new(Leaf::new())));
+    let siblings = append_below(node, record);
+    grow(root, siblings);
+}
+
+/// A new root over the old one and its new neighbours.
+fn grow(root: &mut Option<Node>, siblings: Siblings) {
     if !siblings.is_empty()
         && let Some(node) = root.take()
     {
@@ -36,7 +49,28 @@ pub(super) fn insert<T>(
         adopt(&mut inner, 0, siblings, true);
         *root = Some(Node::Inner(Arc::new(inner)));
     }
-    old
+}
+
+fn append_below(node: &mut Node, record: Record<'_>) -> Siblings {
+    match node {
+        Node::Leaf(leaf) => {
+            let slot = leaf.count();
+            insert_at(leaf, slot, record, true)
+        }
+        Node::Inner(inner) => {
+            let inner = Arc::make_mut(inner);
+            let at = inner.len().saturating_sub(1);
+            let Some(child) = inner.child_mut(at) else {
+                debug_assert!(false, "an inner node has children");
+                return Siblings::new();
+            };
+            let siblings = append_below(child, record);
+            if siblings.is_empty() {
+                return siblings;
+            }
+            adopt(inner, at, siblings, true).into_iter().collect()
+        }
+    }
 }
 
 fn insert_below<T>(
@@ -105,16 +139,21 @@ fn insert_in_leaf<T>(
     }
     let (Ok(slot) | Err(slot)) = leaf.search(record.key);
     let at_edge = at_edge && slot == leaf.count();
+    (None, insert_at(leaf, slot, record, at_edge))
+}
+
+/// Stores a record that is not there as slot `slot`.
+fn insert_at(leaf: &mut Arc<Leaf>, slot: usize, record: Record<'_>, at_edge: bool) -> Siblings {
     let bytes = record_bytes(record.key, &record.cell);
     if !leaf.has_room(bytes) {
-        return (None, split(leaf, slot, record, at_edge));
+        return split(leaf, slot, record, at_edge);
     }
     if Arc::strong_count(leaf) > 1 {
         // `make_mut` would copy it without the room, and the insert once more with it.
         *leaf = Arc::new(leaf.copy_with_room(bytes));
     }
     Arc::make_mut(leaf).insert(slot, record.key, record.print, record.cell, at_edge);
-    (None, Siblings::new())
+    Siblings::new()
 }
 
 /// Adds a record for which there is no room as slot `slot`.

@@ -1,6 +1,8 @@
 //! What only shows inside: where records lie and which nodes are copied.
 
+use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
@@ -33,6 +35,35 @@ fn numbered(count: u32) -> Tree {
         tree.set(&number.to_be_bytes(), &[0; 4]);
     }
     tree
+}
+
+/// In every size, with cells of every size: the same tree as by setting one after the other.
+#[test]
+fn what_is_appended_in_order_is_found() {
+    let (mut appended, mut set) = (Tree::new(), Tree::new());
+    for number in 0..5_000_u32 {
+        let key = format!("key:{number:06}");
+        let bytes_max = if number % 100 == 0 { 9_000 } else { 300 };
+        let cell = vec![7; number as usize * 37 % bytes_max];
+        appended.append(key.as_bytes(), &cell);
+        set.set(key.as_bytes(), &cell);
+        if number % 500 == 0 {
+            // Somebody holds what there is, so that it is copied.
+            let held = appended.clone();
+            appended.append(format!("{key}:x").as_bytes(), b"x");
+            set.set(format!("{key}:x").as_bytes(), b"x");
+            assert_eq!(held.len() + 1, appended.len());
+            held.check().unwrap();
+        }
+    }
+    appended.check().unwrap();
+    assert!(appended.iter().eq(set.iter()));
+    for (key, cell) in &set {
+        assert_eq!(appended.get(key), Some(cell));
+    }
+    appended.set(b"key:002500:y", b"y");
+    appended.remove(b"key:000000");
+    appended.check().unwrap();
 }
 
 #[test]

@@ -488,7 +488,7 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
             let built = self
                 .files
                 .blocking
-                .run(move || build::<M>(&store, header, &view))
+                .run_standing_back(move || build::<M>(&store, header, &view))
                 .await;
             match built {
                 Ok(file) => {

@@ -8,6 +8,7 @@ use concord_core::machine::Machine;
 
 use super::directory::Directory;
 use super::{BackupFile, BackupHeader, BackupName, BackupTarget, Retention};
+use crate::blocking::standing_back;
 use crate::ports::Disk;
 use crate::storage_error::StorageError;
 
@@ -68,7 +69,8 @@ impl BackupRepository {
         let name = BackupName::of(header);
         let source = self.target.source(&name);
         let mut draft = self.target.draft(&name, header.node_id)?;
-        super::write::<M>(&mut *draft, source.location(), header, view)?;
+        // Nobody waits for the next block of a backup, and many wait for the log.
+        standing_back(|| super::write::<M>(&mut *draft, source.location(), header, view))?;
         draft.land()?;
         let file = BackupFile::of(source)?;
         Ok((name, file))

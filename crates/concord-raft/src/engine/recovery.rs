@@ -39,8 +39,6 @@ pub(crate) struct Started<M: Machine> {
 }
 
 struct Opened {
-    log: LogStore,
-    log_handle: LogHandle,
     snapshots: SnapshotStore,
     roster: Roster,
 }
@@ -80,8 +78,15 @@ pub(crate) async fn start<M: Machine>(
         Arc::clone(&backlog),
         files,
     );
-    let machine = recovered(machine, &opened.log, config.host, stop).await?;
-    let log = GatedLog::new(opened.log, Arc::clone(&sole_voter), watching.clone());
+    // The log is long and the snapshot large: each has a thread.
+    let (log, machine) = futures::join!(
+        open_log(config, directory, ports),
+        machine.recover_snapshot(config.host)
+    );
+    let (log, log_handle) = log?;
+    let machine = machine.map_err(|error| start_error(stop, &error))?;
+    let machine = recovered(machine, &log, config.host, stop).await?;
+    let log = GatedLog::new(log, Arc::clone(&sole_voter), watching.clone());
     let (book, seeds) = (Arc::new(AddressBook::default()), draw_seeds(ports));
     let network = Network::<M>::new(Arc::clone(&ports.transport), Arc::clone(&book), blocking);
     let raft_config = Arc::new(raft_config(config)?);
@@ -115,11 +120,11 @@ pub(crate) async fn start<M: Machine>(
         watching,
         leadership: watch::Sender::new(Leadership::default()),
     });
-    tokio::spawn(watcher::run(Arc::clone(&engine), opened.log_handle.health()));
+    tokio::spawn(watcher::run(Arc::clone(&engine), log_handle.health()));
     Ok(Started {
         engine,
         inbox: Arc::new(SnapshotInbox::new(opened.snapshots, blocking)),
-        log: opened.log_handle,
+        log: log_handle,
     })
 }
 
@@ -130,7 +135,7 @@ async fn recovered<M: Machine>(
     host: Host,
     stop: &Stop,
 ) -> Result<StateMachine<M>, StartError> {
-    let recovering = machine.recover(log.reader(), log.committed(), host);
+    let recovering = machine.recover_log(log.reader(), log.committed(), host);
     recovering.await.map_err(|error| start_error(stop, &error))
 }
 
@@ -141,29 +146,32 @@ fn draw_seeds(ports: &Ports) -> Seeds {
 }
 
 async fn open(config: &NodeConfig, directory: &DataDirectory, ports: &Ports) -> Result<Opened, StartError> {
+    let (root, snapshots) = (directory.root().to_path_buf(), directory.snapshots());
+    let disk = Arc::clone(&ports.disk);
+    let opened = Blocking::new(config.host).run(move || {
+        Ok(Opened {
+            snapshots: SnapshotStore::open(&snapshots, Arc::clone(&disk))?,
+            roster: Roster::open(&root, disk)?,
+        })
+    });
+    opened
+        .await
+        .map_err(|error: crate::storage_error::StorageError| error.into())
+}
+
+async fn open_log(
+    config: &NodeConfig,
+    directory: &DataDirectory,
+    ports: &Ports,
+) -> Result<(LogStore, LogHandle), StartError> {
     let identity = directory.identity().current();
     let mut options = LogOptions::new(identity.store_id, config.log.segment_bytes);
     options.expect_existing = identity.cluster_id.is_some();
     options.host = config.host;
-    let (root, log, snapshots) = (
-        directory.root().to_path_buf(),
-        directory.log(),
-        directory.snapshots(),
-    );
-    let disk = Arc::clone(&ports.disk);
+    let (log, disk) = (directory.log(), Arc::clone(&ports.disk));
     // In the task host the log spawns a task, for which this is the right runtime.
-    let opened = Blocking::new(config.host)
-        .run(move || {
-            let (log, log_handle) = log::open(&log, options, Arc::clone(&disk))?;
-            Ok(Opened {
-                log,
-                log_handle,
-                snapshots: SnapshotStore::open(&snapshots, Arc::clone(&disk))?,
-                roster: Roster::open(&root, disk)?,
-            })
-        })
-        .await;
-    opened.map_err(|error: crate::storage_error::StorageError| error.into())
+    let opened = Blocking::new(config.host).run(move || log::open(&log, options, disk));
+    Ok(opened.await?)
 }
 
 fn start_error(stop: &Stop, fatal: &impl std::fmt::Display) -> StartError {

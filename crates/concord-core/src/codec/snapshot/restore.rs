@@ -61,6 +61,16 @@ pub struct StoreRestorer {
     machine: MachineVersion,
     /// Rebuilds what is staged.
     staged: Option<Box<Self>>,
+    /// Keys of a chunk that are not in the usage yet; none between chunks.
+    counted: Counted,
+}
+
+/// Keys of one namespace, which come one after the other: they are added to the usage together.
+#[derive(Debug, Default)]
+struct Counted {
+    namespace: Vec<u8>,
+    keys: i64,
+    bytes: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +105,7 @@ impl StoreRestorer {
             is_nested: false,
             machine: MachineVersion::NEWEST,
             staged: None,
+            counted: Counted::default(),
         }
     }
 
@@ -253,15 +264,32 @@ impl StoreRestorer {
             let unpacked = StoredRef::new(header.format, true, value).raw_len();
             self.state.packed.add(value.len(), unpacked);
         }
-        self.state.live.set(key, cell);
+        // `item` has seen that keys come in order.
+        self.state.live.append(key, cell);
         let size = i64::try_from(key.len().saturating_add(value.len()));
-        add_usage(
-            &mut self.state,
-            namespace_of(key),
-            1,
-            size.map_err(|_| malformed("value too large"))?,
-        );
+        let size = size.map_err(|_| malformed("value too large"))?;
+        let namespace = namespace_of(key);
+        if self.counted.namespace != namespace {
+            self.count();
+            self.counted.namespace.extend_from_slice(namespace);
+        }
+        self.counted.keys = self.counted.keys.saturating_add(1);
+        self.counted.bytes = self.counted.bytes.saturating_add(size);
         Ok(())
+    }
+
+    /// Adds what was counted to the usage.
+    fn count(&mut self) {
+        let Counted {
+            namespace,
+            keys,
+            bytes,
+        } = &mut self.counted;
+        if *keys > 0 {
+            add_usage(&mut self.state, namespace, *keys, *bytes);
+        }
+        namespace.clear();
+        (*keys, *bytes) = (0, 0);
     }
 
     /// Checks a version of a key that must be older than `before`.
@@ -538,6 +566,7 @@ impl Restorer for StoreRestorer {
         while reader.left() > 0 {
             self.item(&mut reader)?;
         }
+        self.count();
         Ok(())
     }
 

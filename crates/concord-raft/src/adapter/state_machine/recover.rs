@@ -2,6 +2,8 @@
 //! entries as far as they were committed.
 //!
 //! ```text
+//!   one thread: all of the log is checked           another: the newest snapshot
+//!          └────────────────────────┬───────────────────────┘
 //!   one thread: log files ──▶ checked ──▶ decoded ──┐ a few pieces ahead
 //!   another:                                        └──▶ Machine::apply ──▶ one view, at the end
 //! ```
@@ -35,25 +37,30 @@ type Item = (LogId, Decoded, usize);
 type Piece = Result<Vec<Item>, io::Error>;
 
 impl<M: Machine> StateMachine<M> {
-    /// Takes in the newest snapshot and the entries up to `committed`, as far as they can be
+    /// Takes in the newest snapshot.
+    pub(crate) async fn recover_snapshot(mut self, host: Host) -> Result<Self, io::Error> {
+        let work = move || self.newest_snapshot(host).map(|()| self);
+        Blocking::new(host).run(work).await
+    }
+
+    /// Takes in the entries up to `committed` behind the snapshot, as far as they can be
     /// read: openraft says what is missing if some are. Publishes the result.
-    pub(crate) async fn recover(
+    pub(crate) async fn recover_log(
         self,
         log: LogReader,
         committed: Option<LogId>,
         host: Host,
     ) -> Result<Self, io::Error> {
-        let work = move || self.recover_blocking(&log, committed, host);
+        let work = move || self.replay_upto(&log, committed, host);
         Blocking::new(host).run(work).await
     }
 
-    fn recover_blocking(
+    fn replay_upto(
         mut self,
         log: &LogReader,
         committed: Option<LogId>,
         host: Host,
     ) -> Result<Self, io::Error> {
-        self.recover_snapshot(host)?;
         let first = self.applied.map_or(0, |applied| applied.index.saturating_add(1));
         let end = committed.map_or(0, |committed| committed.index.saturating_add(1));
         if first < end && log.readable().start <= first {
@@ -69,7 +76,7 @@ impl<M: Machine> StateMachine<M> {
         Ok(self)
     }
 
-    fn recover_snapshot(&mut self, host: Host) -> Result<(), io::Error> {
+    fn newest_snapshot(&mut self, host: Host) -> Result<(), io::Error> {
         let newest = self.files.store.newest();
         let Some(file) = newest.map_err(|error| self.files.failed(error))? else {
             return Ok(());
