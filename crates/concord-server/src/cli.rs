@@ -1,6 +1,6 @@
 //! The `concord` command line: a server (`start`) and a client of a running cluster.
 //!
-//! Every command talks HTTP to a node that runs already (D-OPS-3), but for `start`, `config`, `cert`, `audit` with files and
+//! Every command talks HTTP to a node that runs already (D-OPS-3), but for `start`, `config`, `context`, `cert`, `audit` with files and
 //! those that are about files: `recover`, `doctor`, `backup verify` and `backup restore`. Commands,
 //! flags and exit codes are documented in `docs/cli.md`.
 
@@ -12,6 +12,7 @@ mod bulk;
 mod cert;
 mod cluster;
 mod config;
+mod context;
 mod doctor;
 mod election;
 mod error;
@@ -60,22 +61,25 @@ pub fn main() -> ExitCode {
     let Cli { before, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let client = match client_args(&before, &command, &matches) {
         Ok(client) => client,
-        Err(error) => error.exit(),
+        Err(error) => return told(&error, false),
     };
     let as_json = client
         .as_ref()
         .is_some_and(|client| client.output == Output::Json);
     match run(command, client) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let (text, code) = error.report(as_json);
-            if !text.is_empty() {
-                // Nobody is left to tell if standard error is gone too.
-                let _ = writeln!(std::io::stderr(), "{text}");
-            }
-            code
-        }
+        Err(error) => told(&error, as_json),
     }
+}
+
+/// Says what went wrong.
+fn told(error: &CliError, as_json: bool) -> ExitCode {
+    let (text, code) = error.report(as_json);
+    if !text.is_empty() {
+        // Nobody is left to tell if standard error is gone too.
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+    code
 }
 
 /// How the command reaches the cluster: its own flags go before those in front of it, these
@@ -84,8 +88,9 @@ fn client_args(
     before: &BeforeArgs,
     command: &Command,
     matches: &ArgMatches,
-) -> Result<Option<ClientArgs>, clap::Error> {
+) -> Result<Option<ClientArgs>, CliError> {
     let given = [
+        ("--context", before.context.is_some()),
         ("--endpoints", before.endpoints.is_some()),
         ("--timeout", before.timeout.is_some()),
         ("--output", before.output.is_some()),
@@ -98,7 +103,7 @@ fn client_args(
         return match given.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => {
                 let message = format!("`{flag}` is for commands that ask a running cluster");
-                Err(Cli::command().error(ErrorKind::UnknownArgument, message))
+                Cli::command().error(ErrorKind::UnknownArgument, message).exit()
             }
             None => Ok(None),
         };
@@ -122,6 +127,20 @@ fn client_args(
     if let Some(path) = before.token_file.as_ref().filter(|_| !is_own("token_file")) {
         client.token_file = Some(path.clone());
     }
+    let wanted = match &before.context {
+        Some(name) if !is_own("context") => Some(name.clone()),
+        _ => client.context.clone(),
+    };
+    let flag = |name: &str| format!("--{}", name.replace('_', "-"));
+    let is_said = |name: &str| {
+        matches!(
+            leaf.value_source(name),
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        ) || given.contains(&(flag(name).as_str(), true))
+            || (name == "token_file"
+                && std::env::var_os("CONCORD_TOKEN").is_some_and(|token| !token.is_empty()))
+    };
+    context::fill(&mut client, wanted.as_deref(), is_said)?;
     Ok(Some(client))
 }
 
@@ -130,6 +149,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         Command::Start(args) => start::run(&args),
         Command::Config(command) => config::run(&command),
         Command::Cert(command) => cert::run(&command),
+        Command::Context(command) => context::run(&command),
         Command::Completions { shell } => completions(shell),
         Command::Backup(command) if command.client_args().is_none() => backup::run_here(&command),
         Command::Recover(args) => recover::run(&args),
@@ -219,6 +239,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         | Command::Cert(_)
         | Command::Recover(_)
         | Command::Doctor(_)
+        | Command::Context(_)
         | Command::Completions { .. } => Ok(()),
     }?;
     session.out.flush()
@@ -262,6 +283,7 @@ impl Command {
             | Self::Cert(_)
             | Self::Recover(_)
             | Self::Doctor(_)
+            | Self::Context(_)
             | Self::Completions { .. } => None,
             Self::Backup(command) => command.client_args(),
             Self::Ready(args) => Some(&args.client),

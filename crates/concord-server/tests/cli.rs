@@ -6,6 +6,8 @@
 mod access;
 #[path = "cli/backups.rs"]
 mod backups;
+#[path = "cli/contexts.rs"]
+mod contexts;
 #[path = "process/mod.rs"]
 #[expect(dead_code, reason = "these tests start single nodes and kill none")]
 mod process;

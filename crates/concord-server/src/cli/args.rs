@@ -12,6 +12,7 @@ mod audit;
 mod backup;
 mod cert;
 mod cluster;
+mod context;
 mod hold;
 mod index;
 mod key;
@@ -33,6 +34,7 @@ pub(crate) use self::backup::{
 };
 pub(crate) use self::cert::{CaArgs, CertCommand, CertOutArgs, ClientCertArgs, NodeCertArgs, SignerArgs};
 pub(crate) use self::cluster::{Bound, ClusterCommand, SettingsArgs, SettingsCommand};
+pub(crate) use self::context::ContextCommand;
 pub(crate) use self::hold::{
     CampaignArgs, ElectionCommand, HoldArgs, LockArgs, RegisterArgs, RegistryCommand,
 };
@@ -63,6 +65,9 @@ pub(crate) struct Cli {
 /// The flags of [`ClientArgs`], given before the command.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct BeforeArgs {
+    /// The cluster to ask, by its name in the file of contexts.
+    #[arg(long, value_name = "NAME", help_heading = "Connection")]
+    pub(crate) context: Option<String>,
     /// Nodes to ask, comma-separated.
     #[arg(long, value_delimiter = ',', help_heading = "Connection")]
     pub(crate) endpoints: Option<Vec<String>>,
@@ -173,6 +178,10 @@ pub(crate) enum Command {
     /// Check or print a node's configuration, without starting it.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Contexts: clusters by name, and how to reach each, in a file of yours. It is what CONCORD_CONTEXTS names, or
+    /// concord/contexts.toml among your settings (~/.config).
+    #[command(subcommand)]
+    Context(ContextCommand),
     /// Print the completion script of a shell.
     Completions {
         /// The shell.
@@ -183,6 +192,14 @@ pub(crate) enum Command {
 /// How a client reaches the cluster and how it prints.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ClientArgs {
+    /// The cluster to ask, by its name in the file of contexts: see `concord context --help`.
+    #[arg(
+        long,
+        env = "CONCORD_CONTEXT",
+        value_name = "NAME",
+        help_heading = "Connection"
+    )]
+    pub(crate) context: Option<String>,
     /// Nodes to ask, comma-separated; the next is tried when one does not answer.
     #[arg(
         long,

@@ -6,11 +6,12 @@ use super::settings;
 pub(super) const PREFIX: &str = "CONCORD_";
 
 /// Variables that the command line reads itself.
-const CLIENT: [&str; 11] = [
+const CLIENT: [&str; 12] = [
     "CONFIG",
     "ENDPOINTS",
     "TOKEN",
     "CONTEXT",
+    "CONTEXTS",
     "OUTPUT",
     "TIMEOUT",
     "ROOT_TOKEN",

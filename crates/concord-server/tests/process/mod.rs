@@ -30,6 +30,7 @@ pub(crate) fn concord() -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CONCORD_")) {
         command.env_remove(name);
     }
+    command.env("CONCORD_CONTEXTS", "");
     command.stdin(Stdio::null());
     command
 }

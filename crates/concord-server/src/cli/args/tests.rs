@@ -85,6 +85,10 @@ const FORMS: &[&str] = &[
     "concord config check --config c.toml",
     "concord config show --node-id 1",
     "concord config reference",
+    "concord context list -o json",
+    "concord context use prod",
+    "concord --context prod get k",
+    "concord get k --context prod",
     "concord completions bash",
 ];
 
