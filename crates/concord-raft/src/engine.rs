@@ -17,6 +17,7 @@ use std::time::Duration;
 use concord_core::batch::Batch;
 use concord_core::ids::{LogIndex, NodeId, Timestamp};
 use concord_core::machine::Machine;
+use concord_core::version::ClusterVersion;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use openraft::async_runtime::WatchReceiver;
@@ -40,6 +41,7 @@ use crate::sole_voter::SoleVoter;
 use crate::stats::NodeStats;
 use crate::stop::Stop;
 use crate::types::{EncodedBatch, Runtime, StoredMembership, TypeConfig};
+use crate::versions::Versions;
 
 /// A running Raft. Shared by everything that uses it.
 pub(crate) struct Engine<M: Machine> {
@@ -48,6 +50,7 @@ pub(crate) struct Engine<M: Machine> {
     pub(crate) book: Arc<AddressBook>,
     pub(crate) roster: Arc<Roster>,
     pub(crate) backlog: Arc<Backlog>,
+    pub(crate) versions: Versions,
     pub(crate) stop: Stop,
     pub(crate) seeds: Seeds,
     pub(crate) votes: VoteGate,
@@ -122,6 +125,11 @@ impl<M: Machine> Engine<M> {
     pub(crate) fn metrics(&self) -> RaftMetrics<TypeConfig<M>> {
         // Cloned at once: holding the guard could block openraft.
         self.metrics.borrow_watched().clone()
+    }
+
+    /// As what machine the entries are applied that this node shows.
+    pub(crate) fn cluster_version(&self) -> ClusterVersion {
+        M::version_of(&self.views.load().view)
     }
 
     /// The effective membership, which may not be committed yet.

@@ -17,6 +17,8 @@ pub enum ErrorKind {
     OutcomeUnknown,
     /// The request can never succeed as it is. Nothing was written.
     Invalid,
+    /// Not every member of the cluster knows how yet. Nothing was written.
+    Unsupported,
     /// What it names does not exist. Nothing was written.
     NotFound,
     /// It contradicts what is. Nothing was written.

@@ -4,7 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | control, append, snapshot | yes | no | no |
 //! | forward: describe | yes | yes | yes |
-//! | forward: promise, join, invite | yes | yes | no |
+//! | forward: promise, join, invite, versions | yes | yes | no |
 //! | forward: all else | yes | no | no |
 //!
 //! *Barred* is a node of another cluster, one that was removed, one that shows a member's
@@ -24,7 +24,7 @@ use crate::bootstrap::{self, Formation};
 use crate::engine::Engine;
 use crate::error::MembershipError;
 use crate::membership::{Members, invitation};
-use crate::message::admin::{Join, Joined, MembershipChange};
+use crate::message::admin::{Join, Joined, MembershipChange, VersionsKnown};
 use crate::message::{self, Body, Empty, Kind, Refusal};
 use crate::ports::{Duplex, Inbound, Lane, PeerIdentity};
 use crate::proposer::Proposer;
@@ -123,6 +123,11 @@ impl<M: Machine> Server<M> {
                 let joined: Joined = read(request)?;
                 Ok(answer(self.formation.invited(joined).await.map(|()| Empty)))
             }
+            (Lane::Forward, Kind::Versions) => {
+                self.check_not_barred(&peer)?;
+                read::<VersionsKnown>(request)?;
+                Ok(answer(Ok(self.engine.versions.own().clone())))
+            }
             (Lane::Forward, Kind::Membership) => {
                 self.check_member(&peer).await?;
                 Ok(answer(Ok(self.members.serve(read(request)?).await)))
@@ -161,6 +166,7 @@ impl<M: Machine> Server<M> {
             | Kind::Join
             | Kind::Membership
             | Kind::Invite
+            | Kind::Versions
             | Kind::Client(_) => Err(Refusal::for_good("this message has no place on the control lane")),
         }
     }

@@ -85,6 +85,9 @@ pub const READ_ROUND_MAX: Duration = Duration::from_secs(1);
 /// Bytes of a reason in words that a peer sends.
 pub const REASON_BYTES_MAX: usize = 1_000;
 
+/// The longest name of a release that a node tells others.
+pub const PRODUCT_BYTES_MAX: usize = 64;
+
 /// Voters in a membership. More than seven make every write slower and nothing safer.
 pub const VOTERS_MAX: usize = 15;
 

@@ -195,6 +195,11 @@ impl<M: Machine> Members<M> {
         }
     }
 
+    /// Keeps the membership as it is while it is held on the leader.
+    pub(crate) async fn hold(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.one_at_a_time.lock().await
+    }
+
     /// The way to other nodes.
     pub(crate) const fn transport(&self) -> &Arc<dyn Transport> {
         &self.transport

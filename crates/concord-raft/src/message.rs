@@ -12,6 +12,7 @@
 //!   Append                                                 append requests ⇄ append answers
 //!   Snapshot                                               begin, chunks, end ⇄ answer
 //!   Forward   describe, promise, join, invite, membership,         proposals (`proposer`)
+//!             versions,
 //!             and those of `proposer` and `read`
 //! ```
 
@@ -54,6 +55,8 @@ pub(crate) enum Kind {
     Membership,
     /// [`admin::Joined`], said to a node that did not ask.
     Invite,
+    /// [`admin::VersionsKnown`], of who asks.
+    Versions,
     /// Belongs to `proposer` and `read`, which have bytes of their own.
     Client(u8),
 }
@@ -78,6 +81,7 @@ impl Kind {
             Self::Join => 18,
             Self::Membership => 19,
             Self::Invite => 20,
+            Self::Versions => 21,
             Self::Client(byte) => byte,
         }
     }
@@ -96,6 +100,7 @@ impl Kind {
             18 => Self::Join,
             19 => Self::Membership,
             20 => Self::Invite,
+            21 => Self::Versions,
             Self::CLIENT_FIRST..=Self::CLIENT_LAST => Self::Client(byte),
             _ => return None,
         })

@@ -10,6 +10,7 @@
 //! operation works on every node; what only the leader can do is forwarded to it.
 
 pub(crate) mod report;
+mod rollout;
 mod upkeep;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
+use concord_core::version::MachineVersion;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -178,6 +180,10 @@ impl<M: Machine> Node<M> {
     ///
     /// [`ProposeError`]; each variant says whether the request may have been applied.
     pub async fn propose(&self, request: Bytes, deadline: Instant) -> Result<M::Reply, ProposeError> {
+        let needs = M::needs(&request);
+        if needs > MachineVersion::BASE {
+            self.inner.check_version(needs)?;
+        }
         self.inner.server.proposer.propose(request, deadline).await
     }
 

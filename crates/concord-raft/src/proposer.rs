@@ -31,7 +31,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
+use concord_core::version::MachineVersion;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -76,9 +78,30 @@ pub enum ProposeError {
         /// How long the request waited.
         waited_ms: u64,
     },
+    /// Not every member knows the machine yet that does this. Nothing was written; it can be asked again when all do.
+    #[error(
+        "this needs machine version {needs}, and the cluster is of version {cluster}, {}",
+        held_back(held_back_by)
+    )]
+    NotYet {
+        /// The version that the request needs.
+        needs: MachineVersion,
+        /// The cluster's.
+        cluster: MachineVersion,
+        /// Who knows less or does not answer.
+        held_back_by: Vec<NodeId>,
+    },
     /// This node stops. Nothing was written.
     #[error("the node is shutting down")]
     ShuttingDown,
+}
+
+fn held_back(by: &[NodeId]) -> String {
+    if by.is_empty() {
+        return "which goes on when all its members know it".to_owned();
+    }
+    let nodes: Vec<String> = by.iter().map(|node| format!("node {node}")).collect();
+    format!("held back by {}", nodes.join(", "))
 }
 
 impl ProposeError {
@@ -89,6 +112,7 @@ impl ProposeError {
             Self::Overloaded | Self::NoQuorum { .. } => ErrorKind::Retry,
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::OutcomeUnknown { .. } => ErrorKind::OutcomeUnknown,
+            Self::NotYet { .. } => ErrorKind::Unsupported,
             Self::ShuttingDown => ErrorKind::ShuttingDown,
         }
     }

@@ -1,6 +1,7 @@
 //! What a node tells about itself: for people, health checks and metrics.
 
 use concord_core::ids::{LogIndex, NodeId, Revision, Term};
+use concord_core::version::{ClusterVersion, MachineVersion};
 
 use crate::error::StopReason;
 
@@ -53,6 +54,10 @@ pub struct MemberStatus {
     pub lag_entries: Option<u64>,
     /// Milliseconds since it last answered. Only the leader knows.
     pub silent_ms: Option<u64>,
+    /// The newest machine that its program knows; `None`: it did not say when it was last asked.
+    pub machine: Option<MachineVersion>,
+    /// The release of its program; `None`: it did not say.
+    pub product: Option<String>,
 }
 
 impl MemberStatus {
@@ -66,6 +71,8 @@ impl MemberStatus {
             matched: None,
             lag_entries: None,
             silent_ms,
+            machine: None,
+            product: None,
         }
     }
 }
@@ -121,6 +128,12 @@ pub struct NodeStatus {
     pub disk_full: bool,
     /// What an operator should know.
     pub warnings: Vec<String>,
+    /// As what machine the cluster applies entries, as far as this node has.
+    pub machine: ClusterVersion,
+    /// The newest machine that this node knows.
+    pub machine_known: MachineVersion,
+    /// The members that keep the cluster from it: they know less, or do not answer.
+    pub held_back_by: Vec<NodeId>,
     /// Why it has stopped, if it has.
     pub stopped: Option<StopReason>,
 }

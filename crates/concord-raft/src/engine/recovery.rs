@@ -30,6 +30,7 @@ use crate::roster::Roster;
 use crate::snapshot_store::SnapshotStore;
 use crate::sole_voter::SoleVoter;
 use crate::stop::Stop;
+use crate::versions::Versions;
 
 /// What starting gives.
 pub(crate) struct Started<M: Machine> {
@@ -51,8 +52,7 @@ pub(crate) async fn start<M: Machine>(
     ports: &Ports,
     stop: &Stop,
 ) -> Result<Started<M>, StartError> {
-    let blocking = Blocking::new(config.host);
-    let identity = directory.identity();
+    let (blocking, identity) = (Blocking::new(config.host), directory.identity());
     let opened = open(config, directory, ports).await?;
     let publisher = Publisher::new(M::empty().view(), LogIndex::new(0));
     let views = publisher.views();
@@ -65,7 +65,7 @@ pub(crate) async fn start<M: Machine>(
         known: config.machine_known::<M>(),
         watching: config.observer.clone().map(Watching::new).map(Arc::new),
     };
-    let watching = files.watching.clone();
+    let (watching, versions) = (files.watching.clone(), Versions::new(files.known));
     let (deadline, roster) = (Arc::new(Deadline::default()), Arc::new(opened.roster));
     let (node_id, stats) = (identity.current().node_id, Arc::clone(&files.stats));
     let sole_voter = Arc::new(SoleVoter::new(node_id));
@@ -109,6 +109,7 @@ pub(crate) async fn start<M: Machine>(
         book,
         roster,
         backlog,
+        versions,
         stop: stop.clone(),
         seeds,
         votes: VoteGate::default(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use concord_core::ids::NodeId;
 use concord_core::machine::Machine;
+use concord_core::version::MachineVersion;
 use futures::FutureExt;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::metrics::RaftMetrics;
@@ -16,6 +17,7 @@ use crate::error::MembershipError;
 use crate::limits;
 use crate::message::admin::{Acquaintance, Joined, MembershipAnswer, MembershipChange, Seat};
 use crate::types::{Membership, Peer, TypeConfig};
+use crate::versions;
 
 type Change = ChangeMembers<u64, Peer>;
 
@@ -81,7 +83,9 @@ impl<M: Machine> Members<M> {
                 "the node at {address} belongs to cluster {other:032x}"
             )));
         }
-        self.check_new(&seat)?;
+        if self.check_new(&seat)?.is_none() {
+            self.check_version(&seat).await?;
+        }
         let into = invitation(&self.formation, &self.engine.roster.removed());
         bootstrap::invite(&*self.transport, &seat, &into)
             .await
@@ -105,8 +109,28 @@ impl<M: Machine> Members<M> {
                 limits::MEMBERS_MAX
             )));
         }
+        self.check_version(&seat).await?;
         let nodes = BTreeMap::from([(seat.node_id.get(), seat.peer)]);
         self.commit(ChangeMembers::AddNodes(nodes), true).await
+    }
+
+    /// Refuses a node whose program does not know the machine that the cluster is (I24). It would stop by itself, but
+    /// as a member.
+    async fn check_version(&self, seat: &Seat) -> MembershipAnswer {
+        let cluster = self.engine.cluster_version();
+        if cluster.version == MachineVersion::BASE {
+            return Ok(());
+        }
+        let node = seat.node_id;
+        let own = self.engine.versions.own();
+        match versions::ask(&*self.transport, node, &seat.peer, own).await {
+            Some(known) if known.machine >= cluster.version => Ok(()),
+            Some(known) => {
+                let what = format!("node {node} at {} cannot join: the cluster", seat.peer.address);
+                Err(conflict(versions::too_old(&what, cluster, known.machine)))
+            }
+            None => Err(MembershipError::Silent { node }),
+        }
     }
 
     /// Refuses a node that must not come in; its present seat if it is in already.

@@ -3,6 +3,7 @@
 
 use concord_core::codec::DecodeError;
 use concord_core::ids::NodeId;
+use concord_core::version::MachineVersion;
 
 use super::Body;
 use super::raft::{read_peer, write_peer};
@@ -82,6 +83,15 @@ pub(crate) struct Joined {
     pub(crate) removed: Vec<u64>,
 }
 
+/// What the program of a node knows. Asked with the asker's, answered with one's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VersionsKnown {
+    /// The newest machine.
+    pub(crate) machine: MachineVersion,
+    /// Its release, for people.
+    pub(crate) product: String,
+}
+
 /// A change of who belongs or leads, forwarded to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MembershipChange {
@@ -108,6 +118,21 @@ pub(crate) enum MembershipChange {
 
 /// What the leader made of a [`MembershipChange`].
 pub(crate) type MembershipAnswer = Result<(), MembershipError>;
+
+impl Body for VersionsKnown {
+    fn write(&self, out: &mut Writer) {
+        out.u8(self.machine.get());
+        out.text(super::wire::cut(&self.product, limits::PRODUCT_BYTES_MAX));
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let machine = MachineVersion::new(reader.u8()?);
+        let product = reader.text(limits::PRODUCT_BYTES_MAX)?;
+        // It may grow at its end: who asks and who answers may be releases apart.
+        reader.skip_rest();
+        Ok(Self { machine, product })
+    }
+}
 
 fn write_seat(out: &mut Writer, seat: &Seat) {
     out.u64(seat.node_id.get());

@@ -164,6 +164,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Lets by what follows: a message that may grow, and whose reader may be older.
+    pub(crate) fn skip_rest(&mut self) {
+        self.offset = self.message.len();
+    }
+
     /// Nothing may follow.
     pub(crate) fn end(&self) -> Result<(), DecodeError> {
         if self.offset == self.message.len() {

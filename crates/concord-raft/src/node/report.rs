@@ -2,6 +2,7 @@
 
 use concord_core::ids::{LogIndex, NodeId, Term};
 use concord_core::machine::Machine;
+use concord_core::version::MachineVersion;
 use openraft::metrics::RaftMetrics;
 use openraft::{Instant, ServerState};
 
@@ -27,6 +28,7 @@ impl<M: Machine> Inner<M> {
             (None, Some(_)) => role_of(metrics.state),
         };
         let quorum_silent = self.engine.quorum_silence(&metrics);
+        let machine = M::version_of(&published.view);
         NodeStatus {
             node_id: identity.node_id,
             store_id: identity.store_id,
@@ -50,8 +52,20 @@ impl<M: Machine> Inner<M> {
             receiving_snapshot: self.server.inbox.progress(),
             disk_full: self.log.is_full(),
             warnings: warnings(&metrics, self.log.is_full()),
+            machine,
+            machine_known: self.engine.versions.own().machine,
+            held_back_by: self.held_back_by(machine.version),
             stopped,
         }
+    }
+
+    /// The members that keep the cluster from the machine that this node knows.
+    pub(super) fn held_back_by(&self, cluster: MachineVersion) -> Vec<NodeId> {
+        let membership = self.engine.membership();
+        let members = membership.nodes().map(|(id, _)| *id);
+        self.engine
+            .versions
+            .held_back_by(members, self.engine.node_id, cluster)
     }
 
     /// A follower that cannot win an election keeps the name of the leader that it lost: what
@@ -73,6 +87,12 @@ impl<M: Machine> Inner<M> {
                 .heartbeat
                 .as_ref()
                 .and_then(|all| all.get(id).cloned().flatten());
+            let versions = &self.engine.versions;
+            let known = if *id == self.engine.node_id.get() {
+                Some(versions.own().clone())
+            } else {
+                versions.of(*id)
+            };
             MemberStatus {
                 node_id: NodeId::new(*id),
                 address: peer.address.clone(),
@@ -81,6 +101,10 @@ impl<M: Machine> Inner<M> {
                 matched: matched.filter(|_| other).map(|id| LogIndex::new(id.index)),
                 lag_entries: other.then(|| lag_of(metrics, NodeId::new(*id))),
                 silent_ms: heard.filter(|_| other).map(|at| super::millis(at.elapsed())),
+                machine: known.as_ref().map(|known| known.machine),
+                product: known
+                    .map(|known| known.product)
+                    .filter(|product| !product.is_empty()),
             }
         };
         metrics.membership_config.nodes().map(member).collect()

@@ -16,3 +16,4 @@ mod network;
 mod quotas;
 mod replication;
 mod restarts;
+mod versions;

@@ -10,6 +10,7 @@ use concord_core::batch::Batch;
 use concord_core::codec::DecodeError;
 use concord_core::ids::{Revision, SessionId, Timestamp};
 use concord_core::machine::{Machine, Meta, Restorer};
+use concord_core::version::{ClusterVersion, MachineVersion};
 use concord_core::{Command, ReadView, Reply, Store};
 
 /// What is wrong with the store.
@@ -19,6 +20,8 @@ pub(crate) enum Flaw {
     Forgetful,
     /// Transactions go without the last of their compares (against I3: what is refused happens).
     Careless,
+    /// What the cluster cannot do yet is done by those who can (against I24).
+    Eager,
     /// Requests are done whatever the policy is by which they were judged (against I22).
     Trusting,
 }
@@ -26,6 +29,8 @@ pub(crate) enum Flaw {
 thread_local! {
     /// A simulation is one thread.
     static PLANTED: Cell<Option<Flaw>> = const { Cell::new(None) };
+    /// Whether the node that runs now is one of the release before.
+    static IS_OLD: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The flaw is there until this goes.
@@ -42,6 +47,39 @@ impl Drop for Planted {
     fn drop(&mut self) {
         PLANTED.set(None);
     }
+}
+
+/// The node that runs from here on is of the release before, or is not.
+pub(crate) fn run_as(is_old: bool) {
+    IS_OLD.set(is_old);
+}
+
+/// The machine with which requests of these kinds came, in this world.
+const FEATURE: u8 = MachineVersion::NEWEST.get();
+/// A request as it is, under a kind that the release before does not know.
+const FEATURED: u8 = 200;
+/// The same, of which a proposer does not see what it needs: apply alone keeps it off.
+const SMUGGLED: u8 = 201;
+
+/// A request of a kind that came with the newest machine.
+pub(crate) fn featured(command: &Command, is_smuggled: bool) -> Bytes {
+    let kind = if is_smuggled { SMUGGLED } else { FEATURED };
+    Bytes::from([&[FEATURE, kind], command.to_bytes().as_ref()].concat())
+}
+
+fn is_featured(request: &[u8]) -> bool {
+    matches!(request, [FEATURE, FEATURED | SMUGGLED, ..])
+}
+
+/// What the newest machine makes of a batch: each featured request does what is in it.
+fn with_features(batch: &Batch) -> Batch {
+    let mut batch = batch.clone();
+    for request in batch.groups.iter_mut().flat_map(|group| &mut group.requests) {
+        if is_featured(request) {
+            *request = request.slice(2..);
+        }
+    }
+    batch
 }
 
 /// Another session for each group of each entry, opened on the spot.
@@ -97,18 +135,44 @@ impl Machine for TestStore {
     type View = ReadView;
     type SnapshotChunks = <Store as Machine>::SnapshotChunks;
     type Restorer = TestRestorer;
+    const NEWEST: MachineVersion = Store::NEWEST;
 
     fn empty() -> Self {
         Self(Store::empty())
     }
 
     fn apply(&mut self, meta: Meta, batch: &Batch) -> Vec<Reply> {
+        let mut requests = batch.groups.iter().flat_map(|group| &group.requests);
+        let knows = self.0.version().version >= MachineVersion::NEWEST
+            || PLANTED.get() == Some(Flaw::Eager) && !IS_OLD.get();
+        if knows && requests.any(|request| is_featured(request)) {
+            return self.0.apply(meta, &with_features(batch));
+        }
         match PLANTED.get() {
-            None => self.0.apply(meta, batch),
+            None | Some(Flaw::Eager) => self.0.apply(meta, batch),
             Some(Flaw::Forgetful) => self.0.apply(meta, &forget(meta, batch)),
             Some(Flaw::Careless) => self.0.apply(meta, &neglect(batch)),
             Some(Flaw::Trusting) => self.0.apply(meta, &trust(batch)),
         }
+    }
+
+    fn version(&self) -> ClusterVersion {
+        self.0.version()
+    }
+
+    fn version_of(view: &ReadView) -> ClusterVersion {
+        Store::version_of(view)
+    }
+
+    fn needs(request: &Bytes) -> MachineVersion {
+        match request.get(..2) {
+            Some([FEATURE, SMUGGLED]) => MachineVersion::BASE,
+            _ => Store::needs(request),
+        }
+    }
+
+    fn raise(to: MachineVersion) -> Option<Bytes> {
+        Store::raise(to)
     }
 
     fn view(&self) -> ReadView {
@@ -149,6 +213,10 @@ pub(crate) struct TestRestorer(<Store as Machine>::Restorer);
 
 impl Restorer for TestRestorer {
     type Machine = TestStore;
+
+    fn version(&self) -> ClusterVersion {
+        self.0.version()
+    }
 
     fn feed(&mut self, chunk: &Bytes) -> Result<(), DecodeError> {
         self.0.feed(chunk)

@@ -100,6 +100,8 @@ pub(crate) struct Plan {
     pub(crate) workload: Workload,
     /// Disks acknowledge syncs without doing them: a planted bug.
     pub(crate) disks_lie: bool,
+    /// The founders are of the release before, and each comes back from its first end as one of this.
+    pub(crate) rolling: bool,
 }
 
 impl Plan {
@@ -124,7 +126,9 @@ impl Plan {
             segment_bytes: *random.pick(&[8 << 10, 64 << 10, 1 << 20]),
             workload: Workload::draw(&mut random),
             disks_lie: false,
+            rolling: seed.is_multiple_of(2),
         };
+        plan.workload.featured = plan.rolling;
         plan.workload.data = Data::draw(&mut random);
         plan
     }

@@ -85,6 +85,9 @@ fn live<M: StoreLike>(world: &mut World<M>) -> Result<(), String> {
     world.suffer()?;
     world.heal();
     world.run_until("all nodes are ready", LIVENESS_BOUND, World::is_whole)?;
+    world.run_until("all are the newest machine", LIVENESS_BOUND, |world| {
+        world.is_raised()
+    })?;
     // A while with clients and without faults, then without clients.
     world.run_for(Duration::from_secs(2))?;
     ask_everything(world)?;

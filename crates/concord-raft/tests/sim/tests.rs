@@ -142,6 +142,9 @@ fn all_seeds_hold() {
             "asked again by name",
             "judged: guarded write",
             "judged by a policy that is gone",
+            "node upgraded",
+            "feature refused by its node",
+            "feature refused at apply",
         ];
         for mark in Fault::ALL.map(Fault::name).into_iter().chain(events) {
             assert!(
@@ -179,7 +182,10 @@ fn the_same_seed_gives_the_same_trace() {
 #[track_caller]
 fn is_found(within_seeds: u64, what: &[&str], run: impl Fn(Plan) -> Option<String>) {
     for seed in 0..within_seeds {
-        if let Some(reason) = run(Plan::from_seed(seed)) {
+        let mut plan = Plan::from_seed(seed);
+        // One thing at a time.
+        (plan.rolling, plan.workload.featured) = (false, false);
+        if let Some(reason) = run(plan) {
             assert!(
                 what.iter().any(|kind| reason.contains(kind)),
                 "seed {seed} found something else: {reason}"
@@ -246,6 +252,22 @@ fn writes_by_rights_that_are_gone_are_found() {
             ..Data::none()
         };
         let _planted = plant(Flaw::Trusting);
+        scenario::run::<TestStore>(plan)
+            .err()
+            .map(|violation| violation.reason)
+    });
+}
+
+/// I24: a member of the next release does what the others do not know yet.
+#[test]
+fn replicas_that_apply_by_what_they_know_are_found() {
+    is_found(10, &["I9", "D-EVT-2"], |mut plan| {
+        (plan.nodes, plan.spares) = (3, 0);
+        plan.faults = vec![Fault::Transfer];
+        (plan.rolling, plan.workload.featured) = (true, true);
+        plan.workload.data = Data::none();
+        plan.workload.weights = [1, 0, 4, 2, 0, 0, 0];
+        let _planted = plant(Flaw::Eager);
         scenario::run::<TestStore>(plan)
             .err()
             .map(|violation| violation.reason)

@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 use crate::checks::watches::Watches;
 use crate::history::{EventualRead, History, Outcome, Question, Said};
+use crate::machines::featured;
 use crate::random::Random;
 use crate::trace::Trace;
 use crate::workload::data::Data;
@@ -47,6 +48,8 @@ pub(crate) struct Workload {
     pub(crate) burst: u64,
     /// Eventual reads are written down as if they were strong: a planted bug.
     pub(crate) calls_eventual_strong: bool,
+    /// Some writes are of a kind that the release before does not know.
+    pub(crate) featured: bool,
 }
 
 impl Workload {
@@ -68,6 +71,7 @@ impl Workload {
             think_ms: *random.pick(&[15, 50, 120]),
             burst: *random.pick(&[1, 1, 4]),
             calls_eventual_strong: false,
+            featured: false,
         }
     }
 }
@@ -194,7 +198,14 @@ impl Clients {
         question: Question,
     ) -> ControlFlow<()> {
         let ticket = self.history.ask(at, key, question);
-        let (said, flow) = self.send(node, command_for(question, key)).await;
+        let command = command_for(question, key);
+        let number = self.next_value.fetch_add(1_000, Ordering::Relaxed) / 1_000;
+        let bytes = match number % 4 {
+            0 if self.workload.featured => featured(&command, false),
+            1 if self.workload.featured => featured(&command, true),
+            _ => command.to_bytes(),
+        };
+        let (said, flow) = self.send_bytes(node, command, bytes).await;
         match said {
             Said::Reply(reply) => {
                 let (outcome, revision) = outcome_of(&reply);

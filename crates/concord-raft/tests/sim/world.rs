@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use concord_core::ids::{LogIndex, NodeId};
+use concord_core::version::MachineVersion;
 use concord_raft::config::{NodeConfig, StartMode};
 use concord_raft::error::StopReason;
 use concord_raft::identity::DataDirectory;
@@ -29,6 +30,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::checks::replicas::Replicas;
 use crate::checks::watches::Watches;
 use crate::history::History;
+use crate::machines;
 use crate::network::{Network, address_of};
 use crate::panics;
 use crate::plan::Plan;
@@ -67,6 +69,8 @@ struct Seat<M: StoreLike> {
     removal_asked: bool,
     /// It was removed, and never comes back.
     retired: bool,
+    /// Its program is of the release before.
+    is_old: bool,
 }
 
 impl<M: StoreLike> Seat<M> {
@@ -82,6 +86,7 @@ impl<M: StoreLike> Seat<M> {
 #[derive(Clone, Debug)]
 enum Later {
     Restart(usize),
+    Upgrade(usize),
     CrashStopped(usize),
     Unblock(Vec<(usize, usize)>),
     Calm,
@@ -110,7 +115,7 @@ impl<M: StoreLike> World<M> {
         let time_ms = Arc::new(AtomicU64::new(0));
         let network = Network::new(plan.nodes + plan.spares, random.fork(), trace.clone());
         let seats = (0..plan.nodes + plan.spares)
-            .map(|_| {
+            .map(|number| {
                 let drift_per_mille = i64::try_from(random.within(0..11)).expect("small") - 5;
                 Seat {
                     disk: SimDisk::new(random.next()),
@@ -125,6 +130,7 @@ impl<M: StoreLike> World<M> {
                     node_id: None,
                     removal_asked: false,
                     retired: false,
+                    is_old: plan.rolling && number < plan.nodes,
                 }
             })
             .collect();
@@ -211,6 +217,7 @@ impl<M: StoreLike> World<M> {
         let mode = self.mode_of(number);
         let seat = &mut self.seats[number];
         seat.life += 1;
+        seat.is_old &= seat.life == 1;
         seat.slot = new_slot();
         seat.disk_stopped = false;
         self.trace.note(format_args!(
@@ -223,6 +230,7 @@ impl<M: StoreLike> World<M> {
         config.snapshot.after_entries = self.plan.snapshot_after_entries;
         config.snapshot.log_entries_kept = self.plan.snapshot_after_entries / 4;
         config.host = Host::Task;
+        config.machine_upto = seat.is_old.then_some(MachineVersion::BASE);
         let disk: Arc<dyn Disk> = if self.plan.disks_lie {
             Arc::new(LyingDisk(seat.disk.clone()))
         } else {
@@ -314,6 +322,7 @@ impl<M: StoreLike> World<M> {
     fn run_seat(&mut self, number: usize) {
         let seat = &mut self.seats[number];
         let Some(runtime) = &seat.runtime else { return };
+        machines::run_as(seat.is_old);
         match seat.paused_until {
             Some(until) if self.now_ms < until => return,
             Some(_) => {
@@ -356,6 +365,8 @@ impl<M: StoreLike> World<M> {
     /// Looks at every running replica: I8, I9, I16, and that none has stopped by itself.
     fn look(&mut self) -> Result<(), String> {
         let mut removed = Vec::new();
+        let is_old = |seat: &Seat<M>| seat.is_old && !seat.removal_asked;
+        let old = self.seats.iter().position(is_old);
         for (number, seat) in self.seats.iter_mut().enumerate() {
             if seat.runtime.is_none() {
                 continue;
@@ -382,6 +393,11 @@ impl<M: StoreLike> World<M> {
                 && !seat.disk_stopped
             {
                 return Err(format!("node {number} stopped by itself: {reason}"));
+            }
+            if status.machine.version > MachineVersion::BASE
+                && let Some(old) = old
+            {
+                return Err(format!("I24: node {number} is raised while node {old} is old"));
             }
             self.replicas
                 .look::<M>(number, seat.life, &status, &node.published())?;
@@ -482,6 +498,23 @@ impl<M: StoreLike> World<M> {
         })
     }
 
+    /// Whether everybody who stays has become the newest machine.
+    pub(crate) fn is_raised(&self) -> bool {
+        let statuses = self.statuses();
+        let mut staying = statuses.iter().filter(|(number, _)| !self.may_go(*number));
+        staying.all(|(_, status)| status.machine.version == MachineVersion::NEWEST)
+    }
+
+    /// Each old node is ended some day, to come back as a new one.
+    pub(crate) fn upgrade_soon(&mut self, within_ms: u64) {
+        for number in 0..self.seats.len() {
+            if self.seats[number].is_old {
+                let delay = self.random.within(0..within_ms);
+                self.at(delay, Later::Upgrade(number));
+            }
+        }
+    }
+
     /// Whether somebody was asked to remove this seat's node.
     pub(crate) fn may_go(&self, number: usize) -> bool {
         self.seats[number].removal_asked
@@ -503,7 +536,7 @@ impl<M: StoreLike> World<M> {
             self.seats[number].paused_until = self.seats[number].paused_until.map(|_| self.now_ms);
             // Who has not joined yet may be asking a member that has left.
             let lost = number >= self.plan.nodes && !self.seats[number].is_formed();
-            if self.seats[number].disk_stopped || lost {
+            if self.seats[number].disk_stopped || lost || self.seats[number].is_old {
                 self.crash(number, false);
             }
             if self.seats[number].life > 0 {
@@ -520,6 +553,14 @@ impl<M: StoreLike> World<M> {
     fn perform(&mut self, later: Later) {
         match later {
             Later::Restart(number) => self.start(number),
+            Later::Upgrade(number) => {
+                if self.seats[number].is_old && self.seats[number].runtime.is_some() {
+                    self.trace.mark("node upgraded");
+                    self.crash(number, false);
+                    let delay = self.random.within(50..1_000);
+                    self.at(delay, Later::Restart(number));
+                }
+            }
             Later::CrashStopped(number) => {
                 self.crash(number, self.now_ms.is_multiple_of(2));
                 let delay = self.random.within(50..2_000);

@@ -48,6 +48,7 @@ pub(super) async fn status(session: &mut Session) -> Result<(), CliError> {
         ("reason", "/reason"),
         ("cluster", "/cluster_id"),
         ("version", "/version"),
+        ("machine version", "/machine/version"),
         ("revision", "/revision"),
         ("compact revision", "/compact_revision"),
         ("keys", "/storage/keys"),
@@ -63,6 +64,9 @@ pub(super) async fn status(session: &mut Session) -> Result<(), CliError> {
     session
         .out
         .facts(shown.into_iter().filter(|(_, value)| !value.is_empty()))?;
+    if let Some(line) = held_back(&status) {
+        session.out.line(line)?;
+    }
     let warnings = status
         .get("warnings")
         .and_then(Value::as_array)
@@ -71,6 +75,23 @@ pub(super) async fn status(session: &mut Session) -> Result<(), CliError> {
     warnings
         .iter()
         .try_for_each(|warning| session.out.line(format!("warning: {}", plain(Some(warning)))))
+}
+
+/// Why the cluster does not do all that this node knows.
+fn held_back(status: &Value) -> Option<String> {
+    let by = status.pointer("/machine/held_back_by")?.as_array()?;
+    if by.is_empty() {
+        return None;
+    }
+    let nodes: Vec<String> = by
+        .iter()
+        .map(|node| format!("node {}", plain(Some(node))))
+        .collect();
+    let known = plain(status.pointer("/machine/known"));
+    Some(format!(
+        "held back from machine version {known} by {}: of an older release, or silent",
+        nodes.join(", ")
+    ))
 }
 
 /// `concord members`
@@ -94,11 +115,21 @@ pub(super) async fn members(session: &mut Session) -> Result<(), CliError> {
             role(member).to_owned(),
             plain(member.get("address")),
             plain(member.get("lag_entries")),
+            plain(member.get("release")),
+            plain(member.get("machine")),
         ]
     });
-    session
-        .out
-        .table(&["NODE", "ROLE", "PEER ADDRESS", "ENTRIES BEHIND"], rows)
+    session.out.table(
+        &[
+            "NODE",
+            "ROLE",
+            "PEER ADDRESS",
+            "ENTRIES BEHIND",
+            "RELEASE",
+            "MACHINE",
+        ],
+        rows,
+    )
 }
 
 fn role(member: &Value) -> &'static str {

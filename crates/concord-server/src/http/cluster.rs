@@ -1,6 +1,7 @@
 //! The cluster: how it is, and changing it.
 
 use concord_core::ids::{NodeId, Revision};
+use concord_core::version::MachineVersion;
 use concord_raft::MemberStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -42,12 +43,27 @@ pub(crate) struct StatusAnswer {
     log: LogBody,
     /// What is stored.
     storage: StorageBody,
+    /// What all members can do together.
+    machine: MachineBody,
     /// Whether a change of voters is half way.
     changing_members: bool,
     /// All members, by id.
     members: Vec<MemberBody>,
     /// What an operator should know.
     warnings: Vec<String>,
+}
+
+/// As what machine the cluster applies entries. It goes on to a newer one by itself, when every member knows it.
+#[derive(Debug, Serialize, ToSchema)]
+struct MachineBody {
+    /// Its version.
+    version: u8,
+    /// The first release that knows it.
+    release: String,
+    /// The newest version that this node knows.
+    known: u8,
+    /// The members that keep the cluster from that: they know less, or do not answer.
+    held_back_by: Vec<u64>,
 }
 
 /// Positions in the Raft log. 0: none.
@@ -101,6 +117,10 @@ pub(crate) struct MemberBody {
     lag_entries: Option<u64>,
     /// Milliseconds since it last answered; null: only the leader knows, of others.
     silent_ms: Option<u64>,
+    /// The newest machine version that its program knows; null: it did not say when it was last asked.
+    machine: Option<u8>,
+    /// The release of its program; null: it did not say.
+    release: Option<String>,
 }
 
 impl MemberBody {
@@ -112,6 +132,8 @@ impl MemberBody {
             leader: leader == Some(member.node_id),
             lag_entries: member.lag_entries,
             silent_ms: member.silent_ms,
+            machine: member.machine.map(MachineVersion::get),
+            release: member.product.clone(),
         }
     }
 }
@@ -164,6 +186,12 @@ fn status_answer(app: &App) -> ApiResult<StatusAnswer> {
             compressed_raw_bytes: statistics.packed.raw_bytes,
             history_entries: statistics.history_entries,
             history_bytes: statistics.history_bytes,
+        },
+        machine: MachineBody {
+            version: status.machine.version.get(),
+            release: status.machine.release.to_string(),
+            known: status.machine_known.get(),
+            held_back_by: status.held_back_by.iter().map(|node| node.get()).collect(),
         },
         changing_members: status.changing_members,
         members: status

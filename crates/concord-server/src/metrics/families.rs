@@ -83,6 +83,27 @@ static FAMILIES: &[Family] = &[
         read: |_, out| one(out, &[env!("CARGO_PKG_VERSION")], 1),
     },
     Family {
+        name: "machine_version",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "As what machine the cluster applies entries",
+        read: |from, out| only(out, u64::from(from.status.machine.version.get())),
+    },
+    Family {
+        name: "machine_version_known",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "The newest machine that this node knows",
+        read: |from, out| only(out, u64::from(from.status.machine_known.get())),
+    },
+    Family {
+        name: "machine_held_back",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Members that keep the cluster from it: of an older release, or silent",
+        read: |from, out| only(out, count(from.status.held_back_by.len())),
+    },
+    Family {
         name: "ready",
         kind: Kind::Gauge,
         labels: &[],

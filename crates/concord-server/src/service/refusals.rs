@@ -194,6 +194,11 @@ impl From<ProposeError> for Error {
             ProposeError::NoQuorum { .. } => ErrorKind::NoQuorum,
             ProposeError::Timeout { .. } => ErrorKind::Timeout,
             ProposeError::ShuttingDown => ErrorKind::ShuttingDown,
+            ProposeError::NotYet { needs, cluster, .. } => {
+                return Self::new(ErrorKind::Unsupported, error.to_string())
+                    .with("machine_needed", u64::from(needs.get()))
+                    .with("machine", u64::from(cluster.get()));
+            }
             // The careful answer to whatever else there may be.
             ProposeError::OutcomeUnknown { .. } | _ => ErrorKind::OutcomeUnknown,
         };

@@ -4,12 +4,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use concord_core::expr::{Binary, Expr, Variable};
 use concord_core::ids::{LeaseId, Millis, Revision};
 use concord_core::index::{Extractor, IndexDefinition, IndexName};
 use concord_core::{
     Command, Compare, Condition, Expression, Filter, IdempotencyKey, Key, KeyRange, Keys, Lifetime,
-    Operation, Operator, PutItem, ReadView, Record, Reply, Test, TouchItem, Txn, Value,
+    Operation, Operator, PutItem, ReadView, Record, Rejection, Reply, Test, TouchItem, Txn, Value,
 };
 use concord_raft::node::Node;
 use concord_raft::proposer::ProposeError;
@@ -482,10 +483,19 @@ impl Clients {
         node: &Node<M>,
         command: Command,
     ) -> (Said, ControlFlow<()>) {
+        let bytes = command.to_bytes();
+        self.send_bytes(node, command, bytes).await
+    }
+
+    /// Sends a command in these bytes.
+    pub(super) async fn send_bytes<M: StoreLike>(
+        &self,
+        node: &Node<M>,
+        command: Command,
+        bytes: Bytes,
+    ) -> (Said, ControlFlow<()>) {
         let ticket = self.history.request(Asked::Command(command.clone()));
-        let mut answer = node
-            .propose(command.to_bytes(), Instant::now() + self.workload.patience)
-            .await;
+        let mut answer = node.propose(bytes, Instant::now() + self.workload.patience).await;
         // Under a name it can be asked again, by another sequence: it is done once all the same.
         if let Command::Idempotent { .. } = &command
             && let Err(ProposeError::OutcomeUnknown { .. }) = answer
@@ -501,6 +511,15 @@ impl Clients {
             }
         }
         let (said, mark, flow) = match answer {
+            // I24: a kind that not every member knows yet. Whoever sees that, it is never done.
+            Ok(Reply::Rejected(Rejection::Unsupported { .. })) => {
+                (Said::Never, "feature refused at apply", ControlFlow::Continue(()))
+            }
+            Err(ProposeError::NotYet { .. }) => (
+                Said::Never,
+                "feature refused by its node",
+                ControlFlow::Continue(()),
+            ),
             Ok(reply) => (Said::Reply(reply), "write answered", ControlFlow::Continue(())),
             Err(ProposeError::OutcomeUnknown { .. }) => {
                 (Said::Unknown, "write unknown", ControlFlow::Continue(()))

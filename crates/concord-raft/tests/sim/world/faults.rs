@@ -14,6 +14,7 @@ impl<M: StoreLike> World<M> {
     pub(crate) fn suffer(&mut self) -> Result<(), String> {
         let end = self.now_ms + u64::try_from(self.plan.unsafe_for.as_millis()).expect("seconds");
         self.network.set_latency(1..self.plan.latency_ms_max, 0);
+        self.upgrade_soon(end - self.now_ms);
         while self.now_ms < end {
             let pause = self.random.within(20..self.plan.fault_every_ms);
             self.run_for(Duration::from_millis(pause))?;
