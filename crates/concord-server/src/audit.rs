@@ -10,6 +10,7 @@
 //! what it protects against: `docs/adr/0013-the-audit-log-is-a-chain.md`. Not here: who may do what
 //! (`concord-auth`), and what each interface makes of a log.
 
+mod body;
 mod chain;
 mod disk;
 mod event;

@@ -67,6 +67,8 @@ pub enum ErrorKind {
     StorageFailed,
     /// The directory or bucket of backups, or what is in it, could not be read or written. The data and the node are well.
     BackupFailed,
+    /// The audit log could not be read. The data and the node are well.
+    AuditFailed,
     /// The node is stopping. Nothing was written.
     ShuttingDown,
 }
@@ -102,6 +104,7 @@ impl ErrorKind {
             Self::Corrupt => "corrupt",
             Self::StorageFailed => "storage_failed",
             Self::BackupFailed => "backup_failed",
+            Self::AuditFailed => "audit_failed",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -157,6 +160,9 @@ impl ErrorKind {
             Self::StorageFailed => "look after the disk and restart the node",
             Self::BackupFailed => {
                 "look at the directory or bucket of backups: whether it can be reached, and may be used"
+            }
+            Self::AuditFailed => {
+                "look at the directory of the audit log: its disk, and whether the node's user may use it"
             }
             Self::ShuttingDown => "ask another node, or this one after its restart",
         }

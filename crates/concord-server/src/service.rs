@@ -11,6 +11,7 @@ pub(crate) mod uses;
 mod write;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -340,7 +341,7 @@ impl Service {
         let (began, operation) = (Instant::now(), Operation::of(&command));
         let shape = self.telemetry.is_on().then(|| Shape::of(&command));
         let span = self.traces.begin("concord.write");
-        let writing = self.write(caller, command, packing, began + timeout);
+        let writing = pin!(self.write(caller, command, packing, began + timeout));
         let outcome = trace::within(span.as_ref(), writing).await;
         self.requests.wrote(operation, began.elapsed(), &outcome);
         let code = outcome.as_ref().err().map(Error::kind);

@@ -78,14 +78,7 @@ pub(crate) async fn start<M: Machine>(
         Arc::clone(&backlog),
         files,
     );
-    // The log is long and the snapshot large: each has a thread.
-    let (log, machine) = futures::join!(
-        open_log(config, directory, ports),
-        machine.recover_snapshot(config.host)
-    );
-    let (log, log_handle) = log?;
-    let machine = machine.map_err(|error| start_error(stop, &error))?;
-    let machine = recovered(machine, &log, config.host, stop).await?;
+    let (log, log_handle, machine) = read_back(config, directory, ports, machine, stop).await?;
     let log = GatedLog::new(log, Arc::clone(&sole_voter), watching.clone());
     let (book, seeds) = (Arc::new(AddressBook::default()), draw_seeds(ports));
     let network = Network::<M>::new(Arc::clone(&ports.transport), Arc::clone(&book), blocking);
@@ -127,6 +120,25 @@ pub(crate) async fn start<M: Machine>(
         inbox: Arc::new(SnapshotInbox::new(opened.snapshots, blocking)),
         log: log_handle,
     })
+}
+
+/// Reads the log and the snapshot, and has the machine apply what the log has behind it.
+async fn read_back<M: Machine>(
+    config: &NodeConfig,
+    directory: &DataDirectory,
+    ports: &Ports,
+    machine: StateMachine<M>,
+    stop: &Stop,
+) -> Result<(LogStore, LogHandle, StateMachine<M>), StartError> {
+    // The log is long and the snapshot large: each has a thread.
+    let (log, machine) = futures::join!(
+        open_log(config, directory, ports),
+        machine.recover_snapshot(config.host)
+    );
+    let (log, log_handle) = log?;
+    let machine = machine.map_err(|error| start_error(stop, &error))?;
+    let machine = recovered(machine, &log, config.host, stop).await?;
+    Ok((log, log_handle, machine))
 }
 
 /// Before openraft looks at the machine: it would do this itself, only slower.

@@ -35,15 +35,22 @@ impl Hash {
     }
 
     fn of(bytes: [u8; 32]) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [b'0'; HASH_CHARS];
         for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-            for (digit, half) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
-                *digit = DIGITS.get(usize::from(half)).copied().unwrap_or_default();
-            }
+            pair.copy_from_slice(&hex_digits(byte));
         }
         Self(text)
     }
+}
+
+/// A byte as two lower-case hexadecimal digits.
+pub(super) const fn hex_digits(byte: u8) -> [u8; 2] {
+    [hex_digit(byte >> 4), hex_digit(byte & 15)]
+}
+
+/// Without a table, so that many are made at once.
+const fn hex_digit(half: u8) -> u8 {
+    half + if half < 10 { b'0' } else { b'a' - 10 }
 }
 
 impl fmt::Debug for Hash {

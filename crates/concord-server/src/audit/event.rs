@@ -1,101 +1,40 @@
-//! What one line tells of a request: who, what, where, with which result. Never a value.
-
-use std::sync::Arc;
+//! What one line tells of a request: what it is about, and facts. Never a value.
 
 use bytes::Bytes;
-use concord_auth::{Action, AdminAction, Place, Principal, Read, Request};
+use concord_auth::{Action, AdminAction, Place, Read, Request};
 use concord_core::command::Lifetime;
 use concord_core::ids::Revision;
 use concord_core::reply::Reply;
-use concord_core::{Command, PolicyChange};
+use concord_core::{Command, KeyRange, PolicyChange};
 
-use super::chain::{Hash, Keys, NameHash};
-use super::origin::Origin;
+use super::chain::{Keys, NameHash};
+use super::line::Fields;
 use crate::error::Detail;
 use crate::limits::AUDIT_KEYS_SHOWN;
 
 /// Facts about a request that are neither keys nor values.
 pub(crate) type Facts = Vec<(&'static str, Detail)>;
 
-/// The result of a request that was performed.
-pub(super) const OK: &str = "ok";
-
-/// One request, after it was answered.
-#[derive(Debug)]
-pub(super) struct Event {
-    /// Microseconds since the Unix epoch, by this node's clock.
-    pub(super) time: u64,
-    pub(super) took_micros: u64,
-    pub(super) operation: &'static str,
-    pub(super) target: Target,
-    /// [`OK`], or the name of the error.
-    pub(super) result: &'static str,
-    /// `None`: somebody who is nobody here.
-    pub(super) principal: Option<Arc<Principal>>,
-    pub(super) revision: Option<Revision>,
-    pub(super) facts: Facts,
-    /// `None`: it came from within this process.
-    pub(super) origin: Option<Arc<Origin>>,
-}
-
-impl Event {
-    /// Roughly what it takes in memory.
-    pub(super) fn weight(&self) -> usize {
-        let keys = match &self.target {
-            Target::None => 0,
-            Target::One(place) => place.weight(),
-            Target::Many { first, .. } => first.iter().map(Where::weight).sum(),
-        };
-        let origin = self.origin.as_ref().map_or(0, |origin| {
-            size_of::<Origin>() + origin.request_id.as_ref().map_or(0, |id| id.len())
-        });
-        size_of::<Self>() + keys + self.facts.len() * size_of::<(&str, Detail)>() + origin
-    }
-}
-
-/// What a request is about.
-#[derive(Debug)]
-pub(super) enum Target {
-    /// No key: the cluster.
-    None,
-    /// One key, or one run of keys.
-    One(Where),
-    /// Several of them.
-    Many {
-        /// How many.
-        count: u64,
-        /// The first of them.
-        first: Vec<Where>,
-        /// Of all of them.
-        hash: Hash,
-    },
-}
-
 /// A key or a run of keys. The bytes are anybody's: any at all (D-AUD-1).
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Where {
+enum Where {
     Key(Bytes),
-    Range { start: Bytes, end: Option<Bytes> },
+    Range(KeyRange),
 }
 
 impl Where {
     fn of(place: Place<'_>) -> Option<Self> {
         match place {
             Place::Key(key) => Some(Self::Key(Bytes::copy_from_slice(key))),
-            Place::Range(range) => Some(Self::Range {
-                start: Bytes::copy_from_slice(range.start()),
-                end: range.end().map(Bytes::copy_from_slice),
-            }),
+            Place::Range(range) => Some(Self::Range(range.clone())),
             Place::Anywhere | Place::Cluster => None,
         }
     }
 
-    fn weight(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Self::Key(key) => key.len(),
-                Self::Range { start, end } => start.len() + end.as_ref().map_or(0, Bytes::len),
-            }
+    fn place(&self) -> Place<'_> {
+        match self {
+            Self::Key(key) => Place::Key(key),
+            Self::Range(range) => Place::Range(range),
+        }
     }
 
     /// Each key with its length before it, so that no two lists are hashed alike.
@@ -106,69 +45,39 @@ impl Where {
         };
         match self {
             Self::Key(key) => add(key),
-            Self::Range { start, end } => {
-                add(start);
-                add(end.as_deref().unwrap_or_default());
+            Self::Range(range) => {
+                add(range.start());
+                add(range.end().unwrap_or_default());
             }
         }
     }
 }
 
-impl Target {
-    /// What a request is about is where it needs rights: so no kind of request can be without.
-    pub(super) fn of(request: &(impl Request + ?Sized), keys: Option<&Keys>) -> Self {
-        let mut gathering = Gathering {
-            first: None,
-            many: None,
-            keys,
-        };
-        request.demands(&mut |place, _| {
-            if let Some(place) = Where::of(place) {
-                gathering.add(place);
+/// Writes what a request is about, which is where it needs rights: so no kind of request can be without. `hide`: keys are
+/// written as their hashes under these.
+pub(super) fn write_target(line: &mut Fields<'_>, request: &(impl Request + ?Sized), hide: Option<&Keys>) {
+    let mut count = 0;
+    request.demands(&mut |place, _| {
+        count += u64::from(matches!(place, Place::Key(_) | Place::Range(_)));
+    });
+    // Most requests are about one key: that is written from where it is.
+    if count <= 1 {
+        return request.demands(&mut |place, _| line.place(place, hide));
+    }
+    let (mut first, mut hash) = (Vec::new(), NameHash::new(hide));
+    request.demands(&mut |place, _| {
+        if let Some(place) = Where::of(place) {
+            place.add_to(&mut hash);
+            if first.len() < AUDIT_KEYS_SHOWN {
+                first.push(place);
             }
-        });
-        gathering.finish()
-    }
-}
-
-/// Most requests are about one key: only the second one starts a list.
-struct Gathering<'a> {
-    first: Option<Where>,
-    many: Option<(u64, Vec<Where>, NameHash)>,
-    keys: Option<&'a Keys>,
-}
-
-impl Gathering<'_> {
-    fn add(&mut self, place: Where) {
-        if let Some((count, shown, hash)) = &mut self.many {
-            *count += 1;
-            place.add_to(hash);
-            if shown.len() < AUDIT_KEYS_SHOWN {
-                shown.push(place);
-            }
-            return;
         }
-        let Some(first) = self.first.take() else {
-            self.first = Some(place);
-            return;
-        };
-        let mut hash = NameHash::new(self.keys);
-        first.add_to(&mut hash);
-        place.add_to(&mut hash);
-        self.many = Some((2, vec![first, place], hash));
-    }
-
-    fn finish(self) -> Target {
-        match (self.many, self.first) {
-            (Some((count, first, hash)), _) => Target::Many {
-                count,
-                first,
-                hash: hash.finish(),
-            },
-            (None, Some(place)) => Target::One(place),
-            (None, None) => Target::None,
-        }
-    }
+    });
+    line.object("keys", |line| {
+        line.number("count", count);
+        line.array("first", &first, |line, one| line.place(one.place(), hide));
+        line.text("hash", hash.finish().as_str());
+    });
 }
 
 /// A request that leaves a line in the audit log.

@@ -5,14 +5,12 @@
 //!    └ every line ────────────────────────────────────────┘ └ by kind ────────────────┘ └ every line ┘
 //! ```
 //!
-//! Written by hand into one buffer: a line costs the node a microsecond, and whatever a key or a name is made
-//! of, it becomes a line (D-AUD-1). Not here: when lines are written (`writer`).
+//! Written by hand into one buffer: whatever a key or a name is made of, it becomes a line (D-AUD-1). Not here: what the
+//! line of a request says (`body`), and when lines are written (`writer`).
 
-use concord_auth::Principal;
+use concord_auth::Place;
 
-use super::chain::{HASH_CHARS, Hash, Keys, NameHash, Seal};
-use super::event::{Event, Target, Where};
-use super::origin::Origin;
+use super::chain::{HASH_CHARS, Hash, Keys, NameHash, Seal, hex_digits};
 use super::time;
 use crate::error::Detail;
 
@@ -96,88 +94,8 @@ impl Chain {
     }
 
     /// Appends what was asked and what came of it.
-    pub(super) fn append_event(&mut self, out: &mut Vec<u8>, event: &Event, hide: Option<&Keys>) {
-        let node = self.node;
-        self.append(out, Kind::Event, event.time, |line| {
-            line.text("operation", event.operation);
-            target(line, &event.target, hide);
-            line.text("result", event.result);
-            line.object("principal", |line| principal(line, event.principal.as_deref()));
-            if let Some(tenant) = event.principal.as_deref().and_then(Principal::tenant) {
-                // The id of a tenant is a name.
-                line.text("tenant", &String::from_utf8_lossy(tenant));
-            }
-            line.number("node", node);
-            if let Some(revision) = event.revision {
-                line.number("revision", revision.get());
-            }
-            line.number("took_us", event.took_micros);
-            if let Some(origin) = &event.origin {
-                write_origin(line, origin);
-            }
-            if !event.facts.is_empty() {
-                line.object("metadata", |line| facts(line, &event.facts));
-            }
-        });
-    }
-}
-
-fn principal(line: &mut Fields<'_>, principal: Option<&Principal>) {
-    let Some(principal) = principal else {
-        return line.text("kind", "unknown");
-    };
-    line.text("kind", principal.kind());
-    if let Some(id) = principal.token_id() {
-        line.text("id", &id.to_string());
-    }
-    if let Some(name) = principal.name() {
-        line.text("name", name);
-    }
-}
-
-fn write_origin(line: &mut Fields<'_>, origin: &Origin) {
-    if let Some(source) = origin.source {
-        line.text("source", &source.to_string());
-    }
-    if let Some(trace) = origin.trace {
-        line.text("trace_id", &format!("{:032x}", trace.trace_id));
-        line.text("span_id", &format!("{:016x}", trace.span_id));
-    }
-    if let Some(id) = &origin.request_id {
-        line.text("request_id", id);
-    }
-}
-
-fn facts(line: &mut Fields<'_>, facts: &[(&'static str, Detail)]) {
-    for (name, detail) in facts {
-        match detail {
-            Detail::Number(number) => line.number(name, *number),
-            Detail::Text(text) => line.text(name, text),
-        }
-    }
-}
-
-fn target(line: &mut Fields<'_>, target: &Target, hide: Option<&Keys>) {
-    match target {
-        Target::None => {}
-        Target::One(place) => where_(line, place, hide),
-        Target::Many { count, first, hash } => line.object("keys", |line| {
-            line.number("count", *count);
-            line.array("first", first, |line, place| where_(line, place, hide));
-            line.text("hash", hash.as_str());
-        }),
-    }
-}
-
-fn where_(line: &mut Fields<'_>, place: &Where, hide: Option<&Keys>) {
-    match place {
-        Where::Key(key) => line.key(["key", "key_base64", "key_hash"], key, hide),
-        Where::Range { start, end } => line.object("range", |line| {
-            line.key(["start", "start_base64", "start_hash"], start, hide);
-            if let Some(end) = end {
-                line.key(["end", "end_base64", "end_hash"], end, hide);
-            }
-        }),
+    pub(super) fn append_event(&mut self, out: &mut Vec<u8>, micros: u64, body: &[u8]) {
+        self.append(out, Kind::Event, micros, |line| line.out.extend_from_slice(body));
     }
 }
 
@@ -192,6 +110,14 @@ pub(super) fn hidden(key: &[u8], keys: &Keys) -> Hash {
 pub(super) struct Fields<'a> {
     out: &'a mut Vec<u8>,
     is_first: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// More of an object that has fields already.
+    pub(super) const fn more(out: &'a mut Vec<u8>) -> Self {
+        let is_first = false;
+        Self { out, is_first }
+    }
 }
 
 impl Fields<'_> {
@@ -211,6 +137,16 @@ impl Fields<'_> {
         push_number(self.out, number);
     }
 
+    /// Bytes as lower-case hexadecimal digits.
+    pub(super) fn hex(&mut self, name: &str, bytes: &[u8]) {
+        self.name(name);
+        self.out.push(b'"');
+        for byte in bytes {
+            self.out.extend_from_slice(&hex_digits(*byte));
+        }
+        self.out.push(b'"');
+    }
+
     pub(super) fn flag(&mut self, name: &str, flag: bool) {
         self.name(name);
         self.out.extend_from_slice(if flag { b"true" } else { b"false" });
@@ -221,12 +157,12 @@ impl Fields<'_> {
         push_text(self.out, text);
     }
 
-    fn object(&mut self, name: &str, body: impl FnOnce(&mut Fields<'_>)) {
+    pub(super) fn object(&mut self, name: &str, body: impl FnOnce(&mut Fields<'_>)) {
         self.name(name);
         self.nested(body);
     }
 
-    fn array<T>(&mut self, name: &str, items: &[T], mut item: impl FnMut(&mut Fields<'_>, &T)) {
+    pub(super) fn array<T>(&mut self, name: &str, items: &[T], mut item: impl FnMut(&mut Fields<'_>, &T)) {
         self.name(name);
         self.out.push(b'[');
         for (place, each) in items.iter().enumerate() {
@@ -245,6 +181,31 @@ impl Fields<'_> {
             is_first: true,
         });
         self.out.push(b'}');
+    }
+
+    /// A key or a run of keys; of other places nothing.
+    pub(super) fn place(&mut self, place: Place<'_>, hide: Option<&Keys>) {
+        match place {
+            Place::Key(key) => self.key(["key", "key_base64", "key_hash"], key, hide),
+            Place::Range(range) => self.object("range", |line| {
+                line.key(["start", "start_base64", "start_hash"], range.start(), hide);
+                if let Some(end) = range.end() {
+                    line.key(["end", "end_base64", "end_hash"], end, hide);
+                }
+            }),
+            Place::Anywhere | Place::Cluster => {}
+        }
+    }
+
+    pub(super) fn details(&mut self, name: &str, facts: &[(&'static str, Detail)]) {
+        self.object(name, |line| {
+            for (name, detail) in facts {
+                match detail {
+                    Detail::Number(number) => line.number(name, *number),
+                    Detail::Text(text) => line.text(name, text),
+                }
+            }
+        });
     }
 
     /// A key under the first name if it is text, else in Base64 under the second; under the third its hash, if

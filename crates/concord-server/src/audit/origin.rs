@@ -9,6 +9,9 @@ use concord_auth::token::PREFIX;
 
 #[cfg(feature = "http")]
 use crate::limits::REQUEST_ID_BYTES_MAX;
+#[cfg(feature = "http")]
+use crate::trace::TraceParent;
+use concord_core::trace::TraceContext;
 
 tokio::task_local! {
     static ORIGIN: Arc<Origin>;
@@ -19,15 +22,9 @@ tokio::task_local! {
 pub(crate) struct Origin {
     /// The other end of the connection: a client, or the proxy before it.
     pub(super) source: Option<IpAddr>,
-    pub(super) trace: Option<Trace>,
+    /// What the header `traceparent` (W3C) says.
+    pub(super) trace: Option<TraceContext>,
     pub(super) request_id: Option<Box<str>>,
-}
-
-/// What the header `traceparent` (W3C) says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trace {
-    pub(super) trace_id: u128,
-    pub(super) span_id: u64,
 }
 
 #[cfg(feature = "http")]
@@ -36,7 +33,9 @@ impl Origin {
     pub(crate) fn new(source: Option<IpAddr>, traceparent: Option<&str>, request_id: Option<&str>) -> Self {
         Self {
             source,
-            trace: traceparent.and_then(Trace::parse),
+            trace: traceparent
+                .and_then(|text| text.parse::<TraceParent>().ok())
+                .map(TraceParent::context),
             request_id: request_id.filter(|id| is_request_id(id)).map(Into::into),
         }
     }
@@ -59,53 +58,19 @@ fn is_request_id(text: &str) -> bool {
     is_short && text.bytes().all(|byte| byte.is_ascii_graphic()) && !text.contains(PREFIX)
 }
 
-#[cfg(feature = "http")]
-impl Trace {
-    /// `00-<32 digits>-<16 digits>-<2 digits>`; a later version may say more behind another dash.
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('-');
-        let mut part = |digits: usize| {
-            let part = parts.next().filter(|part| part.len() == digits)?;
-            let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-            part.bytes().all(is_hex).then_some(part)
-        };
-        let (version, trace_id, span_id) = (part(2)?, part(32)?, part(16)?);
-        part(2)?;
-        let is_whole = version != "ff" && (version != "00" || parts.next().is_none());
-        let trace_id = u128::from_str_radix(trace_id, 16).ok()?;
-        let span_id = u64::from_str_radix(span_id, 16).ok()?;
-        (is_whole && trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id })
-    }
-}
-
 #[cfg(all(test, feature = "http"))]
 mod tests {
     use super::*;
 
-    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
-
     #[test]
     fn a_trace_is_read_and_what_is_none_says_nothing() {
-        let trace = Trace::parse(PARENT).unwrap();
-        assert_eq!(
-            format!("{:032x}", trace.trace_id),
-            "0af7651916cd43dd8448eb211c80319c"
-        );
-        assert_eq!(trace.span_id, 0x00f0_67aa_0ba9_02b7);
-        assert!(Trace::parse(&format!("{}-more", PARENT.replacen("00", "01", 1))).is_some());
-        for wrong in [
-            "",
-            "00",
-            &PARENT[1..],
-            &PARENT.replace("-01", ""),
-            &PARENT.replace("0af7", "0AF7"),
-            &PARENT.replace("0af7", "+af7"),
-            &PARENT.replacen("00-", "ff-", 1),
-            &format!("{PARENT}-more"),
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-        ] {
-            assert_eq!(Trace::parse(wrong), None, "{wrong}");
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01";
+        let trace_of = |text: &str| Origin::new(None, Some(text), None).trace;
+        let trace = trace_of(PARENT).unwrap();
+        assert_eq!(trace.trace_id(), 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c);
+        assert_eq!(trace.span_id(), 0x00f0_67aa_0ba9_02b7);
+        for wrong in ["", "00", &PARENT[1..], &format!("{PARENT}-more")] {
+            assert_eq!(trace_of(wrong), None, "{wrong}");
         }
     }
 

@@ -90,7 +90,7 @@ impl<'a> AuditLog<'a> {
 
 fn unreadable(error: std::io::Error) -> Error {
     Error::new(
-        ErrorKind::StorageFailed,
+        ErrorKind::AuditFailed,
         format!("the audit log cannot be read: {error}"),
     )
 }

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::event::Event;
 use super::refusals::{Refusal, Untold};
-use crate::limits::AUDIT_QUEUE_BYTES_MAX;
+use crate::limits::{AUDIT_QUEUE_BYTES_MAX, AUDIT_WRITE_BYTES};
 
 /// How often it is told how many refusals left no line.
 pub(super) const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -19,8 +18,13 @@ pub(super) type Waiter = oneshot::Sender<bool>;
 /// What the thread is to do next.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// Write a line; and tell this one, once it is on disk.
-    Event(Box<Event>, Option<Waiter>),
+    /// Write a line, whose body is the next of the text; and tell this one, once it is on disk.
+    Event {
+        /// Microseconds since the Unix epoch, by this node's clock.
+        time: u64,
+        bytes: usize,
+        waiter: Option<Waiter>,
+    },
     /// Say that so many lines were lost, the first of them at this time.
     Lost { count: u64, since: u64 },
     /// Say that so many requests were refused that left no line, the first of them at this time.
@@ -44,7 +48,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
-    bytes: usize,
+    /// The bodies of events among them, one behind the other.
+    text: Vec<u8>,
     lost: u64,
     lost_since: u64,
     untold: Untold,
@@ -53,11 +58,44 @@ struct State {
     is_closed: bool,
 }
 
-/// What the thread takes out at once.
-#[derive(Debug)]
-pub(super) struct Taken {
+/// What the thread has taken out and not written yet. Where there is nothing in it, its memory is what the queue goes on with.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
     pub(super) items: VecDeque<Item>,
-    pub(super) is_closed: bool,
+    /// The bodies of events among them, behind what was written.
+    pub(super) text: Vec<u8>,
+    pub(super) written: usize,
+}
+
+impl Backlog {
+    /// Takes off the items that were written, with their text. Says who waits for them.
+    pub(super) fn drain(&mut self, count: usize) -> impl Iterator<Item = Waiter> {
+        let written = &mut self.written;
+        self.items.drain(..count).filter_map(|item| match item {
+            Item::Event { bytes, waiter, .. } => {
+                *written += bytes;
+                waiter
+            }
+            Item::Barrier(waiter) => Some(waiter),
+            Item::Lost { .. } | Item::Refused { .. } => None,
+        })
+    }
+
+    /// Takes what is in the queue.
+    fn take(&mut self, state: &mut State) {
+        if self.items.is_empty() {
+            self.text.clear();
+            self.written = 0;
+            // What a stall has taken is not kept.
+            self.text.shrink_to(AUDIT_WRITE_BYTES);
+            self.items.shrink_to(AUDIT_WRITE_BYTES / size_of::<Item>());
+            std::mem::swap(&mut self.items, &mut state.items);
+            std::mem::swap(&mut self.text, &mut state.text);
+        } else {
+            self.items.append(&mut state.items);
+            self.text.append(&mut state.text);
+        }
+    }
 }
 
 impl Queue {
@@ -69,23 +107,21 @@ impl Queue {
         }
     }
 
-    /// `false`: there is no room, and the line is lost.
-    pub(super) fn push(&self, event: Box<Event>, waiter: Option<Waiter>) -> bool {
+    /// Takes the event of this time, whose body is appended by `write`. `false`: there is no room, and the line is lost.
+    pub(super) fn push(&self, time: u64, waiter: Option<Waiter>, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut state = self.state.lock();
-        let weight = event.weight();
-        if state.is_closed
-            || state.items.len() >= self.lines_max
-            || state.bytes + weight > AUDIT_QUEUE_BYTES_MAX
-        {
+        if state.is_closed || state.is_full(self.lines_max) {
             if state.lost == 0 {
-                state.lost_since = event.time;
+                state.lost_since = time;
             }
             state.lost += 1;
             return false;
         }
-        state.bytes += weight;
+        let before = state.text.len();
+        write(&mut state.text);
+        let bytes = state.text.len() - before;
         state.is_urgent |= waiter.is_some();
-        state.items.push_back(Item::Event(event, waiter));
+        state.items.push_back(Item::Event { time, bytes, waiter });
         self.rouse(&mut state);
         true
     }
@@ -102,8 +138,7 @@ impl Queue {
 
     /// Whether another line would be lost.
     pub(super) fn is_full(&self) -> bool {
-        let state = self.state.lock();
-        state.items.len() >= self.lines_max || state.bytes >= AUDIT_QUEUE_BYTES_MAX
+        self.state.lock().is_full(self.lines_max)
     }
 
     pub(super) fn barrier(&self, waiter: Waiter) {
@@ -130,8 +165,8 @@ impl Queue {
     }
 
     /// Waits for something to do, at most this long; then `linger` more, so that many lines are written at once,
-    /// unless somebody waits for one.
-    pub(super) fn take(&self, patience: Duration, linger: Duration) -> Taken {
+    /// unless somebody waits for one. Says whether the queue is closed.
+    pub(super) fn take(&self, patience: Duration, linger: Duration, backlog: &mut Backlog) -> bool {
         let mut state = self.state.lock();
         if state.items.is_empty() && state.lost == 0 && !state.is_closed {
             state.is_idle = true;
@@ -146,8 +181,8 @@ impl Queue {
             self.wake.wait_for(&mut state, linger);
         }
         state.is_urgent = false;
-        state.bytes = 0;
-        let mut items = std::mem::take(&mut state.items);
+        backlog.take(&mut state);
+        let items = &mut backlog.items;
         if state.lost > 0 {
             items.push_back(Item::Lost {
                 count: state.lost,
@@ -163,7 +198,7 @@ impl Queue {
                 since,
             });
         }
-        Taken { items, is_closed }
+        is_closed
     }
 
     /// Waits this long, or until the log is to end: nothing can be written now.
@@ -173,5 +208,13 @@ impl Queue {
             self.wake.wait_for(&mut state, patience);
         }
         state.is_closed
+    }
+}
+
+impl State {
+    /// One line is a little more at most than there is room for.
+    fn is_full(&self, lines_max: usize) -> bool {
+        let bytes = self.text.len() + self.items.len() * size_of::<Item>();
+        self.items.len() >= lines_max || bytes >= AUDIT_QUEUE_BYTES_MAX
     }
 }

@@ -19,9 +19,10 @@ use concord_core::ids::{NodeId, Revision};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::body::{Answered, Body, OK};
 use super::chain::Keys;
 use super::disk::{Disk, OsDisk};
-use super::event::{Audited, Event, Facts, OK, Target};
+use super::event::Audited;
 use super::origin::{self, Origin};
 use super::refusals::{Refusal, Room};
 use super::status::{AuditStatus, Shared};
@@ -51,6 +52,7 @@ pub(crate) struct Recorder {
 struct Active {
     shared: Arc<Shared>,
     dir: PathBuf,
+    node: u64,
     keys: Option<Keys>,
     /// Keys of requests are hashed under these.
     hide: Option<Keys>,
@@ -104,7 +106,6 @@ impl Recorder {
             dir: dir.clone(),
             disk,
             chain: found.chain,
-            hide: hide.clone(),
             opening: found.opening,
             next_file: found.next_file,
             lock,
@@ -116,6 +117,7 @@ impl Recorder {
             active: Some(Active {
                 shared,
                 dir,
+                node: node.get(),
                 keys,
                 hide,
                 sync: config.sync,
@@ -141,7 +143,7 @@ impl Recorder {
             return Ok(Line(None));
         };
         active.check()?;
-        Ok(Line(Some(active.line(who(), request))))
+        Ok(Line(Some(active.line(who().as_deref(), request))))
     }
 
     /// Whether there is a log.
@@ -181,10 +183,10 @@ impl Recorder {
                 Ok(Line(None))
             }
             // It is refused anyway.
-            Some(_) => Ok(Line(Some(active.line(who(), request)))),
+            Some(_) => Ok(Line(Some(active.line(who().as_deref(), request)))),
             None if active.log_reads => {
                 active.check()?;
-                Ok(Line(Some(active.line(who(), request))))
+                Ok(Line(Some(active.line(who().as_deref(), request))))
             }
             None => Ok(Line(None)),
         }
@@ -197,10 +199,8 @@ impl Recorder {
             && let Some(refusal) = Refusal::of(error.kind())
             && active.has_room(refusal)
         {
-            let mut draft = active.draft("authenticate", None, Target::None, Facts::new());
-            let event = draft.event(error.code(), None);
-            draft.is_open = false;
-            active.push(event, None);
+            let body = Body::new("authenticate", |_| {}, None, active.node, &Vec::new());
+            active.draft(body).push(error.code(), None, None);
         }
     }
 
@@ -284,26 +284,16 @@ impl Active {
         }
     }
 
-    fn line(&self, principal: Option<Arc<Principal>>, request: &impl Audited) -> Draft<'_> {
-        let target = Target::of(request, self.hide.as_ref());
-        self.draft(request.action().name(), principal, target, request.facts())
+    fn line(&self, principal: Option<&Principal>, request: &impl Audited) -> Draft<'_> {
+        self.draft(Body::of(request, principal, self.node, self.hide.as_ref()))
     }
 
-    fn draft(
-        &self,
-        operation: &'static str,
-        principal: Option<Arc<Principal>>,
-        target: Target,
-        facts: Facts,
-    ) -> Draft<'_> {
+    fn draft(&self, body: Body) -> Draft<'_> {
         Draft {
             active: self,
             began: Instant::now(),
-            operation,
-            principal,
+            body,
             is_open: true,
-            target,
-            facts,
             origin: origin::current(),
         }
     }
@@ -316,15 +306,6 @@ impl Active {
         }
         has_room
     }
-
-    /// `false`: the line is lost.
-    fn push(&self, event: Event, waiter: Option<oneshot::Sender<bool>>) -> bool {
-        let is_kept = self.shared.queue.push(Box::new(event), waiter);
-        if !is_kept {
-            self.shared.lost_one();
-        }
-        is_kept
-    }
 }
 
 /// A line that is waiting for what comes of its request. Costs nothing where there is no log.
@@ -336,12 +317,9 @@ pub(crate) struct Line<'a>(Option<Draft<'a>>);
 struct Draft<'a> {
     active: &'a Active,
     began: Instant,
-    operation: &'static str,
-    principal: Option<Arc<Principal>>,
+    body: Body,
     /// Until the line is finished.
     is_open: bool,
-    target: Target,
-    facts: Facts,
     origin: Option<Arc<Origin>>,
 }
 
@@ -361,24 +339,24 @@ impl Line<'_> {
             return outcome;
         };
         let active = draft.active;
-        let event = match &outcome {
-            Ok(answer) => draft.into_event(OK, revision(answer)),
-            Err(error) => draft.into_event(error.code(), None),
+        let (result, revision) = match &outcome {
+            Ok(answer) => (OK, revision(answer)),
+            Err(error) => (error.code(), None),
         };
         let is_written = match active.sync {
             AuditSync::Async | AuditSync::Batch => {
-                active.push(event, None);
+                draft.push(result, revision, None);
                 // What was lost here is refused at the door next time.
                 true
             }
             // Nothing is written now: whoever asks need not wait to learn that.
             AuditSync::Strict if active.shared.is_failing() => {
-                active.push(event, None);
+                draft.push(result, revision, None);
                 false
             }
             AuditSync::Strict => {
                 let (waiter, written) = oneshot::channel();
-                active.push(event, Some(waiter)) && written.await.unwrap_or(false)
+                draft.push(result, revision, Some(waiter)) && written.await.unwrap_or(false)
             }
         };
         if is_written || active.on_failure == AuditFailure::Allow || outcome.is_err() {
@@ -393,12 +371,10 @@ impl Line<'_> {
     /// Finishes the line without waiting for anything.
     pub(crate) fn finish_now<T>(mut self, outcome: &Result<T, Error>, revision: impl FnOnce(&T) -> Revision) {
         if let Some(draft) = self.0.take() {
-            let active = draft.active;
-            let event = match outcome {
-                Ok(answer) => draft.into_event(OK, Some(revision(answer))),
-                Err(error) => draft.into_event(error.code(), None),
+            match outcome {
+                Ok(answer) => draft.push(OK, Some(revision(answer)), None),
+                Err(error) => draft.push(error.code(), None, None),
             };
-            active.push(event, None);
         }
     }
 
@@ -411,23 +387,37 @@ impl Line<'_> {
 }
 
 impl Draft<'_> {
-    fn into_event(mut self, result: &'static str, revision: Option<Revision>) -> Event {
+    /// `false`: the line is lost.
+    fn push(
+        mut self,
+        result: &'static str,
+        revision: Option<Revision>,
+        waiter: Option<oneshot::Sender<bool>>,
+    ) -> bool {
         self.is_open = false;
-        self.event(result, revision)
+        self.hand_over(result, revision, waiter)
     }
 
-    fn event(&mut self, result: &'static str, revision: Option<Revision>) -> Event {
-        Event {
-            time: now_micros(),
-            took_micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
-            operation: self.operation,
-            target: std::mem::replace(&mut self.target, Target::None),
+    fn hand_over(
+        &self,
+        result: &'static str,
+        revision: Option<Revision>,
+        waiter: Option<oneshot::Sender<bool>>,
+    ) -> bool {
+        let answered = Answered {
             result,
-            principal: self.principal.take(),
             revision,
-            facts: std::mem::take(&mut self.facts),
-            origin: self.origin.take(),
+            took_micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            origin: self.origin.as_deref(),
+        };
+        let shared = &self.active.shared;
+        let is_kept = shared
+            .queue
+            .push(now_micros(), waiter, |out| self.body.write(&answered, out));
+        if !is_kept {
+            shared.lost_one();
         }
+        is_kept
     }
 }
 
@@ -435,8 +425,7 @@ impl Drop for Draft<'_> {
     fn drop(&mut self) {
         // Nobody waits for the answer any more: what came of it is not known here.
         if self.is_open {
-            let event = self.event(ErrorKind::OutcomeUnknown.code(), None);
-            self.active.push(event, None);
+            self.hand_over(ErrorKind::OutcomeUnknown.code(), None, None);
         }
     }
 }

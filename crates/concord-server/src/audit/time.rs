@@ -2,6 +2,8 @@
 //!
 //! Written here because every node writes lines, and a calendar library is the command line's alone.
 
+use std::ops::Range;
+
 const MICROS_A_SECOND: u64 = 1_000_000;
 const SECONDS_A_DAY: u64 = 86_400;
 const MICROS_A_DAY: u64 = SECONDS_A_DAY * MICROS_A_SECOND;
@@ -15,20 +17,15 @@ pub(super) const fn day(micros: u64) -> u64 {
 pub(super) fn write(micros: u64, out: &mut Vec<u8>) {
     let (year, month, of_month) = date(day(micros));
     let seconds = micros / MICROS_A_SECOND % SECONDS_A_DAY;
-    digits(out, year, 4);
-    out.push(b'-');
-    digits(out, month, 2);
-    out.push(b'-');
-    digits(out, of_month, 2);
-    out.push(b'T');
-    digits(out, seconds / 3_600, 2);
-    out.push(b':');
-    digits(out, seconds / 60 % 60, 2);
-    out.push(b':');
-    digits(out, seconds % 60, 2);
-    out.push(b'.');
-    digits(out, micros % MICROS_A_SECOND, 6);
-    out.push(b'Z');
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    digits(&mut text, 0..4, year);
+    digits(&mut text, 5..7, month);
+    digits(&mut text, 8..10, of_month);
+    digits(&mut text, 11..13, seconds / 3_600);
+    digits(&mut text, 14..16, seconds / 60 % 60);
+    digits(&mut text, 17..19, seconds % 60);
+    digits(&mut text, 20..26, micros % MICROS_A_SECOND);
+    out.extend_from_slice(&text);
 }
 
 /// A day since the Unix epoch as a date.
@@ -46,10 +43,8 @@ pub(super) fn text(micros: u64) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-fn digits(out: &mut Vec<u8>, mut number: u64, width: usize) {
-    let begin = out.len();
-    out.resize(begin + width, b'0');
-    for digit in out.iter_mut().skip(begin).rev() {
+fn digits(text: &mut [u8; 27], place: Range<usize>, mut number: u64) {
+    for digit in text.get_mut(place).unwrap_or_default().iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
         number /= 10;
     }

@@ -9,18 +9,16 @@
 //! A file that a write failed in is cut back to its last whole line; one that an fsync failed in is left as it
 //! is, and the chain goes on in the next: what a retried fsync says is not to be trusted.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::chain::Keys;
 use super::disk::{Appender, Disk};
 use super::files::{self, Head};
 use super::line::{Chain, FORMAT, Kind};
-use super::queue::{Item, Waiter};
+use super::queue::{Backlog, Item, Waiter};
 use super::recover::Opening;
 use super::status::Shared;
 use super::{retention, time};
@@ -44,13 +42,11 @@ pub(super) struct Writer {
     pub(super) dir: PathBuf,
     pub(super) disk: Box<dyn Disk>,
     pub(super) chain: Chain,
-    /// Keys are written as their hashes under this.
-    pub(super) hide: Option<Keys>,
     /// What the header of the next file says about how it came to be.
     pub(super) opening: Opening,
     pub(super) next_file: u64,
     current: Option<Current>,
-    backlog: VecDeque<Item>,
+    backlog: Backlog,
     /// Of lines that are in the file and not synced.
     waiting: Vec<Waiter>,
     buffer: Vec<u8>,
@@ -72,7 +68,6 @@ pub(super) struct Begin {
     pub(super) dir: PathBuf,
     pub(super) disk: Box<dyn Disk>,
     pub(super) chain: Chain,
-    pub(super) hide: Option<Keys>,
     pub(super) opening: Opening,
     pub(super) next_file: u64,
     pub(super) lock: fs::File,
@@ -88,11 +83,10 @@ impl Writer {
             dir: begin.dir,
             disk: begin.disk,
             chain: begin.chain,
-            hide: begin.hide,
             opening: begin.opening,
             next_file: begin.next_file,
             current: None,
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             waiting: Vec::new(),
             buffer: Vec::new(),
             is_dirty: false,
@@ -117,14 +111,13 @@ impl Writer {
                 AuditSync::Async => AUDIT_LINGER,
                 AuditSync::Batch | AuditSync::Strict => Duration::ZERO,
             };
-            let taken = self.shared.queue.take(self.patience(), linger);
-            self.backlog.extend(taken.items);
-            let mut is_closed = taken.is_closed;
+            let patience = self.patience();
+            let mut is_closed = self.shared.queue.take(patience, linger, &mut self.backlog);
             while let Err(error) = self.round(is_closed) {
                 self.fail(&error);
                 if is_closed {
                     tracing::error!(
-                        lines = self.backlog.len(),
+                        lines = self.backlog.items.len(),
                         "audit lines are lost: the node stops and they cannot be written"
                     );
                     return;
@@ -177,7 +170,12 @@ impl Writer {
     /// Writes what is in the backlog, in as few calls as possible, and takes it out.
     fn write_backlog(&mut self) -> io::Result<()> {
         loop {
-            let now = self.backlog.iter().find_map(time_of).unwrap_or_else(now_micros);
+            let now = self
+                .backlog
+                .items
+                .iter()
+                .find_map(time_of)
+                .unwrap_or_else(now_micros);
             self.turn_over(now)?;
             let Some(current) = &mut self.current else {
                 return Err(io::Error::other("no file is open"));
@@ -185,8 +183,9 @@ impl Writer {
             let room = self.config.rotate_bytes.saturating_sub(current.len);
             let before = self.chain.clone();
             let mut staged = 0;
+            let mut text = self.backlog.text.get(self.backlog.written..).unwrap_or_default();
             self.buffer.clear();
-            for item in &self.backlog {
+            for item in &self.backlog.items {
                 let bytes = self.buffer.len();
                 if staged > 0 && (bytes >= AUDIT_WRITE_BYTES || bytes as u64 >= room) {
                     break;
@@ -195,9 +194,10 @@ impl Writer {
                     break;
                 }
                 match item {
-                    Item::Event(event, _) => {
-                        self.chain
-                            .append_event(&mut self.buffer, event, self.hide.as_ref())
+                    Item::Event { time, bytes, .. } => {
+                        let (body, rest) = text.split_at_checked(*bytes).unwrap_or_default();
+                        self.chain.append_event(&mut self.buffer, *time, body);
+                        text = rest;
                     }
                     Item::Lost { count, since } => {
                         append_lost(&mut self.chain, &mut self.buffer, *count, *since)
@@ -220,13 +220,8 @@ impl Writer {
             self.is_dirty |= !self.buffer.is_empty();
             self.shared
                 .wrote(self.chain.seq, self.chain.head, current.number, self.buffer.len());
-            for item in self.backlog.drain(..staged) {
-                match item {
-                    Item::Event(_, Some(waiter)) | Item::Barrier(waiter) => self.waiting.push(waiter),
-                    Item::Event(_, None) | Item::Lost { .. } | Item::Refused { .. } => {}
-                }
-            }
-            if self.backlog.is_empty() {
+            self.waiting.extend(self.backlog.drain(staged));
+            if self.backlog.items.is_empty() {
                 return Ok(());
             }
         }
@@ -368,14 +363,16 @@ impl Writer {
             let _ = waiter.send(false);
         }
         // Their lines stay, and are written when that is possible again; but they wait no longer.
-        for item in &mut self.backlog {
-            if let Item::Event(_, waiter) = item
+        for item in &mut self.backlog.items {
+            if let Item::Event { waiter, .. } = item
                 && let Some(waiter) = waiter.take()
             {
                 let _ = waiter.send(false);
             }
         }
-        self.backlog.retain(|item| !matches!(item, Item::Barrier(_)));
+        self.backlog
+            .items
+            .retain(|item| !matches!(item, Item::Barrier(_)));
     }
 
     /// Removes files that are too old or too many, after a line that says so is on disk.
@@ -436,7 +433,7 @@ impl Writer {
 
 fn time_of(item: &Item) -> Option<u64> {
     match item {
-        Item::Event(event, _) => Some(event.time),
+        Item::Event { time, .. } => Some(*time),
         Item::Lost { .. } | Item::Refused { .. } | Item::Barrier(_) => None,
     }
 }

@@ -57,9 +57,8 @@ impl Exit {
             }
             "outcome_unknown" => Self::Unknown,
             "quota_exceeded" | "rate_limited" => Self::Limited,
-            "corrupt" | "storage_failed" | "backup_failed" | "in_use" | "refused" | "newer_version" => {
-                Self::Storage
-            }
+            "corrupt" | "storage_failed" | "backup_failed" | "audit_failed" | "in_use" | "refused"
+            | "newer_version" => Self::Storage,
             _ => Self::Failed,
         }
     }
@@ -253,6 +252,7 @@ mod tests {
             ("corrupt", Exit::Storage),
             ("storage_failed", Exit::Storage),
             ("backup_failed", Exit::Storage),
+            ("audit_failed", Exit::Storage),
             ("shutting_down", Exit::Unavailable),
             ("in_use", Exit::Storage),
             ("newer_version", Exit::Storage),

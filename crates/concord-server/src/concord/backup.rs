@@ -297,14 +297,6 @@ impl Backups<'_> {
         ))
     }
 
-    pub(super) async fn permit(&self) -> Result<(), Error> {
-        let (caller, timeout) = (self.concord.caller(), self.concord.request_timeout());
-        self.concord
-            .service()
-            .permit(caller, AdminAction::Backup, timeout)
-            .await
-    }
-
     fn repository(&self) -> BackupRepository {
         self.concord.service().backups().repository.clone()
     }
@@ -342,7 +334,7 @@ impl Backups<'_> {
 }
 
 /// What an audit line says: what is done, and to which backup, if that can be the name of one.
-fn what(change: &str, name: Option<&str>) -> Facts {
+pub(super) fn what(change: &str, name: Option<&str>) -> Facts {
     let mut facts = vec![("change", change.to_owned().into())];
     if let Some(name) = name.and_then(|name| BackupName::parse(name).ok()) {
         facts.push(("name", name.to_string().into()));

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Concord;
-use super::backup::{BackupInfo, Backups, blocking};
+use super::backup::{BackupInfo, Backups, blocking, what};
 use crate::error::{Error, ErrorKind};
 use crate::service::random;
 use crate::telemetry::Event;
@@ -116,13 +116,18 @@ impl Backups<'_> {
     ///
     /// Those of a read.
     pub async fn restore_progress(&self) -> Result<Option<RestoreProgress>, Error> {
-        self.permit().await?;
-        let status = self.concord.service().restore_status();
-        Ok(status.map(|status| RestoreProgress {
-            pieces: status.pieces,
-            is_complete: status.is_complete,
-            keys: u64::try_from(status.keys).unwrap_or(u64::MAX),
-        }))
+        let progress = async |_: Node<Store>| {
+            let status = self.concord.service().restore_status();
+            Ok(status.map(|status| RestoreProgress {
+                pieces: status.pieces,
+                is_complete: status.is_complete,
+                keys: u64::try_from(status.keys).unwrap_or(u64::MAX),
+            }))
+        };
+        let facts = what("restore_progress", None);
+        self.concord
+            .administer(AdminAction::Backup, facts, progress)
+            .await
     }
 
     /// One restore at a time is driven by a node.

@@ -84,7 +84,9 @@ pub(crate) fn status_of(kind: ErrorKind) -> StatusCode {
         | ErrorKind::StorageFailed => StatusCode::SERVICE_UNAVAILABLE,
         ErrorKind::QuotaExceeded => StatusCode::INSUFFICIENT_STORAGE,
         ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorKind::Corrupt | ErrorKind::BackupFailed => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Corrupt | ErrorKind::BackupFailed | ErrorKind::AuditFailed => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 

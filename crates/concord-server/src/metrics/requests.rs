@@ -91,7 +91,9 @@ fn result_of(error: Option<ErrorKind>) -> usize {
     match error {
         None => 0,
         Some(ErrorKind::OutcomeUnknown) => 3,
-        Some(ErrorKind::Corrupt | ErrorKind::StorageFailed | ErrorKind::BackupFailed) => 2,
+        Some(
+            ErrorKind::Corrupt | ErrorKind::StorageFailed | ErrorKind::BackupFailed | ErrorKind::AuditFailed,
+        ) => 2,
         Some(kind) if kind.is_retryable() => 2,
         Some(_) => 1,
     }

@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use tempfile::tempdir;
 
 use super::*;
+use crate::audit::body::{Answered, Body};
 use crate::audit::chain::{Hash, Keys, Seal};
-use crate::audit::event::{Audited as _, Event, Target};
+use crate::audit::event::{Audited as _, Facts, write_target};
 use crate::audit::filter::Filter;
-use crate::audit::line::{Chain, Sealed};
+use crate::audit::line::{Chain, Fields, Sealed};
 use crate::config::AuditKeyMode;
 use crate::error::{Detail, ErrorKind};
 
@@ -24,23 +25,25 @@ fn chain(seal: Seal) -> Chain {
     }
 }
 
-fn event(command: &Command, keys: Option<&Keys>) -> Event {
-    Event {
-        time: 1_795_326_549_123_456,
-        took_micros: 250,
-        operation: concord_auth::Request::action(command).name(),
-        target: Target::of(command, keys),
-        result: "ok",
-        principal: somebody(),
-        revision: Some(Revision::new(9)),
-        facts: command.facts(),
-        origin: None,
-    }
+fn line_of(command: &Command, hide: Option<&Keys>) -> String {
+    line_with(command, hide, Vec::new())
 }
 
-fn line_of(event: &Event, hide: Option<&Keys>) -> String {
-    let mut out = Vec::new();
-    chain(Seal::Plain).append_event(&mut out, event, hide);
+fn line_with(command: &Command, hide: Option<&Keys>, more: Facts) -> String {
+    let mut facts = command.facts();
+    facts.extend(more);
+    let operation = concord_auth::Request::action(command).name();
+    let about = |line: &mut Fields<'_>| write_target(line, command, hide);
+    let body = Body::new(operation, about, somebody().as_deref(), 7, &facts);
+    let answered = Answered {
+        result: "ok",
+        revision: Some(Revision::new(9)),
+        took_micros: 250,
+        origin: None,
+    };
+    let (mut text, mut out) = (Vec::new(), Vec::new());
+    body.write(&answered, &mut text);
+    chain(Seal::Plain).append_event(&mut out, 1_795_326_549_123_456, &text);
     String::from_utf8(out).unwrap()
 }
 
@@ -57,7 +60,7 @@ fn put(key: &str) -> Command {
 /// The format that others parse: changed only together with its version.
 #[test]
 fn a_line_is_written_as_documented() {
-    let line = line_of(&event(&put("user:7"), None), None);
+    let line = line_of(&put("user:7"), None);
     assert_eq!(
         line,
         "{\"seq\":5,\"kind\":\"event\",\"id\":\"00000000000000ab-5\",\"time\":\"2026-11-22T05:49:09.123456Z\",\
@@ -74,9 +77,7 @@ proptest! {
     /// D-AUD-1: whatever bytes a key and a name are made of, the line is one line, and JSON that gives them back.
     #[test]
     fn any_key_and_any_text_make_a_line(key in prop::collection::vec(any::<u8>(), 1..64), text in "\\PC*|[\\x00-\\x7f]*") {
-        let mut event = event(&delete(&key), None);
-        event.facts.push(("note", Detail::Text(text.clone())));
-        let line = line_of(&event, None);
+        let line = line_with(&delete(&key), None, vec![("note", Detail::Text(text.clone()))]);
         prop_assert_eq!(line.matches('\n').count(), 1);
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         prop_assert_eq!(parsed["metadata"]["note"].as_str(), Some(text.as_str()));
@@ -91,7 +92,7 @@ fn many_keys_are_counted_shown_in_part_and_hashed() {
     let many = |last: &str| {
         let keys = (0..499).map(|number| Key::copy_of(format!("{number:0>1000}").as_bytes()).unwrap());
         let keys = keys.chain([Key::try_from(last).unwrap()]).collect();
-        line_of(&event(&Command::DeleteMany { keys }, None), None)
+        line_of(&Command::DeleteMany { keys }, None)
     };
     let (one, other) = (many("a"), many("b"));
     assert!(one.len() < 20_000, "{}", one.len());
@@ -116,13 +117,13 @@ fn lines_tell_no_values_and_hide_keys_if_told_to() {
             .into(),
     };
     for command in [put("CANARY-KEY"), many] {
-        let shown = line_of(&event(&command, None), None);
+        let shown = line_of(&command, None);
         assert!(!shown.contains("CANARY-VALUE"), "{shown}");
         assert!(shown.contains("CANARY-KEY"), "{shown}");
-        let hidden = line_of(&event(&command, Some(&keys)), Some(&keys));
+        let hidden = line_of(&command, Some(&keys));
         assert!(!hidden.contains("CANARY"), "{hidden}");
     }
-    let hidden = line_of(&event(&put("user:7"), Some(&keys)), Some(&keys));
+    let hidden = line_of(&put("user:7"), Some(&keys));
     let wants = |key: &str, keys: &Keys| {
         let filter = Filter {
             key: Some(key.into()),

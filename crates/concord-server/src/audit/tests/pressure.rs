@@ -7,7 +7,6 @@ use tempfile::tempdir;
 
 use super::*;
 use crate::audit::disk::{Appender, Disk};
-use crate::audit::event::{Event, Target};
 use crate::config::{AuditFailure, AuditSync};
 use crate::error::ErrorKind;
 
@@ -146,22 +145,9 @@ async fn a_new_day_begins_a_new_file() {
     let recorder = open(dir.path(), &AuditConfig::new());
     let today = crate::audit::writer::now_micros();
     let shared = recorder.shared().unwrap();
-    for (number, time) in [today, today + DAY, today + DAY, today + 2 * DAY]
-        .into_iter()
-        .enumerate()
-    {
-        let event = Event {
-            time,
-            took_micros: 0,
-            operation: "put",
-            target: Target::None,
-            result: "ok",
-            principal: None,
-            revision: Some(Revision::new(number as u64)),
-            facts: Vec::new(),
-            origin: None,
-        };
-        assert!(shared.queue.push(Box::new(event), None));
+    for time in [today, today + DAY, today + DAY, today + 2 * DAY] {
+        let body = br#","operation":"put","result":"ok""#;
+        assert!(shared.queue.push(time, None, |out| out.extend_from_slice(body)));
     }
     recorder.close().await;
     let in_files: Vec<usize> = files::list(dir.path())
