@@ -1,18 +1,18 @@
 //! The table of everything that is measured.
 
+mod samples;
+
 use std::sync::atomic::Ordering;
 
-use concord_core::NamespaceQuota;
-use concord_core::view::Usage;
-use concord_net::{NetStats, RefusalReason};
 use concord_raft::stats::HistogramCounts;
-use concord_raft::{MemberStatus, Role};
 
+use self::samples::{
+    count, counts, each_certificate, each_direction, each_end, each_error, each_kind, each_level, each_peer,
+    each_quota, each_recipe, each_refusal, each_role, each_route, each_span, each_tenant, each_wait,
+    each_write, number, of_http, one, only, put, times,
+};
 use super::http::HttpStats;
 use super::reading::Reading;
-use super::tenants::OTHERS;
-use crate::recipes::Kind as Recipe;
-use crate::trace::Counts;
 
 /// What is measured under one name.
 #[derive(Debug)]
@@ -656,161 +656,3 @@ static FAMILIES: &[Family] = &[
         read: |from, out| from.resident_bytes.into_iter().for_each(|bytes| only(out, bytes)),
     },
 ];
-
-fn one(out: &mut Vec<Sample>, labels: &[&str], value: u64) {
-    put(out, labels, number(value));
-}
-
-fn put(out: &mut Vec<Sample>, labels: &[&str], value: f64) {
-    out.push(Sample {
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        value: Figure::Number(value),
-    });
-}
-
-fn only(out: &mut Vec<Sample>, value: u64) {
-    one(out, &[], value);
-}
-
-/// Lengths of time, counted in microseconds.
-fn times(out: &mut Vec<Sample>, labels: &[&str], counts: HistogramCounts) {
-    histogram(out, labels, counts, 1e-6);
-}
-
-fn counts(out: &mut Vec<Sample>, labels: &[&str], counts: HistogramCounts) {
-    histogram(out, labels, counts, 1.0);
-}
-
-fn histogram(out: &mut Vec<Sample>, labels: &[&str], counts: HistogramCounts, unit: f64) {
-    out.push(Sample {
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        value: Figure::Counts(counts, unit),
-    });
-}
-
-fn count(things: usize) -> u64 {
-    u64::try_from(things).unwrap_or(u64::MAX)
-}
-
-/// Prometheus knows no other numbers: beyond 2^53 the last digits are lost.
-fn number(value: u64) -> f64 {
-    value as f64
-}
-
-fn each_role(from: &Reading, out: &mut Vec<Sample>) {
-    let roles = [
-        Role::Outside,
-        Role::Learner,
-        Role::Follower,
-        Role::Candidate,
-        Role::Leader,
-        Role::Stopped,
-    ];
-    for role in roles {
-        one(out, &[role.name()], u64::from(from.status.role == role));
-    }
-}
-
-fn each_kind(from: &Reading, out: &mut Vec<Sample>) {
-    one(out, &["voter"], count(from.status.voters().count()));
-    one(out, &["learner"], count(from.status.learners().count()));
-}
-
-fn each_peer(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&MemberStatus) -> Option<f64>) {
-    for member in &from.status.members {
-        if let Some(value) = of(member) {
-            put(out, &[&member.node_id.to_string()], value);
-        }
-    }
-}
-
-fn each_write(from: &Reading, out: &mut Vec<Sample>) {
-    from.requests()
-        .each_write(|operation, result, counts| times(out, &[operation, result], counts));
-}
-
-fn each_level(from: &Reading, out: &mut Vec<Sample>) {
-    from.requests()
-        .each_level(|level, reads, _| one(out, &[level], reads));
-}
-
-fn each_wait(from: &Reading, out: &mut Vec<Sample>) {
-    from.requests()
-        .each_level(|level, _, waits| times(out, &[level], waits));
-}
-
-fn each_error(from: &Reading, out: &mut Vec<Sample>) {
-    for ((operation, code), count) in from.requests().errors() {
-        one(out, &[operation, code], count);
-    }
-}
-
-/// Nothing of a node without an HTTP listener.
-fn of_http(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&HttpStats) -> u64) {
-    if let Some(stats) = &from.http {
-        only(out, of(stats));
-    }
-}
-
-fn each_end(from: &Reading, out: &mut Vec<Sample>) {
-    if let Some(stats) = &from.http {
-        stats.each_end(|route, method, end, count| one(out, &[route, method, end], count));
-    }
-}
-
-fn each_route(from: &Reading, out: &mut Vec<Sample>) {
-    if let Some(stats) = &from.http {
-        stats.each_time(|route, method, counts| times(out, &[route, method], counts));
-    }
-}
-
-/// Of each kind the namespace of its keys.
-fn each_recipe(from: &Reading, out: &mut Vec<Sample>) {
-    for kind in Recipe::ALL {
-        let namespace = kind.root().trim_end_matches(':');
-        one(out, &[namespace], from.view.usage(namespace.as_bytes()).keys);
-    }
-}
-
-fn each_tenant(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&Usage) -> u64) {
-    for tenant in &from.tenants.named {
-        one(out, &[&tenant.label], of(&tenant.usage));
-    }
-    one(out, &[OTHERS], of(&from.tenants.others));
-}
-
-fn each_quota(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&NamespaceQuota) -> Option<u64>) {
-    for tenant in &from.tenants.named {
-        if let Some(limit) = of(&tenant.quota) {
-            one(out, &[&tenant.label], limit);
-        }
-    }
-}
-
-fn each_span(from: &Reading, out: &mut Vec<Sample>) {
-    let counts = from.concord.service().traces().counts();
-    for (result, count) in Counts::each(counts) {
-        one(out, &[result], count);
-    }
-}
-
-fn each_certificate(from: &Reading, out: &mut Vec<Sample>) {
-    for certificate in from.concord.running().certificates().status() {
-        let end = u64::try_from(certificate.not_after).unwrap_or_default();
-        one(out, &[certificate.listener, certificate.role], end);
-    }
-}
-
-fn each_direction(from: &Reading, out: &mut Vec<Sample>, of: impl Fn(&NetStats) -> u64) {
-    for (direction, stats) in &from.peers {
-        one(out, &[direction], of(stats));
-    }
-}
-
-fn each_refusal(from: &Reading, out: &mut Vec<Sample>) {
-    for (direction, stats) in &from.peers {
-        for reason in RefusalReason::ALL {
-            one(out, &[direction, reason.name()], stats.refused(reason));
-        }
-    }
-}

@@ -371,7 +371,7 @@ async fn a_directory_of_backups_that_cannot_be_used_is_not_the_nodes_disk() {
         (ErrorKind::BackupFailed, "backup_failed")
     );
     assert!(failed.to_string().contains("backups"), "{failed}");
-    assert!(failed.kind().advice().contains("directory of backups"));
+    assert!(failed.kind().advice().contains("bucket of backups"));
     node.put("a", "1").await.unwrap();
     node.shutdown().await.unwrap();
 }

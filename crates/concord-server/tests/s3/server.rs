@@ -268,9 +268,9 @@ impl State {
                 key.strip_prefix(prefix).is_some_and(|rest| !rest.contains('/')) && **key > after
             })
             .collect();
-        let page = found.iter().take(PAGE);
+        let page = found.get(..PAGE).unwrap_or(&found);
         let mut body: String = page
-            .clone()
+            .iter()
             .map(|(key, bytes)| {
                 format!(
                     "<Contents><Key>{key}</Key><LastModified>2026-11-22T12:00:00.000Z</LastModified><ETag>{}</ETag><Size>{}</Size></Contents>",
