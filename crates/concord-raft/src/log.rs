@@ -68,7 +68,7 @@ pub struct LogOptions {
     /// Whether the node belongs to a cluster: then a missing log is damage, because with
     /// it a vote would be forgotten (I13).
     pub expect_existing: bool,
-    /// The size of each segment made from now on. Bounds the size of an entry.
+    /// The size of each segment made from now on, but of one that is made for a larger entry.
     pub segment_bytes: u64,
     /// Bytes of the newest entries that stay in memory.
     pub tail_bytes: usize,
@@ -180,13 +180,11 @@ pub fn open(
     let health = shared.health();
     run_writer(options.host, directory, writer, requests, alive)?;
     let reader = LogReader::new(Arc::clone(&shared), options.host);
-    let entry_bytes_max = segment::entry_bytes_max(options.segment_bytes);
     Ok((
         LogStore {
             reader,
             queue,
             ticket: 0,
-            entry_bytes_max,
         },
         LogHandle {
             shared,

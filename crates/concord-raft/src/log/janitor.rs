@@ -50,13 +50,15 @@ impl Maker {
         }
     }
 
-    fn make(&self, number: u64) -> Result<Segment, StorageError> {
+    /// Makes a segment that holds an entry of so many bytes; it takes the place of one of that number, in which there
+    /// must be nothing.
+    fn make(&self, Wanted { number, entry_bytes }: Wanted) -> Result<Segment, StorageError> {
         let made = segment::create(
             &*self.disk,
             &self.directory,
             self.store_id,
             number,
-            self.segment_bytes,
+            self.segment_bytes.max(segment::bytes_for(entry_bytes)),
         );
         self.shared
             .note_space(made.as_ref().err().filter(|error| error.is_full()));
@@ -77,6 +79,28 @@ impl Maker {
                 return;
             }
         }
+    }
+}
+
+/// Which segment is wanted, and for what.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    number: u64,
+    /// Of the largest entry that it is known to have to hold.
+    entry_bytes: usize,
+}
+
+impl Wanted {
+    /// Ahead of need, of the usual size.
+    const fn next(number: u64) -> Self {
+        Self {
+            number,
+            entry_bytes: 0,
+        }
+    }
+
+    fn is_met_by(self, segment: &Segment) -> bool {
+        segment.bytes >= segment::bytes_for(self.entry_bytes)
     }
 }
 
@@ -106,7 +130,7 @@ impl Janitor {
             Self::Thread(thread) => thread.prepare(number),
             Self::Task(task) => {
                 if task.ready.is_none() {
-                    task.wanted = Some(number);
+                    task.wanted = Some(Wanted::next(number));
                     task.tick();
                 }
             }
@@ -121,13 +145,21 @@ impl Janitor {
         }
     }
 
-    /// The segment that was asked for; waits until it is made.
-    pub(super) fn take(&mut self, number: u64) -> Result<Segment, StorageError> {
+    /// The segment that was asked for; waits until it is made. One that is too small for an entry of so many bytes,
+    /// as most are for the largest, is made once more.
+    pub(super) fn take(&mut self, number: u64, entry_bytes: usize) -> Result<Segment, StorageError> {
+        let wanted = Wanted { number, entry_bytes };
         let segment = match self {
-            Self::Thread(thread) => thread.take()?,
+            Self::Thread(thread) => match thread.take()? {
+                segment if wanted.is_met_by(&segment) => segment,
+                _ => {
+                    thread.send(Job::Prepare(wanted));
+                    thread.take()?
+                }
+            },
             Self::Task(task) => match task.ready.take() {
-                Some(segment) => segment,
-                None => task.maker.make(number)?,
+                Some(segment) if wanted.is_met_by(&segment) => segment,
+                _ => task.maker.make(wanted)?,
             },
         };
         if segment.number == number {
@@ -154,14 +186,14 @@ impl Janitor {
 #[derive(Debug)]
 pub(super) struct Task {
     maker: Maker,
-    wanted: Option<u64>,
+    wanted: Option<Wanted>,
     ready: Option<Segment>,
 }
 
 impl Task {
     fn tick(&mut self) {
-        if let Some(number) = self.wanted {
-            match self.maker.make(number) {
+        if let Some(wanted) = self.wanted {
+            match self.maker.make(wanted) {
                 Ok(segment) => {
                     self.ready = Some(segment);
                     self.wanted = None;
@@ -175,7 +207,7 @@ impl Task {
 }
 
 enum Job {
-    Prepare(u64),
+    Prepare(Wanted),
     Remove(Vec<Segment>),
 }
 
@@ -215,7 +247,7 @@ impl Thread {
 
     fn prepare(&self, number: u64) {
         if self.ready.is_none() {
-            self.send(Job::Prepare(number));
+            self.send(Job::Prepare(Wanted::next(number)));
         }
     }
 
@@ -246,24 +278,24 @@ impl Drop for Thread {
 }
 
 fn run(maker: &Maker, todo: &Receiver<Job>, done: &Sender<Result<Segment, StorageError>>) {
-    let mut wanted = VecDeque::new();
+    let mut queue = VecDeque::new();
     loop {
-        let job = if wanted.is_empty() {
+        let job = if queue.is_empty() {
             todo.recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
             todo.recv_timeout(RETRY)
         };
         match job {
-            Ok(Job::Prepare(number)) => wanted.push_back(number),
+            Ok(Job::Prepare(wanted)) => queue.push_back(wanted),
             Ok(Job::Remove(segments)) => maker.remove(segments),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        while let Some(number) = wanted.front() {
-            match maker.make(*number) {
+        while let Some(wanted) = queue.front() {
+            match maker.make(*wanted) {
                 Err(error) if error.is_full() => break,
                 made => {
-                    wanted.pop_front();
+                    queue.pop_front();
                     if done.send(made).is_err() {
                         return;
                     }

@@ -221,8 +221,9 @@ fn decode_header(bytes: &[u8]) -> Result<Header, Malformed> {
     })
 }
 
-/// The largest entry that fits into an empty segment, with what begins every segment.
-pub(super) fn entry_bytes_max(segment_bytes: u64) -> usize {
+/// The length of a segment into which an entry fits, with what begins and ends every segment: whole pages.
+pub(super) const fn bytes_for(entry_bytes: usize) -> u64 {
     const BEGINNING: u64 = 512;
-    usize::try_from(segment_bytes.saturating_sub(HEADER_BYTES + END_BYTES + BEGINNING)).unwrap_or(usize::MAX)
+    const PAGE: u64 = 4 << 10;
+    (HEADER_BYTES + BEGINNING + entry_bytes as u64 + END_BYTES).next_multiple_of(PAGE)
 }

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::reader::{LogReader, bounds};
 use super::record::entry_bytes;
 use super::writer::{Done, Request};
+use crate::limits;
 use crate::storage_error::StorageError;
 use crate::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
 
@@ -26,8 +27,6 @@ pub struct LogStore {
     pub(super) queue: mpsc::Sender<Request>,
     /// Appends are numbered.
     pub(super) ticket: u64,
-    /// The largest entry that fits into a segment.
-    pub(super) entry_bytes_max: usize,
 }
 
 impl Drop for LogStore {
@@ -51,8 +50,8 @@ impl LogStore {
             let mut state = self.reader.shared.state.lock();
             for entry in &entries {
                 let size_bytes = entry_bytes(entry);
-                if size_bytes > self.entry_bytes_max {
-                    let limit_bytes = self.entry_bytes_max;
+                let limit_bytes = limits::LARGEST_ENTRY_BYTES;
+                if size_bytes > limit_bytes {
                     return Err(StorageError::TooLarge {
                         what: "log entry",
                         size_bytes,

@@ -14,6 +14,7 @@ use super::writer::{Request, Writer};
 use super::{Host, LogOptions, LogStore, open, recover};
 use crate::ports::Disk;
 use crate::sim_disk::{Operation, SimDisk};
+use crate::storage_error::StorageError;
 use crate::types::{EncodedBatch, Entry, Payload, Vote, log_id};
 
 const DIRECTORY: &str = "/log";
@@ -142,6 +143,50 @@ fn purging_removes_whole_segments_and_survives_a_restart() {
         assert_eq!(reader.vote(), Some(Vote::new(7, 3)), "the vote was carried on");
         assert_eq!(reader.ends(), (Some(log_id(1, 390)), Some(log_id(1, 400))));
         assert_eq!(store.reader().entries(..).await.unwrap().len(), 10);
+    });
+}
+
+/// An entry that no segment of the usual size holds gets one of its own size; a hostile request must not stop a node, and
+/// settings of nodes may differ.
+#[test]
+fn an_entry_larger_than_a_segment_gets_a_larger_one() {
+    let disk = SimDisk::new(1);
+    let (usual, large) = (options().segment_bytes, 300 << 10);
+    let sizes: &[usize] = &[100, large, large + 1, 50, 60 << 10, 200];
+    let lengths = |disk: &SimDisk| -> Vec<u64> {
+        let files = disk.paths().into_iter().filter_map(|path| disk.contents(&path));
+        files.map(|file| file.len() as u64).collect()
+    };
+    block_on(async {
+        let (mut store, _handle) = open(Path::new(DIRECTORY), options(), as_dyn(&disk)).unwrap();
+        for (index, size) in (0..).zip(sizes) {
+            append(&mut store, vec![entry(index, *size)]).await;
+        }
+    });
+    let lengths = lengths(&disk);
+    let larger = lengths.iter().filter(|length| **length > large as u64).count();
+    assert_eq!(larger, 2, "{lengths:?}");
+    assert_eq!(
+        lengths.last(),
+        Some(&usual),
+        "the next ones are as ever: {lengths:?}"
+    );
+    block_on(async {
+        let (mut store, _handle) = open(Path::new(DIRECTORY), options(), as_dyn(&disk)).unwrap();
+        let expected: Vec<Entry> = (0..)
+            .zip(sizes)
+            .map(|(index, size)| entry(index, *size))
+            .collect();
+        assert_eq!(store.reader().entries(..).await.unwrap(), expected);
+        // Nobody makes such a thing: it is refused before anything of it is there.
+        let too_large = vec![entry(6, crate::limits::LARGEST_ENTRY_BYTES + 1)];
+        let refused = store.append_entries(too_large, Box::new(|_| {})).await;
+        assert!(
+            matches!(refused, Err(StorageError::TooLarge { .. })),
+            "{refused:?}"
+        );
+        append(&mut store, vec![entry(6, 10)]).await;
+        assert_eq!(store.reader().entries(..).await.unwrap().len(), 7);
     });
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::janitor::Janitor;
 use super::record::{self, Carried, FRAME_HEADER_BYTES, FrameHeader, RECORD_HEADER_BYTES, Record};
 use super::recover::Recovered;
-use super::segment::{self, END_BYTES, HEADER_BYTES, Segment};
+use super::segment::{END_BYTES, HEADER_BYTES, Segment};
 use super::state::{Kept, Mark, Position, Shared, Sparseness};
 use crate::limits;
 use crate::storage_error::StorageError;
@@ -258,20 +258,13 @@ impl Writer {
     /// Makes sure that a record of up to `bytes` fits into the segment and an open frame,
     /// and returns its offset.
     fn make_room(&mut self, bytes: usize) -> Result<u64, StorageError> {
-        // Twice, because the next segment may have been made when segments were smaller.
-        for _ in 0..2 {
-            if !self.has_room(bytes) {
-                self.rotate()?;
-            }
-        }
         if !self.has_room(bytes) {
-            let limit_bytes = segment::entry_bytes_max(self.segment.bytes);
-            return Err(StorageError::TooLarge {
-                what: "log entry",
-                size_bytes: bytes,
-                limit_bytes,
-            });
+            self.rotate(bytes)?;
         }
+        debug_assert!(
+            self.has_room(bytes),
+            "a segment is made for what is to go into it"
+        );
         if self.frame.is_none() {
             self.open_frame();
         }
@@ -365,10 +358,10 @@ impl Writer {
     }
 
     /// Ends the segment and begins the next one. The old one is synced, its end included,
-    /// before anything goes into the new one.
-    fn rotate(&mut self) -> Result<(), StorageError> {
+    /// before anything goes into the new one, which has room for `bytes`.
+    fn rotate(&mut self, bytes: usize) -> Result<(), StorageError> {
         // First, because it can fail: an ended segment must have a successor.
-        let next = self.janitor.take(self.segment.number + 1)?;
+        let next = self.janitor.take(self.segment.number + 1, bytes)?;
         self.close_frame();
         debug_assert!(self.offset + self.buffer.len() as u64 + END_BYTES <= self.segment.bytes);
         self.open_frame();

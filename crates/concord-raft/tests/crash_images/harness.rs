@@ -225,9 +225,11 @@ impl Work {
         let first = last.map_or(0, |last| last.index + 1);
         let mut entries = Vec::new();
         for next in first..=first + self.rng.below(4) {
-            let size = match self.rng.below(30) {
-                0 => 2_000 + self.rng.below(3_000),
-                1..=4 => 0,
+            let size = match self.rng.below(60) {
+                // More than a segment of the usual size holds.
+                0 => 8_000 + self.rng.below(5_000),
+                1 | 2 => 2_000 + self.rng.below(3_000),
+                3..=10 => 0,
                 _ => self.rng.below(200),
             };
             let fill = u8::try_from(self.rng.below(256)).unwrap();

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use concord_server::client::Request;
+
 use crate::alone;
 use crate::load::Load;
 use crate::process::{Cluster, eventually, status};
@@ -64,6 +66,37 @@ async fn killing_every_node_at_once_loses_no_acknowledged_write() {
             started.elapsed().as_millis()
         );
         ledger.check(&cluster.client()).await;
+    }
+}
+
+/// Claim: a value that no segment of the log has room for (these have 1 MiB) stops nobody, and is there on every node after all were
+/// killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_larger_than_a_segment_stops_no_node() {
+    let _alone = alone().await;
+    let mut cluster = Cluster::start(3).await;
+    // Nothing that packs well.
+    let mut seed = 1_u64;
+    let noise = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'0' + u8::try_from(seed >> 58).unwrap())
+    };
+    let value: String = std::iter::repeat_with(noise)
+        .filter(char::is_ascii_alphanumeric)
+        .take(3 << 20)
+        .collect();
+    for key in ["a", "b"] {
+        let put = Request::put(format!("/api/v1/kv/{key}")).body("text/plain", value.clone().into());
+        cluster.client().send(&put).await.unwrap();
+    }
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    cluster.start_all();
+    cluster.ready().await;
+    for node in &cluster.nodes {
+        let found = node.client().send(&Request::get("/api/v1/kv/b")).await.unwrap();
+        assert!(String::from_utf8_lossy(&found.body).contains(&value));
     }
 }
 
