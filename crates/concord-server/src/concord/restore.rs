@@ -16,8 +16,10 @@ use concord_auth::AdminAction;
 use concord_core::Store;
 use concord_core::ids::Revision;
 use concord_core::limits::RESTORE_PIECE_BYTES_MAX;
+use concord_core::machine::{Machine as _, Restorer as _};
 use concord_core::reply::Reply;
 use concord_core::restore::{RestoreId, RestoreStep};
+use concord_core::version::{ClusterVersion, MachineVersion};
 use concord_raft::backup::BackupFile;
 use concord_raft::node::Node;
 use concord_raft::os::OsDisk;
@@ -193,10 +195,40 @@ impl Backups<'_> {
             );
             return Err(Error::invalid_request(message).with("reason", "other_cluster".to_owned()));
         }
-        let file = file.clone();
-        blocking(move || file.verify(|_| {})).await??;
-        Ok(())
+        let (whole, first) = (file.clone(), file.clone());
+        blocking(move || whole.verify(|_| {})).await??;
+        let needed = blocking(move || machine_of(&first)).await??;
+        self.wait_for_machine(node, needed).await
     }
+
+    /// A new cluster is of the oldest machine until its members have said what they know (I24): a moment, for which a
+    /// backup waits that is of a newer one.
+    async fn wait_for_machine(&self, node: &Node<Store>, needed: ClusterVersion) -> Result<(), Error> {
+        let deadline = Instant::now() + self.concord.request_timeout();
+        loop {
+            let (ours, needed, release) = (node.status().machine.version, needed.version, needed.release);
+            if ours >= needed {
+                return Ok(());
+            }
+            if needed > MachineVersion::NEWEST || Instant::now() >= deadline {
+                let message = format!(
+                    "the backup is of machine version {needed}, and this cluster is at {ours}: every member has to be of Concord {release} or later"
+                );
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+            tokio::time::sleep(STEP_PAUSE).await;
+        }
+    }
+}
+
+/// Of which machine the state in a backup is.
+fn machine_of(file: &BackupFile) -> Result<ClusterVersion, StorageError> {
+    let mut restorer = Store::restorer();
+    if let Some(first) = file.chunks()?.next() {
+        // What it makes of the rest is judged where it is applied.
+        let _ = restorer.feed(&first?);
+    }
+    Ok(restorer.version())
 }
 
 /// A restore that is driven from here.
