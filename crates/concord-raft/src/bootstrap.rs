@@ -1,4 +1,5 @@
-//! How a node comes to belong to a cluster: alone, with seeds, or by joining (I14).
+//! How a node comes to belong to a cluster: alone, with seeds, or by joining a member that
+//! it was told of, by an operator or by whatever discovers members (I14).
 //!
 //! ```text
 //!   seeds, sorted: A B C        A describes B and C, promises itself, then asks
@@ -11,6 +12,7 @@
 //! waited for. What a node decided is on disk before anyone is told, so a restart at any
 //! point goes on where it was.
 
+mod discovery;
 pub(crate) mod promise;
 mod seeds;
 
@@ -130,7 +132,10 @@ impl<M: Machine> Formation<M> {
 
     /// Whether the node was told to join, and so wants to vote when it has caught up.
     pub(crate) fn wants_to_vote(&self) -> bool {
-        matches!(*self.mode.read(), Some(StartMode::Join(_)))
+        matches!(
+            *self.mode.read(),
+            Some(StartMode::Join(_) | StartMode::Discover(_))
+        )
     }
 
     /// Makes the node part of a cluster; at once if it is.
@@ -148,7 +153,8 @@ impl<M: Machine> Formation<M> {
                 match &mode {
                     StartMode::Alone => self.initiate(vec![self.seat()]).await,
                     StartMode::Seeds(seeds) => self.try_seeds(seeds).await,
-                    StartMode::Join(address) => self.try_join(address).await,
+                    StartMode::Join(address) => self.try_join(address, None).await,
+                    StartMode::Discover(discovery) => self.try_discover(&discovery.members()).await,
                 }
             };
             let outcome = tokio::select! {
@@ -185,7 +191,7 @@ impl<M: Machine> Formation<M> {
             (_, None) => return invalid("peer_address is needed to be in a cluster with others".to_owned()),
         };
         match mode {
-            StartMode::Alone => Ok(StartMode::Alone),
+            StartMode::Alone | StartMode::Discover(_) => Ok(mode),
             StartMode::Join(address) => match crate::config::check_address(&address) {
                 Ok(()) => Ok(StartMode::Join(address)),
                 Err(reason) => invalid(format!("the address to join {reason}")),
@@ -216,8 +222,8 @@ impl<M: Machine> Formation<M> {
         }
     }
 
-    /// Asks a member to be added; belongs to its cluster when it was.
-    async fn try_join(&self, address: &str) -> Result<(), Setback> {
+    /// Asks a member, this one if it is known which, to be added; belongs to its cluster when it was.
+    async fn try_join(&self, address: &str, member: Option<NodeId>) -> Result<(), Setback> {
         if let Some(held) = self.promises.held() {
             return Err(Setback::Refused(format!(
                 "this node has promised to form cluster {:032x} with seeds; start it with those, or clear its \
@@ -227,7 +233,7 @@ impl<M: Machine> Formation<M> {
         }
         let join = Join { joiner: self.seat() };
         let joined: Joined = self
-            .ask(address, None, message::encode(Kind::Join, &join))
+            .ask(address, member, message::encode(Kind::Join, &join))
             .await?;
         self.engine
             .roster

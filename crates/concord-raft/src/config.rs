@@ -13,6 +13,7 @@ use crate::error::StartError;
 use crate::limits;
 use crate::log::Host;
 use crate::observe::Observer;
+use crate::ports::Discovery;
 
 /// The settings of one node.
 #[derive(Clone, Debug)]
@@ -204,7 +205,7 @@ impl Default for SnapshotConfig {
 }
 
 /// How a node whose data directory belongs to no cluster comes to belong to one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum StartMode {
     /// It forms a cluster of one, at once.
     Alone,
@@ -214,6 +215,9 @@ pub enum StartMode {
     /// It joins the cluster of the node at this address: as a learner first, as a voter
     /// once it has caught up.
     Join(String),
+    /// It joins, likewise, the one cluster of which this tells members. It never forms one, and it waits while it is told
+    /// of several.
+    Discover(Arc<dyn Discovery>),
 }
 
 #[cfg(test)]

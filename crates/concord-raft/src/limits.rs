@@ -132,3 +132,6 @@ pub(crate) const REMOVED_MAX: usize = 16_384;
 
 /// How many entries a learner may be behind to become a voter.
 pub const PROMOTE_LAG_MAX: u64 = 1_000;
+
+/// Suggested members that a node which looks for a cluster asks in one round.
+pub(crate) const SUGGESTIONS_ASKED_MAX: usize = 8;

@@ -121,6 +121,26 @@ pub struct PeerAddress {
     pub address: String,
 }
 
+/// Tells a node that looks for a cluster of members that it may ask to let it in.
+///
+/// It only suggests. What it says may be stale or wrong: nobody is a member before the cluster's log says so, and a node
+/// joins nothing but the cluster that it was told of (I14).
+pub trait Discovery: Debug + Send + Sync + 'static {
+    /// The members heard of lately, the likeliest to answer first.
+    fn members(&self) -> Vec<Suggestion>;
+}
+
+/// A member of a cluster, as somebody told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suggestion {
+    /// Its cluster.
+    pub cluster_id: u128,
+    /// Its id there.
+    pub node_id: NodeId,
+    /// `host:port` of its peer listener.
+    pub address: String,
+}
+
 /// Kinds of traffic that must not wait for each other; each has its own connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {

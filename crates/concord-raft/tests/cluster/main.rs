@@ -10,6 +10,7 @@
 )]
 
 mod cluster;
+mod discovery;
 mod formation;
 mod membership;
 mod network;
