@@ -50,7 +50,7 @@ pub(crate) fn watch(concord: &Concord, after: Option<Duration>) {
 }
 
 async fn run(node: WeakConcord, mut stopped: watch::Receiver<Option<StopReason>>, after: Duration) {
-    let mut led: Option<(Term, Instant)> = None;
+    let mut listening = Listening::default();
     loop {
         tokio::select! {
             biased; // an order to stop goes first
@@ -62,17 +62,10 @@ async fn run(node: WeakConcord, mut stopped: watch::Receiver<Option<StopReason>>
         };
         let status = concord.service().node().status();
         if status.leader != Some(status.node_id) {
-            led = None;
+            listening = Listening::default();
             continue;
         }
-        // Nobody can be called silent by a leader that has not listened for as long. Leadership that was lost and won
-        // again between two looks has listened only since.
-        let since = match led {
-            Some((term, since)) if term == status.term => since,
-            _ => Instant::now(),
-        };
-        led = Some((status.term, since));
-        if since.elapsed() < after {
+        if listening.since(status.term, Instant::now()).elapsed() < after {
             continue;
         }
         let Some(dead) = dead_member(&status.members, status.node_id, after) else {
@@ -83,7 +76,23 @@ async fn run(node: WeakConcord, mut stopped: watch::Receiver<Option<StopReason>>
             Ok(()) => concord.service().removals().note(),
             Err(error) => tracing::warn!(%error, member = %dead, "the silent member is not removed"),
         }
-        led = Some((status.term, Instant::now()));
+        listening = Listening::default();
+    }
+}
+
+/// Since when this node leads, as far as it has looked. Nobody can be called silent by a leader that has not listened for as
+/// long; leadership that was lost and won again between two looks has listened only since.
+#[derive(Debug, Default)]
+struct Listening(Option<(Term, Instant)>);
+
+impl Listening {
+    fn since(&mut self, term: Term, now: Instant) -> Instant {
+        let since = match self.0 {
+            Some((led, since)) if led == term => since,
+            _ => now,
+        };
+        self.0 = Some((term, since));
+        since
     }
 }
 
@@ -127,6 +136,21 @@ mod tests {
 
     fn dead(seats: &[(bool, Option<u64>)]) -> Option<u64> {
         dead_member(&members(seats), NodeId::new(1), AFTER).map(NodeId::get)
+    }
+
+    #[test]
+    fn a_leader_listens_anew_in_each_term() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut listening = Listening::default();
+        assert_eq!(listening.since(Term::new(3), began), began);
+        assert_eq!(listening.since(Term::new(3), at(40)), began);
+        assert_eq!(
+            listening.since(Term::new(5), at(80)),
+            at(80),
+            "it did not lead meanwhile"
+        );
+        assert_eq!(listening.since(Term::new(5), at(90)), at(80));
     }
 
     #[test]

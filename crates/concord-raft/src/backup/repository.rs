@@ -144,8 +144,15 @@ impl BackupRepository {
             }
         }
         backups.sort_by_key(|(_, file)| std::cmp::Reverse(file.header().created_at));
-        let is_whole = |(_, file): &(BackupName, BackupFile)| file.verify(|_| {}).is_ok();
-        let newest_whole = backups.iter().position(is_whole).unwrap_or(backups.len());
+        let mut newest_whole = 0;
+        for (_, file) in &backups {
+            match file.verify(|_| {}) {
+                Ok(_) => break,
+                // It may well be whole: a bucket that does not answer makes nothing damaged.
+                Err(error @ StorageError::Io { .. }) => return Err(error),
+                Err(_) => newest_whole += 1,
+            }
+        }
         let broken = backups.drain(..newest_whole).map(|(name, _)| name);
         cleaned.damaged.extend(broken);
         for (newer, (name, file)) in backups.into_iter().enumerate() {

@@ -35,8 +35,7 @@ use crate::error::{Error, ErrorKind};
 use crate::service::random;
 use crate::telemetry::Event;
 
-/// Bytes of the snapshot in one request: with room for more requests in an entry of the smallest log segments, which
-/// an entry must fit in.
+/// Bytes of the snapshot in one request: few enough that the writes of others go on between two of them.
 const PIECE_BYTES: usize = RESTORE_PIECE_BYTES_MAX / 8;
 /// Chunks that are read ahead of those that are sent.
 const CHUNKS_AHEAD: usize = 2;
