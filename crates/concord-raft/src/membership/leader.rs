@@ -149,7 +149,7 @@ impl<M: Machine> Members<M> {
     }
 
     async fn promote(&self, node: NodeId) -> MembershipAnswer {
-        if !self.check_can_vote(node)? {
+        if !self.check_can_vote(node).await? {
             return Ok(());
         }
         let voters = self.engine.membership().voter_ids().count();
@@ -161,27 +161,15 @@ impl<M: Machine> Members<M> {
     }
 
     /// Whether a member is a learner that has caught up; `false` if it votes already.
-    fn check_can_vote(&self, node: NodeId) -> Result<bool, MembershipError> {
-        let metrics = self.engine.metrics();
-        let membership = &metrics.membership_config;
+    async fn check_can_vote(&self, node: NodeId) -> Result<bool, MembershipError> {
+        let membership = self.engine.membership();
         if membership.membership().get_node(&node.get()).is_none() {
             return Err(MembershipError::UnknownNode { node });
         }
         if membership.voter_ids().any(|id| id == node.get()) {
             return Ok(false);
         }
-        let lag_entries = lag_of(&metrics, node);
-        if lag_entries > limits::PROMOTE_LAG_MAX {
-            let limit_entries = limits::PROMOTE_LAG_MAX;
-            return Err(MembershipError::NotCaughtUp {
-                node,
-                lag_entries,
-                limit_entries,
-            });
-        }
-        if !self.answers(&metrics, node.get()) {
-            return Err(MembershipError::Silent { node });
-        }
+        self.check_keeps_up(node).await?;
         Ok(true)
     }
 
@@ -197,7 +185,7 @@ impl<M: Machine> Members<M> {
         }
         let id = node.get();
         if membership.voter_ids().any(|voter| voter == id) {
-            self.check_quorum_without(node, None)?;
+            self.check_quorum_without(node, None).await?;
             self.commit(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false)
                 .await
         } else {
@@ -212,7 +200,7 @@ impl<M: Machine> Members<M> {
         }
         let membership = self.engine.membership();
         let has_old = membership.membership().get_node(&old.get()).is_some();
-        let promote = self.check_can_vote(new)?;
+        let promote = self.check_can_vote(new).await?;
         if !has_old && !self.engine.roster.is_removed(old) {
             return Err(MembershipError::UnknownNode { node: old });
         }
@@ -223,7 +211,7 @@ impl<M: Machine> Members<M> {
         if has_old {
             let gone = BTreeSet::from([old.get()]);
             if membership.voter_ids().any(|voter| voter == old.get()) {
-                self.check_quorum_without(old, Some(new))?;
+                self.check_quorum_without(old, Some(new)).await?;
                 steps.push(ChangeMembers::RemoveVoters(gone));
             } else {
                 steps.push(ChangeMembers::RemoveNodes(gone));
@@ -233,9 +221,8 @@ impl<M: Machine> Members<M> {
     }
 
     /// Refuses a removal after which no quorum would answer, or nobody would vote.
-    fn check_quorum_without(&self, gone: NodeId, added: Option<NodeId>) -> Result<(), MembershipError> {
-        let metrics = self.engine.metrics();
-        let mut rest: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+    async fn check_quorum_without(&self, gone: NodeId, added: Option<NodeId>) -> Result<(), MembershipError> {
+        let mut rest: BTreeSet<u64> = self.engine.membership().voter_ids().collect();
         rest.extend(added.map(NodeId::get));
         rest.remove(&gone.get());
         if rest.is_empty() {
@@ -243,6 +230,7 @@ impl<M: Machine> Members<M> {
                 "node {gone} is the last voter; a cluster cannot be without one"
             )));
         }
+        let metrics = self.hear(&rest, rest.len() / 2 + 1).await;
         let alive = rest.iter().filter(|id| self.answers(&metrics, **id)).count();
         if alive * 2 <= rest.len() {
             return Err(invalid(format!(
@@ -283,21 +271,11 @@ impl<M: Machine> Members<M> {
             }
             Some(node) => return Err(MembershipError::UnknownNode { node }),
             None => self
-                .best_successor(&metrics)
+                .best_successor()
+                .await
                 .ok_or_else(|| invalid("no other voter answers"))?,
         };
-        let lag_entries = lag_of(&metrics, target);
-        if !self.answers(&metrics, target.get()) {
-            return Err(MembershipError::Silent { node: target });
-        }
-        if lag_entries > limits::PROMOTE_LAG_MAX {
-            let limit_entries = limits::PROMOTE_LAG_MAX;
-            return Err(MembershipError::NotCaughtUp {
-                node: target,
-                lag_entries,
-                limit_entries,
-            });
-        }
+        self.check_keeps_up(target).await?;
         let stopped = |_| MembershipError::NoLeader;
         self.engine
             .raft
@@ -317,13 +295,52 @@ impl<M: Machine> Members<M> {
     }
 
     /// The voter that holds most of the log, among those that answer.
-    fn best_successor(&self, metrics: &RaftMetrics<TypeConfig<M>>) -> Option<NodeId> {
-        metrics
-            .membership_config
-            .voter_ids()
-            .filter(|id| *id != self.engine.node_id.get() && self.answers(metrics, *id))
+    async fn best_successor(&self) -> Option<NodeId> {
+        let own = self.engine.node_id.get();
+        let mut others: BTreeSet<u64> = self.engine.membership().voter_ids().collect();
+        others.remove(&own);
+        let metrics = self.hear(&others, others.len().div_ceil(2)).await;
+        others
+            .into_iter()
+            .filter(|id| self.answers(&metrics, *id))
             .map(NodeId::new)
-            .min_by_key(|node| lag_of(metrics, *node))
+            .min_by_key(|node| lag_of(&metrics, *node))
+    }
+
+    /// Refuses a member that is silent or far behind: it could not vote or lead.
+    async fn check_keeps_up(&self, node: NodeId) -> MembershipAnswer {
+        let metrics = self.hear(&BTreeSet::from([node.get()]), 1).await;
+        if !self.answers(&metrics, node.get()) {
+            return Err(MembershipError::Silent { node });
+        }
+        let lag_entries = lag_of(&metrics, node);
+        if lag_entries > limits::PROMOTE_LAG_MAX {
+            let limit_entries = limits::PROMOTE_LAG_MAX;
+            return Err(MembershipError::NotCaughtUp {
+                node,
+                lag_entries,
+                limit_entries,
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits until at least `enough` of these members have told this leader how they stand, for one
+    /// election at most. A leader that was elected a moment ago has heard nobody, not even those that
+    /// elected it: without the wait it would call them silent, or behind by the whole log.
+    async fn hear(&self, members: &BTreeSet<u64>, enough: usize) -> RaftMetrics<TypeConfig<M>> {
+        let own = self.engine.node_id.get();
+        let told = |metrics: &RaftMetrics<TypeConfig<M>>, id: u64| {
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(&id));
+            id == own || (self.answers(metrics, id) && matched.is_some_and(Option::is_some))
+        };
+        let heard = self.engine.until(|metrics| {
+            metrics.current_leader != Some(own)
+                || members.iter().filter(|id| told(metrics, **id)).count() >= enough
+        });
+        // After the wait the caller judges by what there is.
+        tokio::time::timeout(self.timing.election_max, heard).await.ok();
+        self.engine.metrics()
     }
 
     /// A member is at another address now. Refused while its old address still answers as

@@ -218,6 +218,28 @@ async fn leadership_moves_to_whom_it_is_given() {
     assert_eq!(unknown, MembershipError::UnknownNode { node: NodeId::new(9) });
 }
 
+/// A leader that was elected a moment ago has heard nobody yet; that is no reason to call a member silent, or behind
+/// by the whole log. Method: asked within the millisecond in which it begins to lead, which is how long a message takes.
+#[tokio::test(start_paused = true)]
+async fn a_leader_judges_members_only_after_it_could_hear_them() {
+    let cluster = Cluster::of_three().await;
+    let mut leader = cluster.leader().await;
+    for step in 1..=6 {
+        let to = (leader + 1 + step % 2) % 3;
+        let given = cluster
+            .node(leader)
+            .transfer_leadership(Some(cluster.id(to)))
+            .await;
+        given.unwrap_or_else(|error| panic!("transfer {step}: {error}"));
+        while cluster.node(to).status().role != Role::Leader {
+            pass(Duration::from_millis(1)).await;
+        }
+        leader = to;
+    }
+    let gone = cluster.id((leader + 1) % 3);
+    cluster.node(leader).remove(gone).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn members_change_while_writes_go_on() {
     let mut cluster = Cluster::of_three().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use concord_server::{Concord, Config, PeerConfig, RootToken, Secret};
+use concord_server::{Concord, Config, NodeId, PeerConfig, RootToken, Secret};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,6 +79,20 @@ impl Cluster {
 
     pub(crate) fn node(&self, place: usize) -> &Concord {
         &self.nodes[place]
+    }
+
+    /// Has another node lead: this one, or any. Asks again while the answer is that it may be asked again: a node of a
+    /// machine under load can miss its heartbeats.
+    pub(crate) async fn move_leadership(&self, to: Option<NodeId>) {
+        let moved = async {
+            while let Err(error) = self.nodes[0].transfer_leadership(to.map(NodeId::get)).await {
+                assert!(["not_ready", "timeout"].contains(&error.code()), "{error}");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, moved)
+            .await
+            .expect("leadership moves");
     }
 
     pub(crate) fn dir(&self, place: usize) -> &std::path::Path {

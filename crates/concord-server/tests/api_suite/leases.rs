@@ -263,7 +263,7 @@ async fn a_change_of_leader_shortens_no_lease() {
     let mut before = end().await;
     for leader in [1, 2, 0] {
         let id = cluster.node(leader).status().unwrap().node_id;
-        db.transfer_leadership(Some(id.get())).await.unwrap();
+        cluster.move_leadership(Some(id)).await;
         let change = end().await;
         assert!(
             change >= before,

@@ -239,11 +239,7 @@ async fn a_restore_goes_on_across_leaders() {
         .map(|member| member.node_id)
         .find(|id| *id != leader)
         .unwrap();
-    cluster
-        .node(0)
-        .transfer_leadership(Some(next.get()))
-        .await
-        .unwrap();
+    cluster.move_leadership(Some(next)).await;
     let revision = restoring.await.unwrap().unwrap();
     for place in 0..3 {
         let node = cluster.node(place);

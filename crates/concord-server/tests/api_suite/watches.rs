@@ -451,7 +451,7 @@ async fn every_node_tells_everything_once_across_reconnects_and_a_new_leader() {
     });
     let writing = tokio::spawn(count_up(cluster.node(1).clone(), "count", 1, NUMBERS));
     let term = cluster.node(0).status().unwrap().term;
-    cluster.node(0).transfer_leadership(None).await.unwrap();
+    cluster.move_leadership(None).await;
     writing.await.unwrap();
     assert!(
         cluster.node(0).status().unwrap().term > term,

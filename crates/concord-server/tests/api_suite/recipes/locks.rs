@@ -41,7 +41,8 @@ async fn one_holds_at_a_time_and_tokens_grow_on_three_nodes() {
     }
     for (round, to) in [(1, 1), (2, 2), (3, 0)] {
         until("some have had it", async || tokens.lock().len() >= round * 6).await;
-        lead(&cluster, to).await;
+        let to = cluster.node(to).node_id();
+        cluster.move_leadership(Some(to)).await;
     }
     for task in tasks {
         soon("all get their turns", task).await.unwrap();
@@ -52,12 +53,6 @@ async fn one_holds_at_a_time_and_tokens_grow_on_three_nodes() {
     assert_eq!(total.into_inner(), Some(6 * ROUNDS), "no update was lost");
     assert_eq!(cluster.node(0).lock("contended").holder().await.unwrap(), None);
     cluster.stop().await;
-}
-
-/// Has a node lead.
-async fn lead(cluster: &Cluster, place: usize) {
-    let id = cluster.node(place).node_id().get();
-    cluster.node(0).transfer_leadership(Some(id)).await.unwrap();
 }
 
 /// D-REC-3: who held a lock and has lost it writes nothing any more.
@@ -281,7 +276,7 @@ async fn a_guard_survives_a_change_of_the_leader_but_not_the_loss_of_the_cluster
     let cluster = Cluster::start(3).await;
     let guard = cluster.node(2).lock("kept").ttl(TTL).acquire().await.unwrap();
     let started = Instant::now();
-    lead(&cluster, 2).await;
+    cluster.move_leadership(Some(cluster.node(2).node_id())).await;
     while started.elapsed() < TTL + TTL / 2 {
         assert!(guard.is_held(), "after {:?}", started.elapsed());
         tokio::task::yield_now().await;
