@@ -25,6 +25,7 @@ mod leases;
 mod lifecycle;
 mod membership;
 mod metrics;
+mod old_data;
 mod protocol;
 mod queries;
 mod recipes;

@@ -143,3 +143,31 @@ fn the_doctor_exits_with_1_for_no_directory_and_10_for_damage() {
     let (exit, printed, _) = here(&["doctor", text(&dir.path().join("none"))]);
     assert_eq!(exit, 10, "{printed}");
 }
+
+/// I24: a data directory of an older release is whole, and is left as it is. How it was made: its README.
+#[test]
+fn the_doctor_finds_the_directory_of_an_older_release_whole() {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testdata/machine-1/data");
+    let dir = TempDir::new().unwrap();
+    let files = |root: &Path| {
+        let parts = ["", "log", "snapshots"].map(|part| std::fs::read_dir(root.join(part)).unwrap());
+        let paths = parts.into_iter().flatten().map(|file| file.unwrap().path());
+        let named = paths.filter(|path| path.is_file()).map(|path| {
+            let name = path.strip_prefix(root).unwrap().to_path_buf();
+            (name, std::fs::read(&path).unwrap())
+        });
+        named.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = files(&old);
+    for (name, bytes) in &before {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let (exit, printed, said) = here(&["doctor", text(dir.path())]);
+    assert!(
+        exit == 0 && printed.contains("everything that is here is whole"),
+        "{exit} {printed}{said}"
+    );
+    assert_eq!(files(dir.path()), before);
+}
