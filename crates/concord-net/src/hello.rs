@@ -179,7 +179,7 @@ fn decode_hello(bytes: &[u8], sender: Side) -> Result<(Versions, &[u8]), HelloEr
     Ok((versions, body))
 }
 
-fn put_identity(out: &mut Vec<u8>, identity: &PeerIdentity) {
+pub(crate) fn put_identity(out: &mut Vec<u8>, identity: &PeerIdentity) {
     out.put_u64(identity.node_id.get());
     out.put_u128(identity.store_id);
     out.put_u8(u8::from(identity.cluster_id.is_some()));
@@ -188,7 +188,7 @@ fn put_identity(out: &mut Vec<u8>, identity: &PeerIdentity) {
 
 const SHORT: HelloError = HelloError::Malformed("body is cut short");
 
-fn take_identity(rest: &mut &[u8]) -> Result<PeerIdentity, HelloError> {
+pub(crate) fn take_identity(rest: &mut &[u8]) -> Result<PeerIdentity, HelloError> {
     let node_id = NodeId::new(rest.try_get_u64().map_err(|_| SHORT)?);
     if node_id.get() == 0 {
         return Err(HelloError::Malformed("node id is 0"));

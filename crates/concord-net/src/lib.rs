@@ -1,7 +1,7 @@
 //! How do nodes find, trust and talk to each other?
 //!
 //! Not here: what the messages mean (`concord-raft`), which nodes belong together (the
-//! engine's `Inbound::admit` judges), names beyond DNS.
+//! engine's `Inbound::admit` judges).
 //!
 //! ```text
 //!   engine ── TcpTransport ── one connection per peer and lane ──▶ Listener ── Inbound ── engine
@@ -14,9 +14,12 @@
 //! (`frame`). A call says honestly whether its request may have arrived. Everything is
 //! bounded by `limits`; bytes on the wire are described in `docs/log-format.md`.
 //!
-//! Around it all goes TLS, if it is configured ([`tls`]): both sides show certificates, and each is the node that its
+//! Nodes that know nobody's peer address may find one by [`gossip`], over UDP.
+//!
+//! Around the connections goes TLS, if it is configured ([`tls`]): both sides show certificates, and each is the node that its
 //! certificate names. Without, traffic after the handshake is neither encrypted nor authenticated.
 
+pub mod gossip;
 pub mod limits;
 pub mod tls;
 

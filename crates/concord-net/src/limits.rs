@@ -84,3 +84,28 @@ pub const CERTIFICATE_WARNING_DAYS: i64 = 30;
 pub const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 /// See [`PARTING_TIMEOUT`].
 pub const PARTING_BYTES_MAX: usize = 64 << 10;
+
+/// Every packet of gossip has this length, so that no answer is larger than its question. Fits the smallest path that IPv6 allows.
+pub const GOSSIP_PACKET_BYTES: usize = 1_200;
+/// Contacts that gossip remembers.
+pub const GOSSIP_CONTACTS_MAX: usize = 256;
+/// Of them, told in one packet.
+pub const GOSSIP_CONTACTS_TOLD_MAX: usize = 32;
+/// Bytes of a peer address in a packet of gossip: what the engine takes.
+pub const GOSSIP_ADDRESS_BYTES_MAX: usize = 300;
+/// Time between rounds of questions.
+pub const GOSSIP_INTERVAL: Duration = Duration::from_secs(1);
+/// Contacts asked in a round; more when there are many, so that each is asked every ten rounds.
+pub const GOSSIP_ASKED_MIN: usize = 3;
+/// How often the names of the seeds are resolved anew.
+pub const GOSSIP_RESOLVE_INTERVAL: Duration = Duration::from_secs(10);
+/// A contact is told of, and suggested, for this long after its last answer.
+pub const GOSSIP_HEARD_FOR: Duration = Duration::from_secs(30);
+/// A contact that has left so many questions unanswered is forgotten.
+pub const GOSSIP_UNANSWERED_MAX: u32 = 5;
+/// How long a cookie is given out; it is taken for as long again.
+pub const GOSSIP_COOKIE_LIFE: Duration = Duration::from_secs(60);
+/// Packets whose proof is looked at in one round; what comes beyond is dropped unread.
+pub const GOSSIP_PACKETS_PER_ROUND_MAX: u32 = 1_000;
+/// One warning for each reason to drop packets in this time.
+pub const GOSSIP_WARNING_WINDOW: Duration = Duration::from_secs(60);

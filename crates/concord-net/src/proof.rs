@@ -50,9 +50,15 @@ impl ClusterSecret {
 
     /// Proves knowledge of the secret to whoever took part in `transcript`.
     pub(crate) fn prove(&self, side: Side, transcript: &Transcript) -> [u8; PROOF_BYTES] {
+        self.seal(side.label(), &transcript.0)
+    }
+
+    /// HMAC-SHA256 over a label and bytes. Each use has its own label, none of which begins another, so that what was
+    /// sealed for one says nothing in another.
+    pub(crate) fn seal(&self, label: &[u8], bytes: &[u8]) -> [u8; PROOF_BYTES] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of every length");
-        mac.update(side.label());
-        mac.update(&transcript.0);
+        mac.update(label);
+        mac.update(bytes);
         mac.finalize().into_bytes().into()
     }
 

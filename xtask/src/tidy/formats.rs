@@ -14,7 +14,7 @@ const PREFIX: &str = "<!-- format ";
 const SUFFIX: &str = " -->";
 
 /// Code that defines stored or sent bytes: each file here, or below here, must be in some document.
-const FORMAT_CODE: [&str; 19] = [
+const FORMAT_CODE: [&str; 20] = [
     "crates/concord-core/src/codec/batch.rs",
     "crates/concord-core/src/codec/command.rs",
     "crates/concord-core/src/codec/reply.rs",
@@ -26,6 +26,7 @@ const FORMAT_CODE: [&str; 19] = [
     "crates/concord-core/src/pattern/codec.rs",
     "crates/concord-core/src/record/cell.rs",
     "crates/concord-net/src/frame.rs",
+    "crates/concord-net/src/gossip/packet.rs",
     "crates/concord-net/src/hello.rs",
     "crates/concord-net/src/proof.rs",
     "crates/concord-raft/src/log/record.rs",

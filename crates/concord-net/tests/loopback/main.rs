@@ -9,6 +9,7 @@
 
 mod calls;
 mod certificates;
+mod gossip;
 mod hostile;
 mod streams;
 mod support;
