@@ -212,15 +212,15 @@ pub enum Read<'a> {
     /// The versions of a key.
     History(&'a [u8]),
     /// A range: what may not be seen of it is left out.
-    Scan,
-    /// By values of an index: what may not be seen is left out.
-    Lookup,
-    /// By any filter: what may not be seen is left out.
-    Query,
-    /// How a query would be answered. It counts what it would read, so nothing can be left out.
-    Explain,
-    /// Changes: those of keys that may not be seen are left out.
-    Watch,
+    Scan(&'a KeyRange),
+    /// By values of the index of this name: what may not be seen is left out.
+    Lookup(&'a str),
+    /// By any filter, of keys in this range: what may not be seen is left out.
+    Query(&'a KeyRange),
+    /// How a query of keys in this range would be answered. It counts what it would read, so nothing can be left out.
+    Explain(&'a KeyRange),
+    /// Changes of what is there: those of keys that may not be seen are left out.
+    Watch(Place<'a>),
     /// Leases: to those who may not see every key only their own, with the keys that they may see.
     Lease,
     /// Which indexes there are.
@@ -362,11 +362,11 @@ impl Read<'_> {
         match self {
             Self::Get(_) | Self::GetMany(_) => ReadAction::Get,
             Self::History(_) => ReadAction::History,
-            Self::Scan => ReadAction::Scan,
-            Self::Lookup => ReadAction::Lookup,
-            Self::Query => ReadAction::Query,
-            Self::Explain => ReadAction::Explain,
-            Self::Watch => ReadAction::Watch,
+            Self::Scan(_) => ReadAction::Scan,
+            Self::Lookup(_) => ReadAction::Lookup,
+            Self::Query(_) => ReadAction::Query,
+            Self::Explain(_) => ReadAction::Explain,
+            Self::Watch(_) => ReadAction::Watch,
             Self::Lease => ReadAction::Lease,
             Self::ListIndexes => ReadAction::ListIndexes,
             Self::Subscriptions => ReadAction::Subscriptions,
@@ -394,11 +394,11 @@ impl Request for Read<'_> {
             // Whoever may read all of them may count them.
             Self::Usage(range) => ask(Place::Range(range), READ),
             // Its answer is filtered by key: whoever may read something gets that.
-            Self::Scan | Self::Lookup | Self::Query | Self::Watch | Self::Lease => {
+            Self::Scan(_) | Self::Lookup(_) | Self::Query(_) | Self::Watch(_) | Self::Lease => {
                 ask(Place::Anywhere, READ);
             }
-            // It does not say which keys, and its answer is not filtered by them.
-            Self::Explain | Self::Subscriptions | Self::Status => ask(Place::Cluster, READ),
+            // The answer is not filtered by keys.
+            Self::Explain(_) | Self::Subscriptions | Self::Status => ask(Place::Cluster, READ),
             Self::ListIndexes
             | Self::ListSubscriptions
             | Self::ListWatches

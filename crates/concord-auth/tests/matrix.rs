@@ -7,8 +7,8 @@ use bytes::Bytes;
 use concord_auth::policy::{Lifetime as TokenLifetime, NewToken};
 use concord_auth::token::ENTROPY_BYTES;
 use concord_auth::{
-    Action, AdminAction, BuiltinRole, Edit, Name, Pattern, Permission, Permissions, Policy, Principal, Read,
-    ReadAction, Records, Request, Secret, authorize,
+    Action, AdminAction, BuiltinRole, Edit, Name, Pattern, Permission, Permissions, Place, Policy, Principal,
+    Read, ReadAction, Records, Request, Secret, authorize,
 };
 use concord_core::ids::{Revision, Timestamp};
 use concord_core::index::{Extractor, IndexDefinition, IndexName};
@@ -263,11 +263,11 @@ fn reads() -> Vec<(&'static str, Read<'static>)> {
         ("read many", Read::GetMany(&*KEYS)),
         ("read none", Read::GetMany(&[])),
         ("history", Read::History(b"k")),
-        ("scan", Read::Scan),
-        ("lookup", Read::Lookup),
-        ("query", Read::Query),
-        ("explain a query", Read::Explain),
-        ("watch", Read::Watch),
+        ("scan", Read::Scan(&RANGE)),
+        ("lookup", Read::Lookup("by-mail")),
+        ("query", Read::Query(&RANGE)),
+        ("explain a query", Read::Explain(&RANGE)),
+        ("watch", Read::Watch(Place::Range(&RANGE))),
         ("leases", Read::Lease),
         ("indexes", Read::ListIndexes),
         ("subscription", Read::Subscriptions),

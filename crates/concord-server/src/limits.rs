@@ -167,6 +167,9 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Keys of a request about many that its audit line shows.
 pub const AUDIT_KEYS_SHOWN: usize = 16;
 
+/// Bytes of the start or the end of a range that an audit line shows: as long as what follows the longest key.
+pub const AUDIT_BOUND_BYTES_MAX: usize = concord_core::limits::KEY_BYTES_MAX + 1;
+
 /// The longest line of an audit log: that many of the longest keys, each byte escaped, with room for the rest.
 pub const AUDIT_LINE_BYTES_MAX: u64 = 512 << 10;
 

@@ -104,6 +104,12 @@ impl Query {
         self.range = self.range.intersection(range);
     }
 
+    /// The range in which all keys are that are asked for.
+    #[must_use]
+    pub const fn key_range(&self) -> &KeyRange {
+        &self.range
+    }
+
     /// Only keys from `first` to `last`, both included.
     pub fn range(&mut self, first: &[u8], last: &[u8]) {
         let mut behind = last.to_vec();

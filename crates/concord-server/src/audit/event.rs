@@ -53,19 +53,18 @@ impl Where {
     }
 }
 
-/// Writes what a request is about, which is where it needs rights: so no kind of request can be without. `hide`: keys are
-/// written as their hashes under these.
-pub(super) fn write_target(line: &mut Fields<'_>, request: &(impl Request + ?Sized), hide: Option<&Keys>) {
+/// Writes what a request is about. `hide`: keys are written as their hashes under these.
+pub(super) fn write_target(line: &mut Fields<'_>, request: &(impl Audited + ?Sized), hide: Option<&Keys>) {
     let mut count = 0;
-    request.demands(&mut |place, _| {
+    request.places(&mut |place| {
         count += u64::from(matches!(place, Place::Key(_) | Place::Range(_)));
     });
     // Most requests are about one key: that is written from where it is.
     if count <= 1 {
-        return request.demands(&mut |place, _| line.place(place, hide));
+        return request.places(&mut |place| line.place(place, hide));
     }
     let (mut first, mut hash) = (Vec::new(), NameHash::new(hide));
-    request.demands(&mut |place, _| {
+    request.places(&mut |place| {
         if let Some(place) = Where::of(place) {
             place.add_to(&mut hash);
             if first.len() < AUDIT_KEYS_SHOWN {
@@ -82,6 +81,11 @@ pub(super) fn write_target(line: &mut Fields<'_>, request: &(impl Request + ?Siz
 
 /// A request that leaves a line in the audit log.
 pub(crate) trait Audited: Request {
+    /// What it is about: where it needs rights, so no kind of request can be without.
+    fn places(&self, tell: &mut dyn FnMut(Place<'_>)) {
+        self.demands(&mut |place, _| tell(place));
+    }
+
     /// What else there is to say of it. Neither keys nor values.
     fn facts(&self) -> Facts;
 }
@@ -94,10 +98,53 @@ impl Audited for Command {
     }
 }
 
-/// Its keys, where it has some, say all.
 impl Audited for Read<'_> {
+    /// What is looked through, also where a right to anything there is enough.
+    fn places(&self, tell: &mut dyn FnMut(Place<'_>)) {
+        match self {
+            Self::Scan(range) | Self::Query(range) | Self::Explain(range) => tell(Place::Range(range)),
+            Self::Watch(place) => tell(*place),
+            Self::Get(_)
+            | Self::GetMany(_)
+            | Self::History(_)
+            | Self::Lookup(_)
+            | Self::Lease
+            | Self::ListIndexes
+            | Self::Subscriptions
+            | Self::ListSubscriptions
+            | Self::ListWatches
+            | Self::Status
+            | Self::Settings
+            | Self::Audit
+            | Self::Policy
+            | Self::Usage(_)
+            | Self::Whoami => self.demands(&mut |place, _| tell(place)),
+        }
+    }
+
+    /// Of a lookup the index, and not the values: those are of records. Of others the keys say all.
     fn facts(&self) -> Facts {
-        Facts::new()
+        match self {
+            Self::Lookup(index) => vec![("index", (*index).to_owned().into())],
+            Self::Get(_)
+            | Self::GetMany(_)
+            | Self::History(_)
+            | Self::Scan(_)
+            | Self::Query(_)
+            | Self::Explain(_)
+            | Self::Watch(_)
+            | Self::Lease
+            | Self::ListIndexes
+            | Self::Subscriptions
+            | Self::ListSubscriptions
+            | Self::ListWatches
+            | Self::Status
+            | Self::Settings
+            | Self::Audit
+            | Self::Policy
+            | Self::Usage(_)
+            | Self::Whoami => Facts::new(),
+        }
     }
 }
 

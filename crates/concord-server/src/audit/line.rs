@@ -13,6 +13,7 @@ use concord_auth::Place;
 use super::chain::{HASH_CHARS, Hash, Keys, NameHash, Seal, hex_digits};
 use super::time;
 use crate::error::Detail;
+use crate::limits::AUDIT_BOUND_BYTES_MAX;
 
 /// The version of the format, in the header of each file.
 pub(super) const FORMAT: u64 = 1;
@@ -188,9 +189,13 @@ impl Fields<'_> {
         match place {
             Place::Key(key) => self.key(["key", "key_base64", "key_hash"], key, hide),
             Place::Range(range) => self.object("range", |line| {
-                line.key(["start", "start_base64", "start_hash"], range.start(), hide);
+                line.bound(
+                    ["start", "start_base64", "start_hash", "start_bytes"],
+                    range.start(),
+                    hide,
+                );
                 if let Some(end) = range.end() {
-                    line.key(["end", "end_base64", "end_hash"], end, hide);
+                    line.bound(["end", "end_base64", "end_hash", "end_bytes"], end, hide);
                 }
             }),
             Place::Anywhere | Place::Cluster => {}
@@ -206,6 +211,19 @@ impl Fields<'_> {
                 }
             }
         });
+    }
+
+    /// Where a range begins or ends: as a key, but anybody's, so of a long one only the beginning, and under the last name
+    /// how long it is.
+    fn bound(&mut self, [plain, base64, hash, len]: [&str; 4], bound: &[u8], hide: Option<&Keys>) {
+        let shown = match hide {
+            Some(_) => bound,
+            None => bound.get(..AUDIT_BOUND_BYTES_MAX).unwrap_or(bound),
+        };
+        self.key([plain, base64, hash], shown, hide);
+        if shown.len() < bound.len() {
+            self.number(len, u64::try_from(bound.len()).unwrap_or(u64::MAX));
+        }
     }
 
     /// A key under the first name if it is text, else in Base64 under the second; under the third its hash, if

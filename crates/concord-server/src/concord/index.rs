@@ -518,11 +518,14 @@ impl<'a> IntoFuture for Lookup<'a> {
         let is_long =
             request.limit > limits::SCAN_PAGE_DEFAULT || request.revision.is_some() || self.cursor.is_some();
         let service = self.concord.service();
-        if !is_long && let Some(seen) = service.read_now(self.concord.caller(), &Read::Lookup, &self.plan) {
+        if !is_long
+            && let Some(seen) = service.read_now(self.concord.caller(), &of_index(&request.name), &self.plan)
+        {
             return Operation::ready(seen.and_then(|seen| self.page(&seen)));
         }
+        let name = request.name.clone();
         Operation::waiting(async move {
-            let seen = self.concord.look(|()| Read::Lookup, &self.plan).await?;
+            let seen = self.concord.look_at(name, of_index, &self.plan).await?;
             if !is_long && seen.filter().is_none() {
                 return self.page(&seen);
             }
@@ -530,6 +533,10 @@ impl<'a> IntoFuture for Lookup<'a> {
             off_the_workers(move || page(&seen, &request, keys_only)).await?
         })
     }
+}
+
+fn of_index(name: &IndexName) -> Read<'_> {
+    Read::Lookup(name.as_str())
 }
 
 impl Lookup<'_> {

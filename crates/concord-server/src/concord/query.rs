@@ -314,7 +314,10 @@ impl<'a> Query<'a> {
         let start = self.start()?;
         let asked = self.asked?;
         let deadline = Instant::now() + self.plan.timeout;
-        let seen = self.concord.look(|()| Read::Query, &self.plan).await?;
+        let seen = self
+            .concord
+            .look_at(asked.key_range(), |range| Read::Query(range), &self.plan)
+            .await?;
         let start = match (start, seen.seal()) {
             (Start::Behind(cursor), Some(seal)) => Start::Behind(cursor.opened(&seal)?),
             (start, _) => start,
@@ -462,7 +465,7 @@ impl<'a> IntoFuture for ExplainQuery<'a> {
         // It tells how many records there are, so it is for those who are shown all of them.
         concord.read(
             asked,
-            |_| Read::Explain,
+            |asked| Read::Explain(asked.key_range()),
             plan,
             move |asked, seen| asked.explain(seen.view()).map_err(|error| query.refusal(error)),
         )

@@ -135,11 +135,21 @@ impl Concord {
 
     /// A view for a request that names no key.
     pub(super) async fn look(&self, request: fn(&()) -> Read<'_>, plan: &ReadPlan) -> Result<Seen, Error> {
-        match self.service().read_now(self.caller(), &request(&()), plan) {
+        self.look_at((), request, plan).await
+    }
+
+    /// A view for a request about `subject`.
+    pub(super) async fn look_at<S: Send>(
+        &self,
+        subject: S,
+        request: fn(&S) -> Read<'_>,
+        plan: &ReadPlan,
+    ) -> Result<Seen, Error> {
+        match self.service().read_now(self.caller(), &request(&subject), plan) {
             Some(seen) => seen,
             None => {
-                let ((), seen) = self.service().read(self.caller(), (), request, plan).await?;
-                Ok(seen)
+                let read = self.service().read(self.caller(), subject, request, plan);
+                read.await.map(|(_, seen)| seen)
             }
         }
     }

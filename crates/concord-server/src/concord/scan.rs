@@ -217,7 +217,10 @@ impl<'a> IntoFuture for Scan<'a> {
         }
         Operation::waiting(async move {
             let is_long = self.is_long();
-            let seen = self.concord.look(|()| Read::Scan, &self.plan).await?;
+            let seen = self
+                .concord
+                .look_at(&self.request.range, |range| Read::Scan(range), &self.plan)
+                .await?;
             let unpacks =
                 self.request.output == ScanOutput::Records && seen.view().statistics().packed.values > 0;
             let request = self.prepared(&seen)?;

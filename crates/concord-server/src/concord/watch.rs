@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use concord_auth::Read;
+use concord_auth::{Place, Read};
 use concord_core::expr::Expression;
 use concord_core::ids::Revision;
 use concord_core::key::{Key, KeyRange};
@@ -241,6 +241,32 @@ impl Watch<'_> {
     }
 }
 
+/// Where all keys are that are watched: so much of it is recorded.
+enum Watched {
+    Key(Key),
+    Range(KeyRange),
+}
+
+impl Watched {
+    fn by(selector: &Selector) -> Self {
+        let prefix = |prefix: &Bytes| Self::Range(KeyRange::prefix(prefix.clone()));
+        match selector {
+            Selector::Key(key) => Self::Key(key.clone()),
+            Selector::Range(range) => Self::Range(range.clone()),
+            Selector::Prefix(begins) => prefix(begins),
+            Selector::Glob(glob) => prefix(glob.literal_prefix()),
+            Selector::Pattern(pattern) => prefix(pattern.literal_prefix()),
+        }
+    }
+
+    fn read(&self) -> Read<'_> {
+        Read::Watch(match self {
+            Self::Key(key) => Place::Key(key.as_bytes()),
+            Self::Range(range) => Place::Range(range),
+        })
+    }
+}
+
 pub(super) fn check_progress(progress: Option<Duration>) -> Result<(), Error> {
     let least = limits::WATCH_PROGRESS_MIN;
     if progress.is_some_and(|interval| interval < least) {
@@ -263,9 +289,10 @@ impl<'a> IntoFuture for Watch<'a> {
         };
         Operation::waiting(async move {
             let (concord, service) = (self.concord, self.concord.service());
+            let watched = Watched::by(&filter.selector);
             let seen = match self.after {
-                Some(_) => service.look(concord.caller(), &Read::Watch)?,
-                None => concord.look(|()| Read::Watch, &self.plan).await?,
+                Some(_) => service.look(concord.caller(), &watched.read())?,
+                None => concord.look_at(watched, Watched::read, &self.plan).await?,
             };
             let after = match self.after {
                 Some(after) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use concord_auth::{Principal, Read};
+use concord_auth::{Place, Principal, Read};
 use concord_core::view::{KeyFilter, ReadView};
 use tokio::time::Sleep;
 
@@ -52,7 +52,9 @@ impl Standing {
         if !self.is_judged() || view.policy_revision() == self.judged_by {
             return Ok(false);
         }
-        let principal = self.judge.judge(&self.caller, Read::Watch, view)?;
+        let principal = self
+            .judge
+            .judge(&self.caller, Read::Watch(Place::Anywhere), view)?;
         self.end = sleep_until_end(&principal, view);
         self.sight = Sight::of(principal);
         self.judged_by = view.policy_revision();

@@ -5,7 +5,7 @@ mod reads;
 use std::time::Duration;
 
 use concord_server::txn::key;
-use concord_server::{AuditConfig, Concord, Config, Settings};
+use concord_server::{AuditConfig, Concord, Config, ErrorKind, Settings};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -123,6 +123,34 @@ async fn every_write_and_every_change_of_the_cluster_leaves_a_line() {
     let text = serde_json::to_string(&events).unwrap();
     assert!(!text.contains("CANARY"), "no value is in any line");
     assert!(db.audit().verify().await.unwrap().intact);
+    db.shutdown().await.unwrap();
+}
+
+/// The log cannot be read: that is said by a name of its own, at every door, and is no failure of the store.
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_told_as_audit_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(&dir).await;
+    db.put("a", "1").await.unwrap();
+    assert!(db.audit().verify().await.unwrap().intact);
+    // Opening it succeeds, and reading fails, whoever asks.
+    std::fs::create_dir(dir.path().join("audit/audit-0000000099.jsonl")).unwrap();
+    let verified = db.audit().verify().await.unwrap_err();
+    let asked = db.audit().query().await.unwrap_err();
+    for error in [verified, asked] {
+        assert_eq!(error.kind(), ErrorKind::AuditFailed, "{error}");
+        assert!(!error.may_have_written());
+    }
+    for path in ["", "/verify"] {
+        let (status, answer) = get(&db, path).await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (500, &Value::from("audit_failed")),
+            "{answer}"
+        );
+    }
+    assert_eq!(get(&db, "/status").await.0, 200);
+    db.put("a", "2").await.unwrap();
     db.shutdown().await.unwrap();
 }
 

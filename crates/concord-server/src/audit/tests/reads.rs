@@ -191,3 +191,35 @@ async fn lines_name_the_tenant_the_source_and_the_trace() {
         .filter(|line| filter.wants(line.as_bytes(), None));
     assert_eq!(wanted.count(), 1);
 }
+
+/// A range is anybody's text: of a bound that is longer than keys are only the beginning is kept, and how long it was; no
+/// part of one is shown where keys are hidden.
+#[tokio::test]
+async fn a_line_shows_a_bounded_part_of_a_range() {
+    use concord_core::KeyRange;
+    use concord_core::limits::KEY_BYTES_MAX;
+    let long = "s".repeat(3 * KEY_BYTES_MAX);
+    let range = KeyRange::between(long.clone(), vec![0xff; KEY_BYTES_MAX + 1]);
+    for hide in [false, true] {
+        let dir = tempdir().unwrap();
+        let mut config = keyed(AuditConfig::new());
+        config.log_reads = true;
+        if hide {
+            config.key_mode = crate::config::AuditKeyMode::Hash;
+        }
+        let recorder = open(dir.path(), &config);
+        let outcome = Ok(());
+        let line = recorder.read(somebody, &Read::Scan(&range), &outcome).unwrap();
+        line.finish(outcome, |()| None).await.unwrap();
+        recorder.close().await;
+        let line = &of_kind(dir.path(), "event")[0]["range"];
+        let fields: Vec<_> = line.as_object().unwrap().keys().collect();
+        if hide {
+            assert_eq!(fields, ["end_hash", "start_hash"]);
+        } else {
+            assert_eq!(fields, ["end_base64", "start", "start_bytes"]);
+            assert_eq!(line["start"], long[..=KEY_BYTES_MAX]);
+            assert_eq!(line["start_bytes"], long.len());
+        }
+    }
+}

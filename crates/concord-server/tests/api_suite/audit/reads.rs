@@ -159,6 +159,9 @@ async fn whoever_touches_backups_leaves_a_line() {
     let made = db.backups().create().await.unwrap();
     db.backups().list().await.unwrap();
     db.backups().verify(&made.name).await.unwrap();
+    assert_eq!(db.backups().restore_progress().await.unwrap(), None);
+    let asks = db.as_principal(viewer.secret.expose());
+    asks.backups().restore_progress().await.unwrap_err();
     let url = format!("http://{}", db.http_address().unwrap());
     let path = format!("/api/v1/backups/{}", made.name);
     for (token, status) in [(ROOT, 200), (viewer.secret.expose(), 403)] {
@@ -185,11 +188,81 @@ async fn whoever_touches_backups_leaves_a_line() {
             ("create", "ok", false),
             ("list", "ok", false),
             ("verify", "ok", true),
+            ("restore_progress", "ok", false),
+            ("restore_progress", "forbidden", false),
             ("download", "ok", true),
             ("download", "forbidden", true),
             ("remove", "ok", true),
             ("remove", "invalid_request", false),
         ]
     );
+    db.shutdown().await.unwrap();
+}
+
+/// D-AUD-2: of whoever looks through many keys it is told which, allowed or not; of what index; and never by which values.
+#[tokio::test]
+async fn lines_tell_what_was_looked_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut audit = AuditConfig::new();
+    audit.log_reads = true;
+    let db = open_with_auth(&dir, audit).await;
+    let root = db.as_principal(ROOT);
+    root.create_index("by-mail", "$.mail").await.unwrap();
+    let nobody = db.create_token().name("ada").await.unwrap();
+    for asks in [&root, &db.as_principal(nobody.secret.expose())] {
+        let _ = asks.scan().prefix("user:").await;
+        let _ = asks.scan().between("a", "c").count().await;
+        let filter = "value.mail == 'CANARY'";
+        let _ = asks.query().pattern("^user:7").filter(filter).keys().await;
+        let _ = asks.query().range("a", "b").explain().await;
+        let _ = asks.lookup("by-mail").equal("CANARY").await;
+        let _ = asks.watch().key("user:7").await;
+        let _ = asks.watch().glob("user:*:mail").await;
+    }
+    let url = format!("http://{}", db.http_address().unwrap());
+    let bearer = format!("authorization: Bearer {}", nobody.secret.expose());
+    let reply = send(&url, "GET", "/api/v1/kv?prefix=a%2F", &bearer, b"").await;
+    assert_eq!(reply.status, 403);
+    let lines = lines(&db).await;
+    let range = |start: &str, end: &str| serde_json::json!({"range": {"start": start, "end": end}});
+    let key = serde_json::json!({"key": "user:7"});
+    let index = serde_json::json!({"metadata": {"index": "by-mail"}});
+    let users = range("user:", "user;");
+    let expected = [
+        ("scan", users.clone()),
+        ("scan", range("a", "c")),
+        ("query", range("user:7", "user:8")),
+        ("explain", range("a", "b\0")),
+        ("lookup", index),
+        ("watch", key),
+        ("watch", users),
+    ];
+    let places = ["key", "range", "keys", "metadata"];
+    for (who, result, more) in [
+        ("root", "ok", None),
+        ("ada", "forbidden", Some(range("a/", "a0"))),
+    ] {
+        let told: Vec<_> = lines
+            .iter()
+            .filter(|line| line["principal"]["name"] == who && line["operation"] != "create_index")
+            .map(|line| {
+                assert_eq!(line["result"], result, "{line}");
+                let about = places
+                    .iter()
+                    .filter_map(|place| Some((*place, line.get(place)?.clone())));
+                let about: serde_json::Map<_, _> = about.map(|(name, of)| (name.to_owned(), of)).collect();
+                (line["operation"].as_str().unwrap(), Value::from(about))
+            })
+            .collect();
+        let wanted: Vec<_> = expected
+            .iter()
+            .cloned()
+            .chain(more.map(|more| ("scan", more)))
+            .collect();
+        assert_eq!(told, wanted, "{who}");
+    }
+    assert!(!serde_json::to_string(&lines).unwrap().contains("CANARY"));
+    let of_seven = root.audit().query().key("user:7").operation("scan").limit(100);
+    assert_eq!(of_seven.await.unwrap().lines.len(), 2, "who may have seen it");
     db.shutdown().await.unwrap();
 }
