@@ -14,7 +14,7 @@ use concord_core::reply::Reply;
 use concord_core::store::Store;
 use concord_core::value::Value;
 use concord_raft::log::Host;
-use concord_raft::ports::{Clock, Disk, Entropy, Ports};
+use concord_raft::ports::{Clock, Disk, Entropy, Ports, Transport};
 use concord_raft::sim_disk::SimDisk;
 use concord_raft::{
     DataDirectory, Node, NodeConfig, NodeStatus, ProposeError, ReadConsistency, Role, StartError, StartMode,
@@ -60,6 +60,8 @@ pub(crate) struct Place {
     pub(crate) disk: SimDisk,
     seed: u64,
     node: Option<Node<Store>>,
+    /// How it reaches the others.
+    transport: Option<Arc<dyn Transport>>,
 }
 
 pub(crate) struct Cluster {
@@ -97,6 +99,7 @@ impl Cluster {
             disk: SimDisk::new(seed),
             seed,
             node: None,
+            transport: None,
         });
         n
     }
@@ -140,6 +143,7 @@ impl Cluster {
         let (node_id, root) = (place.config.node_id, Path::new(ROOT));
         let directory = DataDirectory::open(root, node_id, Arc::clone(&disk), &*entropy)?;
         let transport = self.web.transport(&place.address, directory.identity());
+        place.transport = Some(Arc::clone(&transport));
         let ports = Ports {
             disk,
             transport,
@@ -154,6 +158,11 @@ impl Cluster {
 
     pub(crate) fn node(&self, n: usize) -> &Node<Store> {
         self.places[n].node.as_ref().expect("the node was started")
+    }
+
+    /// What says in the name of a node whatever a test wants it to say.
+    pub(crate) fn voice(&self, n: usize) -> Arc<dyn Transport> {
+        Arc::clone(self.places[n].transport.as_ref().expect("the node was started"))
     }
 
     pub(crate) fn id(&self, n: usize) -> NodeId {

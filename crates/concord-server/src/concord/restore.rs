@@ -197,27 +197,33 @@ impl Backups<'_> {
         let (whole, first) = (file.clone(), file.clone());
         blocking(move || whole.verify(|_| {})).await??;
         let needed = blocking(move || machine_of(&first)).await??;
-        self.wait_for_machine(node, needed).await
-    }
-
-    /// A new cluster is of the oldest machine until its members have said what they know (I24): a moment, for which a
-    /// backup waits that is of a newer one.
-    async fn wait_for_machine(&self, node: &Node<Store>, needed: ClusterVersion) -> Result<(), Error> {
         let deadline = Instant::now() + self.concord.request_timeout();
-        loop {
-            let (ours, needed, release) = (node.status().machine.version, needed.version, needed.release);
-            if ours >= needed {
-                return Ok(());
-            }
-            if needed > MachineVersion::NEWEST || Instant::now() >= deadline {
-                let message = format!(
-                    "the backup is of machine version {needed}, and this cluster is at {ours}: every member has to be of Concord {release} or later"
-                );
-                return Err(Error::new(ErrorKind::Unsupported, message));
-            }
-            tokio::time::sleep(STEP_PAUSE).await;
-        }
+        wait_for_machine(|| node.status().machine.version, needed, deadline).await
     }
+}
+
+/// A new cluster is of the oldest machine until its members have said what they know (I24): a moment, for which a
+/// backup waits that is of a newer one.
+async fn wait_for_machine(
+    ours: impl Fn() -> MachineVersion,
+    needed: ClusterVersion,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let ClusterVersion {
+        version: needed,
+        release,
+    } = needed;
+    while ours() < needed {
+        if needed > MachineVersion::NEWEST || Instant::now() >= deadline {
+            let message = format!(
+                "the backup is of machine version {needed}, and this cluster is at {}: every member has to be of Concord {release} or later",
+                ours()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        tokio::time::sleep(STEP_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// Of which machine the state in a backup is.
@@ -438,5 +444,60 @@ impl Drop for Arriving<'_> {
         if let Err(error) = OsDisk.remove(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "cannot remove what came to be restored");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use concord_core::version::Release;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn needs(version: MachineVersion) -> ClusterVersion {
+        let release = Release::new(7, 8, 9);
+        ClusterVersion { version, release }
+    }
+
+    /// I24: what a backup holds is applied only where every member knows how.
+    #[tokio::test(start_paused = true)]
+    async fn a_restore_waits_until_the_cluster_is_the_machine_of_the_backup() {
+        let began = Instant::now();
+        let raised_at = began + Duration::from_secs(3);
+        let ours = || match Instant::now() < raised_at {
+            true => MachineVersion::BASE,
+            false => MachineVersion::NEWEST,
+        };
+        let waited = wait_for_machine(ours, needs(MachineVersion::NEWEST), began + PATIENCE).await;
+        assert!(waited.is_ok() && Instant::now() >= raised_at, "{waited:?}");
+        assert!(Instant::now() < raised_at + STEP_PAUSE * 2);
+        for is_no_newer in [MachineVersion::BASE, MachineVersion::NEWEST] {
+            let at_once = Instant::now();
+            let waited = wait_for_machine(ours, needs(is_no_newer), at_once).await;
+            assert!(waited.is_ok() && Instant::now() == at_once, "{waited:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restore_ends_with_who_has_to_change_if_the_cluster_stays_what_it_is() {
+        let (began, ours) = (Instant::now(), || MachineVersion::BASE);
+        let refused = wait_for_machine(ours, needs(MachineVersion::NEWEST), began + PATIENCE).await;
+        let error = refused.unwrap_err();
+        assert!(began.elapsed() >= PATIENCE && began.elapsed() < PATIENCE + STEP_PAUSE * 2);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        for part in [
+            "machine version 2",
+            "this cluster is at 1",
+            "Concord 7.8.9 or later",
+        ] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        // This program never can: no wait helps.
+        let at_once = Instant::now();
+        let newer = needs(MachineVersion::new(MachineVersion::NEWEST.get() + 1));
+        let refused = wait_for_machine(|| MachineVersion::NEWEST, newer, at_once + PATIENCE).await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(Instant::now(), at_once);
     }
 }
