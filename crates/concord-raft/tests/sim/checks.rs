@@ -9,6 +9,7 @@ pub(crate) mod linearizability;
 pub(crate) mod locks;
 pub(crate) mod model;
 pub(crate) mod replicas;
+pub(crate) mod restores;
 pub(crate) mod revisions;
 pub(crate) mod watches;
 

@@ -6,12 +6,14 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
-use concord_core::batch::Batch;
+use concord_core::batch::{Batch, Group};
 use concord_core::codec::DecodeError;
 use concord_core::ids::{Revision, SessionId, Timestamp};
 use concord_core::machine::{Machine, Meta, Restorer};
 use concord_core::version::{ClusterVersion, MachineVersion};
-use concord_core::{Command, ReadView, Reply, Store};
+use concord_core::{Command, Key, ReadView, Reply, RestoreStep, Store};
+
+use crate::checks::restores::WHOLE;
 
 /// What is wrong with the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub(crate) enum Flaw {
     Eager,
     /// Requests are done whatever the policy is by which they were judged (against I22).
     Trusting,
+    /// A backup is shown when its last piece has come, though nobody has said that it is to be (against I23).
+    Hasty,
+    /// A piece of a backup shows in what is there (against I23).
+    Leaky,
 }
 
 thread_local! {
@@ -127,6 +133,42 @@ fn trust(batch: &Batch) -> Batch {
     spoilt
 }
 
+/// Does something besides, behind every piece of a backup.
+fn hurry(meta: Meta, batch: &Batch, flaw: Flaw) -> Batch {
+    let mut spoilt = batch.clone();
+    let requests = batch.groups.iter().flat_map(|group| &group.requests);
+    for (number, request) in (0_u128..).zip(requests) {
+        let Ok(Command::Restore {
+            restore,
+            step: RestoreStep::Piece { number: piece, .. },
+        }) = Command::decode(request)
+        else {
+            continue;
+        };
+        let besides = if flaw == Flaw::Hasty {
+            let step = RestoreStep::Commit;
+            Command::Restore { restore, step }
+        } else {
+            Command::Increment {
+                key: Key::new(format!("{WHOLE}0")).expect("a short key"),
+                delta: i64::from(piece == 3),
+                ttl: None,
+            }
+        };
+        let session = SessionId::new(1 << 127 | u128::from(meta.index.get()) << 32 | number);
+        for requests in [Vec::new(), vec![besides.to_bytes()]] {
+            spoilt.groups.push(Group {
+                session,
+                opens: requests.is_empty(),
+                acked_below: 1,
+                first_sequence: 1,
+                requests,
+            });
+        }
+    }
+    spoilt
+}
+
 /// The store, with the flaw that is planted.
 pub(crate) struct TestStore(Store);
 
@@ -153,6 +195,12 @@ impl Machine for TestStore {
             Some(Flaw::Forgetful) => self.0.apply(meta, &forget(meta, batch)),
             Some(Flaw::Careless) => self.0.apply(meta, &neglect(batch)),
             Some(Flaw::Trusting) => self.0.apply(meta, &trust(batch)),
+            Some(flaw @ (Flaw::Hasty | Flaw::Leaky)) => {
+                let asked = batch.groups.iter().map(|group| group.requests.len()).sum();
+                let mut replies = self.0.apply(meta, &hurry(meta, batch, flaw));
+                replies.truncate(asked);
+                replies
+            }
         }
     }
 

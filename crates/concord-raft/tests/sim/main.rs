@@ -9,7 +9,8 @@
 //!                         watches ─> every change once, in order, on every node (D-EVT-2, D-EVT-4):
 //!                                    the ledger, by which requests about many keys are judged (I3, I5, I7),
 //!                                    the ends of leases and keys (I17, I19), locks (D-REC-3),
-//!                                    and writes of those whose rights change (I22)
+//!                                    and writes of those whose rights change (I22);
+//!                         views ─> a restore is shown whole or never (I23)
 //! ```
 //!
 //! `CONCORD_SIM_SEED=0x…` runs one seed, `CONCORD_SIM_SEEDS=n` that many fresh ones after

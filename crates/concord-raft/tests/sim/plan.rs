@@ -6,6 +6,10 @@ use crate::random::Random;
 use crate::workload::Workload;
 use crate::workload::data::Data;
 
+/// Of so many seeds one is of a run in which backups are restored, and which.
+const RESTORES_EVERY: u64 = 8;
+const RESTORES_AT: u64 = 2;
+
 /// Something that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
@@ -130,6 +134,10 @@ impl Plan {
         };
         plan.workload.featured = plan.rolling;
         plan.workload.data = Data::draw(&mut random);
+        if seed % RESTORES_EVERY == RESTORES_AT {
+            plan.workload.data = Data::none();
+            plan.workload.restore();
+        }
         plan
     }
 }

@@ -8,7 +8,6 @@ use concord_raft::read::ReadConsistency;
 
 use crate::checks::ledger::Ledger;
 use crate::checks::{guards, judge, leases, linearizability, locks, replicas, revisions};
-use crate::history::Question;
 use crate::panics;
 use crate::plan::Plan;
 use crate::trace::Trace;
@@ -111,9 +110,7 @@ fn ask_everything<M: StoreLike>(world: &mut World<M>) -> Result<(), String> {
         let (clients, done) = (clients.clone(), Arc::clone(&done));
         world.spawn_at(number, async move {
             for key in 0..clients.workload.keys {
-                let _ = clients
-                    .write(&node, number, key, Question::Increment { delta: 1 })
-                    .await;
+                let _ = clients.write(&node, number, key, clients.last_write()).await;
                 let _ = clients.get(&node, number, key, ReadConsistency::Strong).await;
                 let _ = clients.get(&node, number, key, ReadConsistency::Leader).await;
             }
@@ -188,5 +185,6 @@ fn judge_whole<M: StoreLike>(world: &World<M>) -> Result<(), String> {
     trace.mark_times("watch: event told again", compared);
     trace.mark_times("watch: behind compaction", jumps);
     trace.mark_times("index compared with all records", world.replicas.indexes_compared);
+    trace.mark_times("a backup is seen", world.replicas.backups_seen);
     Ok(())
 }

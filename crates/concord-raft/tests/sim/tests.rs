@@ -145,6 +145,10 @@ fn all_seeds_hold() {
             "node upgraded",
             "feature refused by its node",
             "feature refused at apply",
+            "restored",
+            "restore left in the middle",
+            "restore given way to another",
+            "a backup is seen",
         ];
         for mark in Fault::ALL.map(Fault::name).into_iter().chain(events) {
             assert!(
@@ -252,6 +256,62 @@ fn writes_by_rights_that_are_gone_are_found() {
             ..Data::none()
         };
         let _planted = plant(Flaw::Trusting);
+        scenario::run::<TestStore>(plan)
+            .err()
+            .map(|violation| violation.reason)
+    });
+}
+
+fn restoring(plan: &mut Plan) {
+    (plan.nodes, plan.spares) = (3, 0);
+    plan.faults = vec![Fault::Kill, Fault::Transfer, Fault::Resets];
+    plan.workload.data = Data::none();
+    plan.workload.restore();
+}
+
+/// I23: while leaders change, and those who drive restores die or leave.
+#[test]
+fn a_restore_in_the_middle_of_faults_happens_wholly_or_not_at_all() {
+    let mut totals = Totals::default();
+    for seed in 0..3 {
+        let mut plan = Plan::from_seed(seed);
+        restoring(&mut plan);
+        match scenario::run::<TestStore>(plan) {
+            Ok(report) => totals.add(&report),
+            Err(violation) => totals.violations.push(violation.to_string()),
+        }
+    }
+    totals.conclude();
+    for mark in [
+        "restored",
+        "restore left in the middle",
+        "a backup is seen",
+        "watch: behind compaction",
+    ] {
+        assert!(
+            totals.marks.get(mark).is_some_and(|times| *times > 0),
+            "{mark} never happened"
+        );
+    }
+}
+
+/// I23: whoever drove it left before the end, and it is shown all the same.
+#[test]
+fn restores_that_nobody_committed_are_found() {
+    is_found(10, &["I6"], |mut plan| {
+        restoring(&mut plan);
+        let _planted = plant(Flaw::Hasty);
+        scenario::run::<TestStore>(plan)
+            .err()
+            .map(|violation| violation.reason)
+    });
+}
+
+#[test]
+fn parts_of_a_restore_that_show_are_found() {
+    is_found(10, &["I23"], |mut plan| {
+        restoring(&mut plan);
+        let _planted = plant(Flaw::Leaky);
         scenario::run::<TestStore>(plan)
             .err()
             .map(|violation| violation.reason)

@@ -3,6 +3,7 @@
 pub(crate) mod data;
 mod guarded;
 mod locks;
+mod restores;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -50,6 +51,8 @@ pub(crate) struct Workload {
     pub(crate) calls_eventual_strong: bool,
     /// Some writes are of a kind that the release before does not know.
     pub(crate) featured: bool,
+    /// Clients of each node that restore backups. If there are any, every write puts all keys to one value.
+    pub(crate) restorers: usize,
 }
 
 impl Workload {
@@ -72,7 +75,16 @@ impl Workload {
             burst: *random.pick(&[1, 1, 4]),
             calls_eventual_strong: false,
             featured: false,
+            restorers: 0,
         }
+    }
+
+    /// Only what a store that is one register can be asked, and restores of it.
+    pub(crate) fn restore(&mut self) {
+        self.keys = 1;
+        self.weights = [4, 0, 0, 3, 2, 2, 0];
+        self.burst = 1;
+        self.restorers = 1;
     }
 }
 
@@ -198,7 +210,7 @@ impl Clients {
         question: Question,
     ) -> ControlFlow<()> {
         let ticket = self.history.ask(at, key, question);
-        let command = command_for(question, key);
+        let command = self.command_for(question, key);
         let number = self.next_value.fetch_add(1_000, Ordering::Relaxed) / 1_000;
         let bytes = match number % 4 {
             0 if self.workload.featured => featured(&command, false),
@@ -259,6 +271,26 @@ impl Clients {
     }
 }
 
+impl Clients {
+    fn command_for(&self, question: Question, key: usize) -> Command {
+        if let Question::Put { value } = question
+            && self.workload.restorers > 0
+        {
+            return restores::write(value);
+        }
+        command_for(question, key)
+    }
+
+    /// A write that every run can end with.
+    pub(crate) fn last_write(&self) -> Question {
+        if self.workload.restorers == 0 {
+            return Question::Increment { delta: 1 };
+        }
+        let value = self.next_value.fetch_add(1_000, Ordering::Relaxed);
+        Question::Put { value }
+    }
+}
+
 fn command_for(question: Question, key: usize) -> Command {
     let key = Key::new(key_bytes(key)).expect("a short key");
     match question {
@@ -295,7 +327,9 @@ fn command_for(question: Question, key: usize) -> Command {
 
 fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
     match reply {
-        Reply::Written { revision, .. } => (Outcome::Stored, Some(revision.get())),
+        Reply::Written { revision, .. } | Reply::Txn { revision, .. } => {
+            (Outcome::Stored, Some(revision.get()))
+        }
         Reply::Deleted {
             revision, existed, ..
         } => (Outcome::Deleted { existed: *existed }, Some(revision.get())),
@@ -318,7 +352,6 @@ fn outcome_of(reply: &Reply) -> (Outcome, Option<u64>) {
         | Reply::WrittenMany { .. }
         | Reply::DeletedMany { .. }
         | Reply::TouchedMany { .. }
-        | Reply::Txn { .. }
         | Reply::LeaseGranted { .. }
         | Reply::LeaseKept { .. }
         | Reply::DeletedWhere { .. }

@@ -143,7 +143,7 @@ impl<M: StoreLike> World<M> {
             leases: Arc::default(),
             watches: Watches::default(),
         };
-        let replicas = Replicas::new(clients.watches.clone());
+        let replicas = Replicas::new(clients.watches.clone(), plan.workload.restorers > 0);
         Self {
             plan,
             random,
@@ -257,6 +257,9 @@ impl<M: StoreLike> World<M> {
                 .collect(),
             watchers: (self.clients.watches.clone(), seat.random.fork()),
             guarded: (0..self.plan.workload.data.guarded)
+                .map(|_| (self.clients.clone(), seat.random.fork()))
+                .collect(),
+            restorers: (0..self.plan.workload.restorers)
                 .map(|_| (self.clients.clone(), seat.random.fork()))
                 .collect(),
         };
@@ -625,6 +628,7 @@ struct Life<M: StoreLike> {
     lockers: Vec<(Clients, Random)>,
     watchers: (Watches, Random),
     guarded: Vec<(Clients, Random)>,
+    restorers: Vec<(Clients, Random)>,
 }
 
 impl<M: StoreLike> Life<M> {
@@ -658,6 +662,9 @@ impl<M: StoreLike> Life<M> {
         }
         for (clients, random) in self.guarded {
             tokio::spawn(clients.run_guarded(node.clone(), random));
+        }
+        for (clients, random) in self.restorers {
+            tokio::spawn(clients.run_restorer(node.clone(), self.number, random));
         }
         node.form(self.mode)
             .await

@@ -7,7 +7,7 @@ use concord_raft::Published;
 use concord_raft::status::{NodeStatus, Role};
 
 use super::watches::Watches;
-use super::{indexes, leases};
+use super::{indexes, leases, restores};
 use crate::trace;
 use crate::workload::StoreLike;
 
@@ -23,14 +23,19 @@ pub(crate) struct Replicas {
     pub(crate) compared: u64,
     /// Indexes that were compared with all records.
     pub(crate) indexes_compared: u64,
+    /// Whether backups are restored, and how many views showed one.
+    pub(crate) has_restores: bool,
+    pub(crate) backups_seen: u64,
     /// Who watches them.
     pub(crate) watches: Watches,
 }
 
 impl Replicas {
-    pub(crate) fn new(watches: Watches) -> Self {
+    pub(crate) fn new(watches: Watches, has_restores: bool) -> Self {
+        watches.with(|book| book.has_restores = has_restores);
         Self {
             watches,
+            has_restores,
             ..Self::default()
         }
     }
@@ -61,6 +66,9 @@ impl Replicas {
         }
         self.watches.look(seat, &published.view)?;
         leases::look(&published.view)?;
+        if self.has_restores {
+            self.backups_seen += u64::from(restores::look(&published.view)?);
+        }
         self.indexes_compared += u64::from(indexes::look(&published.view)?);
         let state = fingerprint::<M>(&published.view);
         let (other, whose) = *self

@@ -54,6 +54,8 @@ pub(crate) struct Book {
     pub(crate) compared: u64,
     /// Watchers that were told that what they want is compacted.
     pub(crate) jumps: u64,
+    /// Backups are restored, each of which compacts what was before it.
+    pub(crate) has_restores: bool,
     /// Nobody rests any more: it is to be seen that everybody arrives.
     pub(crate) hurry: bool,
     /// What a watcher found wrong while nobody asked.
@@ -228,7 +230,7 @@ impl Book {
         view: &ReadView,
     ) -> Result<(), String> {
         let is_behind = watcher.at < (compacted.get(), u32::MAX);
-        if !is_behind || !self.compactions.contains(&compacted.get()) {
+        if !is_behind || !(self.has_restores || self.compactions.contains(&compacted.get())) {
             return Err(format!(
                 "D-EVT-4: the watcher {who} at {:?} was told of a compaction of {compacted}, which nobody asked for",
                 watcher.at
