@@ -8,6 +8,7 @@ mod access;
 mod args;
 mod audit;
 mod backup;
+mod bench;
 mod bulk;
 mod cert;
 mod cluster;
@@ -158,6 +159,7 @@ fn run(command: Command, client: Option<ClientArgs>) -> Result<(), CliError> {
         | Command::Ready(_)
         | Command::Members(_)
         | Command::Top(_)
+        | Command::Bench(_)
         | Command::Get(_)
         | Command::Put(_)
         | Command::PutMany(_)
@@ -206,6 +208,7 @@ async fn ask(command: Command, client: Option<ClientArgs>) -> Result<(), CliErro
         Command::Ready(args) => status::ready(s, args.wait).await,
         Command::Members(_) => status::members(s).await,
         Command::Top(args) => top::top(s, &args).await,
+        Command::Bench(args) => bench::bench(s, &args).await,
         Command::Get(args) => key::get(s, &args).await,
         Command::Put(args) => key::put(s, &args).await,
         Command::PutMany(args) => bulk::put(s, &args).await,
@@ -288,6 +291,7 @@ impl Command {
             Self::Backup(command) => command.client_args(),
             Self::Ready(args) => Some(&args.client),
             Self::Top(args) => Some(&args.client),
+            Self::Bench(args) => Some(&args.client),
             Self::Status(client) | Self::Members(client) | Self::Whoami(client) => Some(client),
             Self::Token(command) => Some(command.client_args()),
             Self::Role(command) => Some(command.client_args()),

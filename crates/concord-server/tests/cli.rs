@@ -6,6 +6,8 @@
 mod access;
 #[path = "cli/backups.rs"]
 mod backups;
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/contexts.rs"]
 mod contexts;
 #[path = "process/mod.rs"]

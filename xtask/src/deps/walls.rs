@@ -82,7 +82,7 @@ pub(super) const NOT_EMBEDDED: [&str; 11] = [
 ];
 
 /// Outside crates that enter only through some of ours.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: [(&str, &[&str]); 25] = [
     ("openraft", &["concord-raft"]),
     ("openraft-macros", &["concord-raft"]),
     ("openraft-rt", &["concord-raft"]),
@@ -108,6 +108,7 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("utoipa", &["concord-server"]),
     ("clap", &["concord-server", "concord-benches"]),
     ("comfy-table", &["concord-server"]),
+    ("hdrhistogram", &["concord-server", "concord-benches"]),
     ("tracing-subscriber", &["concord-server", "concord-benches"]),
     ("mimalloc", &["concord-server", "concord-benches"]),
     ("object_store", &["concord-server"]),

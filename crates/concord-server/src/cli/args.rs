@@ -10,6 +10,7 @@ use reqwest::header::HeaderValue;
 mod access;
 mod audit;
 mod backup;
+mod bench;
 mod cert;
 mod cluster;
 mod context;
@@ -32,6 +33,7 @@ pub(crate) use self::audit::{AuditCommand, AuditDirArgs, AuditFilterArgs, AuditQ
 pub(crate) use self::backup::{
     BackupCommand, CleanupArgs, CreateBackupArgs, DoctorArgs, LocalArgs, RecoverArgs, RestoreArgs,
 };
+pub(crate) use self::bench::BenchArgs;
 pub(crate) use self::cert::{CaArgs, CertCommand, CertOutArgs, ClientCertArgs, NodeCertArgs, SignerArgs};
 pub(crate) use self::cluster::{Bound, ClusterCommand, SettingsArgs, SettingsCommand};
 pub(crate) use self::context::ContextCommand;
@@ -100,6 +102,8 @@ pub(crate) enum Command {
     Members(ClientArgs),
     /// A live picture of the cluster: who leads, who lags, how much is done and how fast.
     Top(TopArgs),
+    /// How fast the cluster is from here: reads and writes by many callers, each answer checked. Takes away what it wrote.
+    Bench(BenchArgs),
     /// Read keys.
     Get(GetArgs),
     /// Write a key.

@@ -19,7 +19,7 @@ use concord_query::duration;
 const INPUT_BYTES_MAX: u64 = 1 << 30;
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const BINARY: &str = "application/octet-stream";
+pub(super) const BINARY: &str = "application/octet-stream";
 const JSON: &str = "application/json";
 
 /// `concord get`
