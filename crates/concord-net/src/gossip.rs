@@ -28,7 +28,7 @@ use concord_raft::ports::{Discovery, Suggestion};
 use parking_lot::Mutex;
 use tokio::net::{UdpSocket, lookup_host};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 pub use self::stats::{DropReason, GossipStats};
@@ -58,6 +58,8 @@ pub struct GossipConfig {
 pub struct Gossip {
     local_addr: SocketAddr,
     shared: Arc<Shared>,
+    running: [AbortHandle; 2],
+    /// Ends them when it is dropped.
     _tasks: JoinSet<()>,
 }
 
@@ -97,11 +99,14 @@ impl Gossip {
         });
         let (found, seeds) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
-        tasks.spawn(resolve(config.seeds, found));
-        tasks.spawn(converse(Arc::clone(&shared), socket, seeds));
+        let running = [
+            tasks.spawn(resolve(config.seeds, found)),
+            tasks.spawn(converse(Arc::clone(&shared), socket, seeds)),
+        ];
         Ok(Self {
             local_addr,
             shared,
+            running,
             _tasks: tasks,
         })
     }
@@ -117,6 +122,11 @@ impl Gossip {
         self.shared
             .counters
             .read(u64::try_from(heard).unwrap_or(u64::MAX))
+    }
+
+    /// Ends it: nothing more is asked, answered or heard of.
+    pub fn stop(&self) {
+        self.running.iter().for_each(AbortHandle::abort);
     }
 
     /// What it suggests, now and later.

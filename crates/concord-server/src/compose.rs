@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Config ─▶ DataDirectory (lock, identity)
-//!                  ├─▶ TcpTransport ─┐
+//!                  ├─▶ TcpTransport ─┐   (and Gossip, if there is any)
 //!                  └─▶ Node::start ◀─┘ disk, clock, entropy
 //!                          ├─▶ peer listener ─▶ Node::form
 //!                          └─▶ Concord ─▶ HTTP listener
@@ -10,6 +10,7 @@
 //!
 //! Stopping goes the other way round, so that nothing is asked that cannot be answered.
 
+mod gossip;
 mod lonely;
 
 use std::io;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use concord_core::Store;
 use concord_core::ids::NodeId;
+use concord_net::gossip::Gossip;
 use concord_net::tls::Tls;
 use concord_net::{ClusterSecret, IdentitySource, Listener, NetConfig, Serving, TcpTransport};
 use concord_raft::os::{OsClock, OsDisk, OsEntropy};
@@ -157,6 +159,7 @@ pub(crate) struct Running {
     patience: Duration,
     transport: Option<Arc<TcpTransport>>,
     serving: Mutex<Option<Serving>>,
+    gossip: Option<Gossip>,
     forming: Mutex<Option<JoinHandle<()>>>,
     trouble: Arc<Mutex<Option<String>>>,
     certificates: Arc<Certificates>,
@@ -190,6 +193,17 @@ impl Running {
         let serving = self.serving.lock();
         let taken = serving.as_ref().map(|serving| ("in", serving.stats()));
         out.into_iter().chain(taken).collect()
+    }
+
+    /// Where this node gossips, if it does.
+    pub(crate) fn gossip_address(&self) -> Option<SocketAddr> {
+        self.gossip.as_ref().map(Gossip::local_addr)
+    }
+
+    /// What gossip counts, if there is any.
+    #[cfg(feature = "http")]
+    pub(crate) fn gossip_stats(&self) -> Option<concord_net::gossip::GossipStats> {
+        self.gossip.as_ref().map(Gossip::stats)
     }
 
     /// What the HTTP listener counts, if there is one.
@@ -248,6 +262,9 @@ impl Running {
                 task.abort();
             }
         }
+        if let Some(gossip) = &self.gossip {
+            gossip.stop();
+        }
         let stopped = node.stopped();
         // Boxed, like every call into the engine: its futures are too deep to nest.
         node.shutdown().boxed().await;
@@ -271,6 +288,7 @@ struct Peers {
     transport: Arc<TcpTransport>,
     listener: Listener,
     address: String,
+    gossip: Option<Gossip>,
 }
 
 pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
@@ -304,16 +322,14 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         node.shutdown().boxed().await;
         return Err(OpenError::PeersMissing { members });
     }
-    let (transport, serving) = match peers {
-        Some(peers) => (Some(peers.transport), Some(peers.listener.serve(node.inbound()))),
-        None => (None, None),
-    };
+    let (transport, serving, gossip) = serve_peers(peers, &node);
     let running = Running {
         node_id,
         peer_address,
         patience: config.timing.election_max * 2,
         transport,
         serving: Mutex::new(serving),
+        gossip,
         forming: Mutex::new(None),
         trouble: Arc::default(),
         certificates: Arc::clone(&certificates),
@@ -339,6 +355,20 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
             let _ = concord.shutdown().await;
             Err(error)
         }
+    }
+}
+
+/// Takes connections of other nodes from now on.
+fn serve_peers(
+    peers: Option<Peers>,
+    node: &Node<Store>,
+) -> (Option<Arc<TcpTransport>>, Option<Serving>, Option<Gossip>) {
+    match peers {
+        Some(peers) => {
+            let serving = peers.listener.serve(node.inbound());
+            (Some(peers.transport), Some(serving), peers.gossip)
+        }
+        None => (None, None, None),
     }
 }
 
@@ -412,6 +442,11 @@ async fn finish(concord: &Concord, config: &Config) -> Result<(), OpenError> {
         Start::Join(member) => form_later(running, node, StartMode::Join(member.clone())),
         // A member asks whom an administrator names; until then this node only listens.
         Start::Wait => {}
+        Start::Discover => {
+            if let Some(gossip) = &running.gossip {
+                form_later(running, node, StartMode::Discover(gossip.discovery()));
+            }
+        }
     }
     if !running.certificates.is_empty() {
         let watch = Arc::clone(&running.certificates).watch(config.tls_reload_interval);
@@ -515,10 +550,13 @@ async fn open_peers(
     let identity = directory.identity();
     let identity: IdentitySource = Arc::new(move || identity.current());
     let transport = match &tls {
-        Some(tls) => TcpTransport::secured(identity, secret.clone(), NetConfig::default(), Arc::clone(tls)),
-        None => TcpTransport::new(identity, secret.clone(), NetConfig::default()),
+        Some(tls) => {
+            let identity = Arc::clone(&identity);
+            TcpTransport::secured(identity, secret.clone(), NetConfig::default(), Arc::clone(tls))
+        }
+        None => TcpTransport::new(Arc::clone(&identity), secret.clone(), NetConfig::default()),
     };
-    let mut listener = Listener::bind(&config.listen, secret, NetConfig::default())
+    let mut listener = Listener::bind(&config.listen, secret.clone(), NetConfig::default())
         .await
         .map_err(|error| OpenError::Listen {
             purpose: "peers",
@@ -535,10 +573,15 @@ async fn open_peers(
         None if config.listen.ends_with(":0") => bound.to_string(),
         None => config.listen.clone(),
     };
+    let gossip = match &config.gossip {
+        Some(settings) => Some(gossip::start(settings, &address, identity, secret).await?),
+        None => None,
+    };
     Ok(Peers {
         transport: Arc::new(transport),
         listener,
         address,
+        gossip,
     })
 }
 

@@ -217,6 +217,11 @@ impl Concord {
         self.inner.running.peer_address().map(str::to_owned)
     }
 
+    /// Where this node gossips (UDP), if it does.
+    pub fn gossip_address(&self) -> Option<std::net::SocketAddr> {
+        self.inner.running.gossip_address()
+    }
+
     /// This node and its view of the cluster.
     ///
     /// # Errors

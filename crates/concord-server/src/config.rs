@@ -24,6 +24,7 @@ mod check;
 mod environment;
 mod error;
 mod file;
+mod gossip;
 mod load;
 mod raw;
 mod reference;
@@ -46,6 +47,7 @@ pub use self::audit::{AuditConfig, AuditFailure, AuditKeyMode, AuditSync};
 pub(crate) use self::check::is_loopback;
 pub(crate) use self::check::peer_secret;
 pub use self::error::{ConfigError, ConfigErrorKind, Place};
+pub use self::gossip::GossipSettings;
 pub use self::load::{Loaded, Loader, Overrides};
 pub use self::reference::reference;
 #[cfg(not(feature = "s3"))]
@@ -113,6 +115,9 @@ pub enum Start {
     Join(String),
     /// It waits until an administrator adds it to a cluster.
     Wait,
+    /// It asks members that gossip tells of to be let in, one after the other. It never forms a cluster, and it waits while it
+    /// hears of several.
+    Discover,
 }
 
 /// Everything that a node is told. Start from [`Config::dev`] or [`Config::at`].
@@ -231,6 +236,8 @@ pub struct PeerConfig {
     pub secret: Option<Secret>,
     /// How a node without data comes to belong to a cluster.
     pub start: Start,
+    /// Gossip with nodes that look for a cluster, or for one; `None`: there is none.
+    pub gossip: Option<GossipSettings>,
     /// Mutual TLS: the certificate names this node, and that of each peer must be of the authority and name it.
     /// `None`: plaintext.
     pub tls: Option<TlsSettings>,
@@ -526,6 +533,7 @@ impl PeerConfig {
             advertise: None,
             secret: Some(secret),
             start: Start::Alone,
+            gossip: None,
             tls: None,
             plaintext: false,
         }
@@ -556,6 +564,27 @@ impl PeerConfig {
     #[must_use]
     pub fn wait(mut self) -> Self {
         self.start = Start::Wait;
+        self
+    }
+
+    /// Gossips at `listen` (`host:port`, UDP), and asks the nodes that gossip at these addresses whom they know.
+    #[must_use]
+    pub fn gossip<S: Into<String>>(
+        mut self,
+        listen: impl Into<String>,
+        seeds: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.gossip = Some(GossipSettings {
+            listen: listen.into(),
+            seeds: seeds.into_iter().map(Into::into).collect(),
+        });
+        self
+    }
+
+    /// Joins the cluster of whichever member gossip tells of.
+    #[must_use]
+    pub fn discover(mut self) -> Self {
+        self.start = Start::Discover;
         self
     }
 

@@ -90,8 +90,9 @@ pub use concord_query::{Cursor, IndexCursor, InvalidCursor};
 pub use concord_raft::{MemberStatus, NodeStatus, ReadConsistency, Role};
 pub use config::{
     AuditConfig, AuditFailure, AuditKeyMode, AuditSync, AuthMode, BackupConfig, CompressionConfig, Config,
-    ConfigError, ConfigErrorKind, HttpConfig, Loaded, Loader, LogFormat, Overrides, PeerConfig, Place,
-    Profile, RootToken, S3Config, S3Credentials, Secret, SpanSink, Start, TraceExporter, TracesConfig,
+    ConfigError, ConfigErrorKind, GossipSettings, HttpConfig, Loaded, Loader, LogFormat, Overrides,
+    PeerConfig, Place, Profile, RootToken, S3Config, S3Credentials, Secret, SpanSink, Start, TraceExporter,
+    TracesConfig,
 };
 pub use error::{Detail, Error, ErrorKind};
 pub use json::{InvalidJson, JsonDocument, document_from_json, document_to_json};

@@ -32,6 +32,9 @@ pub(super) fn load(args: &StartArgs) -> Result<Loaded, CliError> {
     flags.set("--peer", "peers.listen", args.peer.as_deref());
     flags.set_list("--seeds", "peers.seeds", &args.seeds);
     flags.set("--join", "peers.join", args.join.as_deref());
+    flags.set("--gossip", "peers.gossip.listen", args.gossip.as_deref());
+    flags.set_list("--gossip-seeds", "peers.gossip.seeds", &args.gossip_seeds);
+    flags.set("--discover", "peers.discover", args.discover.then_some("true"));
     flags.set(
         "--cluster-secret-file",
         "peers.secret_file",

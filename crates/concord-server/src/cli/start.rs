@@ -106,6 +106,9 @@ fn announce(concord: &Concord, data_dir: &str) -> Result<(), CliError> {
     if let Some(address) = concord.peer_address() {
         out.line(format!("peers listening on {address}"))?;
     }
+    if let Some(address) = concord.gossip_address() {
+        out.line(format!("gossip listening on {address}"))?;
+    }
     if let Some(address) = concord.http_address() {
         out.line(format!("http listening on {address}"))?;
     }

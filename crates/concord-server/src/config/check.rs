@@ -219,11 +219,12 @@ fn check_peers(profile: Profile, peers: &PeerConfig) -> Result<(), ConfigError> 
         return Err(ConfigError::missing("peers.advertise", reason));
     }
     match &peers.start {
-        Start::Alone | Start::Wait => {}
+        Start::Alone | Start::Wait | Start::Discover => {}
         Start::Join(member) => check_reachable("peers.join", member)?,
         Start::Seeds(seeds) => check_seeds(peers, seeds)?,
     }
     tls::check_peers(peers)?;
+    super::gossip::check(peers)?;
     let is_plain = peers.tls.is_none() && !peers.plaintext;
     if profile == Profile::Prod && is_plain && !is_loopback(&peers.listen) {
         let reason = "would talk plaintext with other machines; give `peers.tls.certificate`, listen on a loopback \
@@ -302,7 +303,7 @@ pub(crate) fn peer_secret(peers: &PeerConfig) -> Secret {
 /// Whether no other machine can be a peer: then a secret adds nothing.
 fn is_local(peers: &PeerConfig) -> bool {
     let others: &[String] = match &peers.start {
-        Start::Alone | Start::Wait => &[],
+        Start::Alone | Start::Wait | Start::Discover => &[],
         Start::Seeds(seeds) => seeds,
         Start::Join(member) => std::slice::from_ref(member),
     };
@@ -326,7 +327,7 @@ fn is_unspecified(address: &str) -> bool {
     host_and_port(address).is_some_and(|(host, _)| host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()))
 }
 
-fn check_address(key: &str, address: &str) -> Result<(), ConfigError> {
+pub(super) fn check_address(key: &str, address: &str) -> Result<(), ConfigError> {
     match host_and_port(address) {
         Some(_) => Ok(()),
         None => Err(ConfigError::invalid(
@@ -337,7 +338,7 @@ fn check_address(key: &str, address: &str) -> Result<(), ConfigError> {
 }
 
 /// An address that somebody connects to: unlike one that is listened on it names one port of one host.
-fn check_reachable(key: &str, address: &str) -> Result<(), ConfigError> {
+pub(super) fn check_reachable(key: &str, address: &str) -> Result<(), ConfigError> {
     check_address(key, address)?;
     if host_and_port(address).is_some_and(|(_, port)| port == 0) {
         return Err(ConfigError::invalid(

@@ -343,7 +343,9 @@ fn peers(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
             draft.peers_seeds,
             draft.peers_join,
             draft.peers_wait == Some(true),
+            draft.peers_discover == Some(true),
         )?,
+        gossip: super::gossip::build(draft.gossip, places)?,
         tls: tls::settings(
             tls::PEERS,
             draft.peers_tls_certificate,
@@ -354,27 +356,26 @@ fn peers(draft: Draft, places: &BTreeMap<&'static str, Place>) -> Result<Option<
     }))
 }
 
-fn start(seeds: Option<Vec<String>>, join: Option<String>, wait: bool) -> Result<Start, ConfigError> {
-    match (seeds, join, wait) {
-        (Some(_), Some(_), _) => Err(ConfigError::contradiction(
-            "peers.join",
-            "cannot be together with",
-            "peers.seeds",
-        )),
-        (Some(_), None, true) => Err(ConfigError::contradiction(
-            "peers.wait",
-            "cannot be together with",
-            "peers.seeds",
-        )),
-        (None, Some(_), true) => Err(ConfigError::contradiction(
-            "peers.wait",
-            "cannot be together with",
-            "peers.join",
-        )),
-        (Some(seeds), None, false) => Ok(Start::Seeds(seeds)),
-        (None, Some(member), false) => Ok(Start::Join(member)),
-        (None, None, true) => Ok(Start::Wait),
-        (None, None, false) => Ok(Start::Alone),
+fn start(
+    seeds: Option<Vec<String>>,
+    join: Option<String>,
+    wait: bool,
+    discover: bool,
+) -> Result<Start, ConfigError> {
+    let mut all = [
+        seeds.map(|seeds| ("peers.seeds", Start::Seeds(seeds))),
+        join.map(|member| ("peers.join", Start::Join(member))),
+        wait.then_some(("peers.wait", Start::Wait)),
+        discover.then_some(("peers.discover", Start::Discover)),
+    ]
+    .into_iter()
+    .flatten();
+    match (all.next(), all.next()) {
+        (Some((other, _)), Some((key, _))) => {
+            Err(ConfigError::contradiction(key, "cannot be together with", other))
+        }
+        (Some((_, start)), None) => Ok(start),
+        (None, _) => Ok(Start::Alone),
     }
 }
 

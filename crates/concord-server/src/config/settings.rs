@@ -3,12 +3,15 @@
 //! The file, the variables, `config show` and the documentation all go by this table,
 //! so a setting cannot be in one and not in another.
 
-use std::path::Path;
+mod words;
+
 use std::time::Duration;
 
 use concord_core::ids::NodeId;
 
+use self::words::{choose, length, list, path, set, text};
 use super::audit::{AuditDraft, AuditFailure, AuditKeyMode, AuditSync};
+use super::gossip::GossipDraft;
 use super::raw::Raw;
 use super::s3::{CredentialsName, S3Draft};
 use super::tls;
@@ -16,7 +19,6 @@ use super::traces::{ExporterName, TracesDraft};
 use super::{
     AuthMode, Config, LogFormat, Profile, RootToken, S3Config, S3Credentials, Secret, Start, TraceExporter,
 };
-use concord_query::duration;
 
 /// What all layers said together; `None` where none did.
 #[derive(Debug, Default)]
@@ -47,6 +49,8 @@ pub(super) struct Draft {
     pub(super) peers_seeds: Option<Vec<String>>,
     pub(super) peers_join: Option<String>,
     pub(super) peers_wait: Option<bool>,
+    pub(super) peers_discover: Option<bool>,
+    pub(super) gossip: GossipDraft,
     pub(super) peers_secret: Option<Secret>,
     pub(super) peers_secret_file: Option<String>,
     pub(super) peers_plaintext: Option<bool>,
@@ -282,7 +286,7 @@ static SETTINGS: &[Setting] = &[
         read: |draft, raw| set(&mut draft.peers_seeds, raw.list()),
         show: |config| match &config.peers.as_ref()?.start {
             Start::Seeds(seeds) => Some(list(seeds)),
-            Start::Alone | Start::Join(_) | Start::Wait => None,
+            Start::Alone | Start::Join(_) | Start::Wait | Start::Discover => None,
         },
     },
     Setting {
@@ -291,7 +295,7 @@ static SETTINGS: &[Setting] = &[
         read: |draft, raw| set(&mut draft.peers_join, raw.text()),
         show: |config| match &config.peers.as_ref()?.start {
             Start::Join(address) => Some(text(address)),
-            Start::Alone | Start::Seeds(_) | Start::Wait => None,
+            Start::Alone | Start::Seeds(_) | Start::Wait | Start::Discover => None,
         },
     },
     Setting {
@@ -299,6 +303,24 @@ static SETTINGS: &[Setting] = &[
         about: "wait until an administrator adds this node to a cluster",
         read: |draft, raw| set(&mut draft.peers_wait, raw.boolean()),
         show: |config| (config.peers.as_ref()?.start == Start::Wait).then(|| "true".to_owned()),
+    },
+    Setting {
+        key: "peers.discover",
+        about: "join the cluster of a member that gossip tells of",
+        read: |draft, raw| set(&mut draft.peers_discover, raw.boolean()),
+        show: |config| (config.peers.as_ref()?.start == Start::Discover).then(|| "true".to_owned()),
+    },
+    Setting {
+        key: "peers.gossip.listen",
+        about: "host:port (UDP) to gossip at, so that nodes that look for a cluster find one; without it there is no gossip",
+        read: |draft, raw| set(&mut draft.gossip.listen, raw.text()),
+        show: |config| Some(text(&config.peers.as_ref()?.gossip.as_ref()?.listen)),
+    },
+    Setting {
+        key: "peers.gossip.seeds",
+        about: "host:port (UDP) of others that gossip; of a name, all its addresses",
+        read: |draft, raw| set(&mut draft.gossip.seeds, raw.list()),
+        show: |config| Some(list(&config.peers.as_ref()?.gossip.as_ref()?.seeds)),
     },
     Setting {
         key: "peers.secret",
@@ -751,35 +773,3 @@ fn shown_key(s3: &S3Config) -> Option<String> {
 
 /// The message for a bad secret names no part of it.
 const NOT_SHOWN: &str = "must be text in quotes, not empty";
-
-fn set<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
-    *slot = Some(value?);
-    Ok(())
-}
-
-fn choose<T: Copy>(slot: &mut Option<T>, raw: &Raw, choices: &[(&str, T)]) -> Result<(), String> {
-    let word = raw.text()?;
-    let Some((_, choice)) = choices.iter().find(|(name, _)| *name == word) else {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        return Err(format!("must be {}, not `{word}`", names.join(" or ")));
-    };
-    *slot = Some(*choice);
-    Ok(())
-}
-
-/// Text as TOML.
-fn text(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
-
-fn path(path: &Path) -> Option<String> {
-    Some(text(&path.to_string_lossy()))
-}
-
-fn list(items: &[String]) -> String {
-    toml::Value::Array(items.iter().cloned().map(toml::Value::String).collect()).to_string()
-}
-
-fn length(length: Duration) -> String {
-    text(&duration::format(length))
-}

@@ -237,6 +237,80 @@ fn traces_that_contradict_themselves_are_refused() {
     }
 }
 
+/// D-SEC-13: not even on one machine is there gossip with the secret that everybody knows.
+#[test]
+fn gossip_needs_a_secret_and_addresses() {
+    let head = "[peers]\nlisten = \"127.0.0.1:1\"\n";
+    let found = refusal(&format!("{head}[peers.gossip]\nlisten = \"127.0.0.1:2\"\n"));
+    let message = "concord.toml:4: `peers.gossip.listen` needs a cluster secret, which proves the packets: set `peers.secret`";
+    assert!(found.contains(message), "{found}");
+    let head = format!("{head}secret = \"0123456789abcdef\"\n[peers.gossip]\n");
+    for (gossip, message) in [
+        (
+            "listen = \"4200\"\n",
+            "concord.toml:5: `peers.gossip.listen` must be host:port",
+        ),
+        (
+            "listen = \"127.0.0.1:2\"\nseeds = [\"0.0.0.0:2\"]\n",
+            "concord.toml:6: `peers.gossip.seeds` must be an address to connect to",
+        ),
+        (
+            "listen = \"127.0.0.1:2\"\nseeds = [\"127.0.0.1:0\"]\n",
+            "concord.toml:6: `peers.gossip.seeds` must name a port",
+        ),
+        (
+            "listen = \"127.0.0.1:2\"\nseeds = [\"a:1\", \"a:1\"]\n",
+            "concord.toml:6: `peers.gossip.seeds` lists a:1 twice",
+        ),
+    ] {
+        let found = refusal(&format!("{head}{gossip}"));
+        assert!(found.contains(message), "{gossip}\n{found}");
+        assert!(!found.contains("0123456789abcdef"), "{found}");
+    }
+    let many: Vec<String> = (1..=17).map(|port| format!("\"a:{port}\"")).collect();
+    let found = refusal(&format!(
+        "{head}listen = \"127.0.0.1:2\"\nseeds = [{}]\n",
+        many.join(", ")
+    ));
+    assert!(found.contains("must list 16 addresses at most"), "{found}");
+
+    let loaded = load(&format!(
+        "{head}listen = \"127.0.0.1:2\"\nseeds = [\"gossip.example:2\"]\n"
+    ))
+    .unwrap();
+    let shown = loaded.show();
+    assert!(shown.contains("gossip.seeds = [\"gossip.example:2\"]"), "{shown}");
+    assert_eq!(
+        loaded.config.peers.unwrap().gossip.unwrap().seeds,
+        ["gossip.example:2"]
+    );
+}
+
+#[test]
+fn gossip_without_effect_is_refused() {
+    for (toml, message) in [
+        (
+            "[peers]\nlisten = \"127.0.0.1:1\"\ndiscover = true\n",
+            "concord.toml:3: `peers.discover` has no effect without `peers.gossip.listen`",
+        ),
+        (
+            "[peers]\nlisten = \"127.0.0.1:1\"\ndiscover = true\njoin = \"127.0.0.1:2\"\n",
+            "concord.toml:3: `peers.discover` cannot be together with `peers.join`",
+        ),
+        (
+            "[peers]\nlisten = \"127.0.0.1:1\"\n[peers.gossip]\nseeds = [\"127.0.0.1:2\"]\n",
+            "concord.toml:4: `peers.gossip.seeds` has no effect without `peers.gossip.listen`",
+        ),
+        (
+            "[peers.gossip]\nlisten = \"127.0.0.1:2\"\n",
+            "concord.toml:2: `peers.gossip.listen` has no effect without `peers.listen`",
+        ),
+    ] {
+        let found = refusal(toml);
+        assert!(found.contains(message), "{toml}\n{found}");
+    }
+}
+
 #[test]
 fn peers_of_other_machines_need_a_secret() {
     let local =

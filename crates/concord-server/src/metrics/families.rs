@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use concord_raft::stats::HistogramCounts;
 
 use self::samples::{
-    count, counts, each_certificate, each_direction, each_end, each_error, each_kind, each_level, each_peer,
-    each_quota, each_recipe, each_refusal, each_role, each_route, each_span, each_tenant, each_wait,
-    each_write, number, of_http, one, only, put, times,
+    count, counts, each_certificate, each_direction, each_dropped_packet, each_end, each_error, each_kind,
+    each_level, each_peer, each_quota, each_recipe, each_refusal, each_role, each_route, each_span,
+    each_tenant, each_wait, each_write, number, of_http, one, only, put, times,
 };
 use super::http::HttpStats;
 use super::reading::Reading;
@@ -569,6 +569,36 @@ static FAMILIES: &[Family] = &[
         labels: &["direction", "reason"],
         about: "Connections refused or dropped",
         read: |from, out| each_refusal(from, out),
+    },
+    Family {
+        name: "gossip_contacts",
+        kind: Kind::Gauge,
+        labels: &[],
+        about: "Nodes that have answered by gossip in the last 30 seconds, where there is gossip",
+        read: |from, out| {
+            if let Some(stats) = &from.gossip {
+                only(out, stats.contacts);
+            }
+        },
+    },
+    Family {
+        name: "gossip_packets",
+        kind: Kind::Counter,
+        labels: &["direction"],
+        about: "Packets of gossip, those that were dropped among them",
+        read: |from, out| {
+            if let Some(stats) = &from.gossip {
+                one(out, &["in"], stats.received);
+                one(out, &["out"], stats.sent);
+            }
+        },
+    },
+    Family {
+        name: "gossip_dropped",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        about: "Packets of gossip that were dropped; reason: size, malformed, version, proof (another secret), cluster, unasked (late or replayed), flood",
+        read: |from, out| each_dropped_packet(from, out),
     },
     Family {
         name: "trace_spans",

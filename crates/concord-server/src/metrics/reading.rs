@@ -5,6 +5,7 @@ use std::sync::Arc;
 use concord_core::Store;
 use concord_core::view::{ReadView, Statistics};
 use concord_net::NetStats;
+use concord_net::gossip::GossipStats;
 use concord_raft::NodeStatus;
 use concord_raft::node::Node;
 use concord_raft::stats::{LogStats, NodeStats};
@@ -29,6 +30,7 @@ pub(crate) struct Reading {
     pub(super) tenants: Arc<Largest>,
     pub(super) http: Option<Arc<HttpStats>>,
     pub(super) peers: Vec<(&'static str, NetStats)>,
+    pub(super) gossip: Option<GossipStats>,
 }
 
 impl std::fmt::Debug for Reading {
@@ -55,6 +57,7 @@ impl Reading {
             tenants: Arc::default(),
             http: concord.running().http_stats(),
             peers: concord.running().peer_stats(),
+            gossip: concord.running().gossip_stats(),
             concord: concord.clone(),
         })
     }

@@ -20,6 +20,7 @@ mod compression;
 mod contract;
 mod data_plane;
 mod door;
+mod gossip;
 mod indexes;
 mod leases;
 mod lifecycle;

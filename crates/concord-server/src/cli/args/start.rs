@@ -42,6 +42,15 @@ pub(crate) struct StartArgs {
     /// The peer address of a member of the cluster to join.
     #[arg(long, value_name = "ADDR")]
     pub(crate) join: Option<String>,
+    /// Where to gossip (UDP), so that nodes that look for a cluster find this one [default: nowhere].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) gossip: Option<String>,
+    /// Where others gossip (UDP).
+    #[arg(long, value_delimiter = ',', value_name = "A,B,C")]
+    pub(crate) gossip_seeds: Vec<String>,
+    /// Join the cluster of a member that gossip tells of.
+    #[arg(long, conflicts_with_all = ["join", "seeds"])]
+    pub(crate) discover: bool,
     /// A file with the secret that the nodes of the cluster share.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cluster_secret_file: Option<String>,

@@ -17,6 +17,7 @@ fn the_command_line_is_consistent() {
 const FORMS: &[&str] = &[
     "concord start",
     "concord start --data-dir d --node-id 1 --http 127.0.0.1:0 --peer 127.0.0.1:0 --seeds a:1,b:2,c:3",
+    "concord start --peer a:1 --gossip a:2 --gossip-seeds b:2,c:2 --discover",
     "concord start --join a:1 --profile prod --log-format json --cluster-secret-file s --config c.toml",
     "concord status --endpoints http://a,http://b --timeout 500ms --output json",
     "concord ready --wait 30s",
@@ -126,6 +127,7 @@ fn what_makes_no_sense_is_refused() {
             "concord start --seeds a:1 --join b:2",
             ErrorKind::ArgumentConflict,
         ),
+        ("concord start --discover --join b:2", ErrorKind::ArgumentConflict),
         ("concord status --timeout 0", ErrorKind::ValueValidation),
         ("concord --timeout 0 status", ErrorKind::ValueValidation),
         (

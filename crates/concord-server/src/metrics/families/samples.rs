@@ -2,6 +2,7 @@
 
 use concord_core::NamespaceQuota;
 use concord_core::view::Usage;
+use concord_net::gossip::DropReason;
 use concord_net::{NetStats, RefusalReason};
 use concord_raft::stats::HistogramCounts;
 use concord_raft::{MemberStatus, Role};
@@ -167,6 +168,14 @@ pub(super) fn each_refusal(from: &Reading, out: &mut Vec<Sample>) {
     for (direction, stats) in &from.peers {
         for reason in RefusalReason::ALL {
             one(out, &[direction, reason.name()], stats.refused(reason));
+        }
+    }
+}
+
+pub(super) fn each_dropped_packet(from: &Reading, out: &mut Vec<Sample>) {
+    if let Some(stats) = &from.gossip {
+        for reason in DropReason::ALL {
+            one(out, &[reason.name()], stats.dropped(reason));
         }
     }
 }
