@@ -189,6 +189,7 @@ fn is_found(within_seeds: u64, what: &[&str], run: impl Fn(Plan) -> Option<Strin
         let mut plan = Plan::from_seed(seed);
         // One thing at a time.
         (plan.rolling, plan.workload.featured) = (false, false);
+        plan.workload.restorers = 0;
         if let Some(reason) = run(plan) {
             assert!(
                 what.iter().any(|kind| reason.contains(kind)),
