@@ -1,10 +1,11 @@
 //! What the audit log costs writes, and how fast it is checked. Two nodes in this process, fsync on, the same callers
-//! in turns, so that other work on the machine meets both: one without an audit log, one with.
+//! in turns, so that other work on the machine meets both: one without an audit log, one with. Linux only.
 //!
 //! `cargo run --release -p concord-benches --example audit_cost [async|batch|strict]`
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use concord_server::{AuditConfig, AuditDirectory, AuditSync, Concord, Config};
@@ -35,21 +36,32 @@ async fn main() -> Result<(), Failure> {
     round(&audited).await?;
     let mut ratios = Vec::new();
     let (mut without, mut with) = (Vec::new(), Vec::new());
+    let (mut used_without, mut used_with, mut used_by_writer) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..ROUNDS {
         // Neither always has the other's writes behind it.
-        let (one, other) = if number % 2 == 0 {
-            let one = round(&plain).await?;
-            (one, round(&audited).await?)
-        } else {
-            let other = round(&audited).await?;
-            (round(&plain).await?, other)
-        };
-        ratios.push(other.as_secs_f64() / one.as_secs_f64());
-        without.push(one);
-        with.push(other);
+        for is_audited in [number % 2 == 0, number % 2 != 0] {
+            let (before, lines) = (Used::now()?, audited.audit().status()?.lines);
+            let took = round(if is_audited { &audited } else { &plain }).await?;
+            // What a round leaves to be written is its own.
+            while is_audited && audited.audit().status()?.lines < lines + (CALLERS * WRITES_A_CALLER) as u64 {
+                // tidy-allow(sleep): looks at what a thread does, which announces nothing.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let used = Used::now()?.since(&before);
+            if is_audited {
+                with.push(took);
+                used_with.push(used.all);
+                used_by_writer.push(used.writer);
+            } else {
+                without.push(took);
+                used_without.push(used.all);
+            }
+        }
+        if let (Some(one), Some(other)) = (without.last(), with.last()) {
+            ratios.push(other.as_secs_f64() / one.as_secs_f64());
+        }
     }
-    ratios.sort_by(f64::total_cmp);
-    let middle = ratios.get(ROUNDS / 2).copied().unwrap_or_default();
+    let middle = median(ratios);
     let rate = |mut times: Vec<Duration>| {
         times.sort();
         let median = times.get(ROUNDS / 2).copied().unwrap_or_default();
@@ -62,6 +74,13 @@ async fn main() -> Result<(), Failure> {
     );
     println!("time of a round with, over without: {middle:.3} (median of {ROUNDS} pairs)");
     let status = audited.audit().status()?;
+    let nanos = |seconds: Vec<f64>| median(seconds) * 1e9 / (CALLERS * WRITES_A_CALLER) as f64;
+    let (used_without, used_with) = (nanos(used_without), nanos(used_with));
+    println!(
+        "ns of processor a write: {used_without:.0} without, {:+.0} with an audit log, {:.0} of them by the thread that writes it",
+        used_with - used_without,
+        nanos(used_by_writer)
+    );
     println!(
         "lines: {}, bytes a line: {}, lost: {}",
         status.lines,
@@ -70,8 +89,13 @@ async fn main() -> Result<(), Failure> {
     );
     plain.shutdown().await?;
     audited.shutdown().await?;
+    verify(&dirs.1.path().join("audit"))
+}
+
+/// Every line is there, and how long it takes to see that.
+fn verify(dir: &Path) -> Result<(), Failure> {
     let began = Instant::now();
-    let report = AuditDirectory::new(dirs.1.path().join("audit"), &[]).verify(Vec::new(), false)?;
+    let report = AuditDirectory::new(dir, &[]).verify(Vec::new(), false)?;
     let took = began.elapsed();
     assert!(report.intact, "{report:?}");
     assert_eq!(
@@ -107,4 +131,45 @@ async fn round(db: &Concord) -> Result<Duration, Failure> {
         caller.await??;
     }
     Ok(began.elapsed())
+}
+
+fn median(mut all: Vec<f64>) -> f64 {
+    all.sort_by(f64::total_cmp);
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+/// Seconds of processor that the threads of this process have used.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    all: f64,
+    /// The one that writes the audit log.
+    writer: f64,
+}
+
+impl Used {
+    /// From `/proc/self/task/*/schedstat`, to the nanosecond. Linux only.
+    fn now() -> Result<Self, Failure> {
+        let mut used = Self::default();
+        for task in std::fs::read_dir("/proc/self/task")? {
+            let path = task?.path();
+            // Threads for what blocks come and go.
+            let Ok(stat) = std::fs::read_to_string(path.join("schedstat")) else {
+                continue;
+            };
+            let nanos = stat.split(' ').next().unwrap_or_default().parse::<f64>()?;
+            used.all += nanos / 1e9;
+            if std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim_end() == "concord-audit")
+            {
+                used.writer += nanos / 1e9;
+            }
+        }
+        Ok(used)
+    }
+
+    fn since(self, before: &Self) -> Self {
+        Self {
+            all: self.all - before.all,
+            writer: self.writer - before.writer,
+        }
+    }
 }

@@ -123,6 +123,11 @@ impl<V> Views<V> {
         self.current.load_full()
     }
 
+    /// Looks at the latest view without a share of it, which all threads would count in one place. Not for long looks.
+    pub fn peek<T>(&self, look: impl FnOnce(&Published<V>) -> T) -> T {
+        look(&self.current.load())
+    }
+
     /// Waits until a view newer than the last one seen by this handle was published.
     /// `false` when none will come any more.
     pub async fn changed(&mut self) -> bool {

@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -149,6 +150,25 @@ impl Kept {
     }
 }
 
+/// Somebody who was looked up, for a moment. Who is the same for all that ask is not counted: all threads would do that in
+/// one place.
+#[derive(Debug)]
+pub(crate) enum Identified<'a> {
+    Standing(&'a Principal),
+    Known(Arc<Principal>),
+}
+
+impl Deref for Identified<'_> {
+    type Target = Principal;
+
+    fn deref(&self) -> &Principal {
+        match self {
+            Self::Standing(principal) => principal,
+            Self::Known(principal) => principal,
+        }
+    }
+}
+
 /// Looks callers up and judges what they ask.
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -170,6 +190,15 @@ impl Judge {
 
     pub(crate) fn uses(&self) -> Arc<Uses> {
         Arc::clone(&self.uses)
+    }
+
+    /// Who the caller is whatever the policy says; `None` if that depends on it.
+    pub(crate) const fn standing(&self, caller: &Caller) -> Option<&Arc<Principal>> {
+        match caller {
+            Caller::Embedder => Some(&self.embedder),
+            Caller::Anonymous => Some(&self.anonymous),
+            Caller::Nobody | Caller::Token(_) | Caller::Certificate(_) => None,
+        }
     }
 
     /// Who the caller is by the policy of a view.

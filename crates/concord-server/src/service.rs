@@ -36,7 +36,7 @@ use crate::concord::BackupPlace;
 use crate::config::{CompressionConfig, Config};
 use crate::dead_members::Removals;
 use crate::error::{Error, ErrorKind};
-use crate::judge::{self, Caller, Judge, Sight};
+use crate::judge::{self, Caller, Identified, Judge, Sight};
 use crate::metrics::{Operation, Requests, TenantRequests};
 use crate::rates::ReadRates;
 use crate::slow::SlowLog;
@@ -234,7 +234,7 @@ impl Service {
     /// What this node has applied, for this request of this caller. No wait.
     pub(crate) fn look(&self, caller: &Caller, request: &Read<'_>) -> Result<Seen, Error> {
         let judged = self.judged(caller, request, self.views.load());
-        let line = self.audit.read(|| self.who(caller), request, &judged)?;
+        let line = self.audit.read(|| self.identified(caller), request, &judged)?;
         line.finish_now(&judged, Seen::revision);
         judged
     }
@@ -296,7 +296,7 @@ impl Service {
         {
             judged = self.judged(caller, request, snapshot);
         }
-        let line = self.audit.read(|| self.who(caller), request, &judged)?;
+        let line = self.audit.read(|| self.identified(caller), request, &judged)?;
         line.finish(judged, |seen| Some(seen.revision())).await
     }
 
@@ -337,22 +337,22 @@ impl Service {
         packing: Packing,
         timeout: Duration,
     ) -> Result<Reply, Error> {
-        let line = self.audit.begin(|| self.who(caller), &command)?;
+        let line = self.audit.begin(|| self.identified(caller), &command)?;
         let (began, operation) = (Instant::now(), Operation::of(&command));
         let shape = self.telemetry.is_on().then(|| Shape::of(&command));
         let span = self.traces.begin("concord.write");
         let writing = pin!(self.write(caller, command, packing, began + timeout));
         let outcome = trace::within(span.as_ref(), writing).await;
-        self.requests.wrote(operation, began.elapsed(), &outcome);
+        let took = began.elapsed();
+        self.requests.wrote(operation, took, &outcome);
         let code = outcome.as_ref().err().map(Error::kind);
-        self.slow
-            .look(operation.name(), began.elapsed(), code, || self.who(caller));
+        self.slow.look(operation.name(), took, code, || self.who(caller));
         if let Some(mut span) = span {
             span.set("concord.operation", operation.name());
             span.finish_with(&outcome);
         }
         if let Some(shape) = shape {
-            self.told_write(shape, operation, began.elapsed(), &outcome);
+            self.told_write(shape, operation, took, &outcome);
         }
         line.finish(outcome, revision_of).await
     }
@@ -366,7 +366,7 @@ impl Service {
         timeout: Duration,
         change: impl AsyncFnOnce(Node<Store>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let line = self.audit.begin(|| self.who(caller), &request)?;
+        let line = self.audit.begin(|| self.identified(caller), &request)?;
         let (began, action) = (Instant::now(), request.action);
         let outcome = match self.permit(caller, action, timeout).await {
             Ok(()) => change(self.node.clone()).await,
@@ -396,9 +396,19 @@ impl Service {
         Ok(())
     }
 
-    /// Whom an audit line names; nobody, if nobody knows who it is.
+    /// Whom a line names; nobody, if nobody knows who it is.
     fn who(&self, caller: &Caller) -> Option<Arc<Principal>> {
-        self.judge.principal(caller, &self.views.load().view).ok()
+        self.views
+            .peek(|latest| self.judge.principal(caller, &latest.view))
+            .ok()
+    }
+
+    /// The same, for an audit line: for a moment only.
+    fn identified(&self, caller: &Caller) -> Option<Identified<'_>> {
+        match self.judge.standing(caller) {
+            Some(principal) => Some(Identified::Standing(principal)),
+            None => self.who(caller).map(Identified::Known),
+        }
     }
 
     /// Changes the policy: asks `change` what to write, by a policy that nobody has changed when it is applied.
@@ -416,7 +426,7 @@ impl Service {
                 Ok(drafted) => drafted,
                 Err(refused) => {
                     let nothing = Command::EditPolicy(PolicyChange::unjudged(Vec::new()));
-                    let line = self.audit.begin(|| self.who(caller), &nothing)?;
+                    let line = self.audit.begin(|| self.identified(caller), &nothing)?;
                     return line.finish(Err(refused), |_| None).await;
                 }
             };
@@ -425,7 +435,7 @@ impl Service {
             }
             let judged_by = snapshot.view.policy_revision();
             let command = Command::EditPolicy(change);
-            let line = self.audit.begin(|| self.who(caller), &command)?;
+            let line = self.audit.begin(|| self.identified(caller), &command)?;
             let principal = self.judge.principal(caller, &snapshot.view)?;
             let command = authorize(&principal, guarded_by(&principal, judged_by, Box::new(command)))?;
             let applied = match self.propose(command, Packing::Skipped, deadline).await {

@@ -9,6 +9,8 @@
 //! Made where the request is, with what lies in that processor's cache anyway: handing over what it is made of, to be written
 //! by the thread that writes, was measured to cost more than writing it. The writer only numbers and seals.
 
+use std::cell::RefCell;
+
 use concord_auth::Principal;
 use concord_core::ids::Revision;
 
@@ -22,6 +24,19 @@ pub(super) const OK: &str = "ok";
 
 /// Most bodies are shorter.
 const BYTES_EXPECTED: usize = 192;
+
+/// What of a line [`Body::write`] adds, mostly.
+const ADDED_EXPECTED: usize = 64;
+
+/// So many buffers, each no longer than this, wait in each thread for another line.
+const SPARE_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 1_024;
+
+thread_local! {
+    /// A line is begun by one thread and finished by another half of the time: memory that goes back to where it came from
+    /// costs more than writing into it does.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What is known of a request before it is answered.
 #[derive(Debug)]
@@ -62,7 +77,8 @@ impl Body {
         node: u64,
         facts: &Facts,
     ) -> Self {
-        let mut text = Vec::with_capacity(BYTES_EXPECTED);
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+        let mut text = spare.unwrap_or_else(|| Vec::with_capacity(BYTES_EXPECTED));
         let mut line = Fields::more(&mut text);
         line.text("operation", operation);
         about(&mut line);
@@ -83,6 +99,7 @@ impl Body {
 
     /// Appends all of it.
     pub(super) fn write(&self, answered: &Answered<'_>, out: &mut Vec<u8>) {
+        out.reserve(self.text.len() + ADDED_EXPECTED);
         let (about, rest) = self.text.split_at(self.about_end);
         let (who, facts) = rest.split_at(self.who_end - self.about_end);
         out.extend_from_slice(about);
@@ -97,6 +114,23 @@ impl Body {
             write_origin(&mut line, origin);
         }
         out.extend_from_slice(facts);
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let mut text = std::mem::take(&mut self.text);
+        if text.capacity() > SPARE_BYTES_MAX {
+            return;
+        }
+        text.clear();
+        // Without a thread's own memory, which may be gone when it ends, the buffer goes as well.
+        let _ = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < SPARE_MAX {
+                spare.push(text);
+            }
+        });
     }
 }
 

@@ -133,11 +133,12 @@ impl Seal {
     /// The hash of a line whose text up to its hash is `body`.
     pub(super) fn hash(&self, previous: &Hash, body: &[u8]) -> Hash {
         Hash::of(match self {
-            Self::Plain => Sha256::new()
-                .chain_update(previous.0)
-                .chain_update(body)
-                .finalize()
-                .into(),
+            Self::Plain => {
+                let mut hash = Sha256::new();
+                hash.update(previous.0);
+                hash.update(body);
+                hash.finalize().into()
+            }
             Self::Keyed(keys) => {
                 let mut mac = keys.lines.clone();
                 mac.update(&previous.0);

@@ -11,12 +11,15 @@
 use concord_auth::Place;
 
 use super::chain::{HASH_CHARS, Hash, Keys, NameHash, Seal, hex_digits};
-use super::time;
+use super::time::Stamp;
 use crate::error::Detail;
 use crate::limits::AUDIT_BOUND_BYTES_MAX;
 
 /// The version of the format, in the header of each file.
 pub(super) const FORMAT: u64 = 1;
+
+/// What a line has around what was asked: its head, and its hash.
+const BYTES_AROUND: usize = 224;
 
 /// What stands before the hash of a line, and behind it.
 const BEFORE_HASH: &[u8] = b",\"hash\":\"";
@@ -62,6 +65,7 @@ pub(super) struct Chain {
     /// The number of the last line; 0: none.
     pub(super) seq: u64,
     pub(super) head: Hash,
+    pub(super) stamp: Stamp,
 }
 
 impl Chain {
@@ -75,16 +79,18 @@ impl Chain {
     ) {
         let begin = out.len();
         self.seq += 1;
+        let (digits, unused) = digits_of(self.seq);
+        let digits = digits.get(unused..).unwrap_or_default();
         out.extend_from_slice(b"{\"seq\":");
-        push_number(out, self.seq);
+        out.extend_from_slice(digits);
         out.extend_from_slice(b",\"kind\":\"");
         out.extend_from_slice(kind.name().as_bytes());
         out.extend_from_slice(b"\",\"id\":\"");
         out.extend_from_slice(self.log.as_bytes());
         out.push(b'-');
-        push_number(out, self.seq);
+        out.extend_from_slice(digits);
         out.extend_from_slice(b"\",\"time\":\"");
-        time::write(micros, out);
+        out.extend_from_slice(self.stamp.of(micros));
         out.push(b'"');
         body(&mut Fields { out, is_first: false });
         self.head = self.seal.hash(&self.head, out.get(begin..).unwrap_or_default());
@@ -96,6 +102,7 @@ impl Chain {
 
     /// Appends what was asked and what came of it.
     pub(super) fn append_event(&mut self, out: &mut Vec<u8>, micros: u64, body: &[u8]) {
+        out.reserve(body.len() + BYTES_AROUND);
         self.append(out, Kind::Event, micros, |line| line.out.extend_from_slice(body));
     }
 }
@@ -122,17 +129,18 @@ impl<'a> Fields<'a> {
 }
 
 impl Fields<'_> {
+    // These know their names where they are called: then a name is a few moves, and no call.
+    #[inline]
     fn name(&mut self, name: &str) {
-        if !self.is_first {
-            self.out.push(b',');
-        }
+        let before: &[u8] = if self.is_first { b"\"" } else { b",\"" };
         self.is_first = false;
-        self.out.push(b'"');
+        self.out.extend_from_slice(before);
         // Names are ours: there is nothing to escape.
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
     }
 
+    #[inline]
     pub(super) fn number(&mut self, name: &str, number: u64) {
         self.name(name);
         push_number(self.out, number);
@@ -153,11 +161,13 @@ impl Fields<'_> {
         self.out.extend_from_slice(if flag { b"true" } else { b"false" });
     }
 
+    #[inline]
     pub(super) fn text(&mut self, name: &str, text: &str) {
         self.name(name);
         push_text(self.out, text);
     }
 
+    #[inline]
     pub(super) fn object(&mut self, name: &str, body: impl FnOnce(&mut Fields<'_>)) {
         self.name(name);
         self.nested(body);
@@ -175,6 +185,7 @@ impl Fields<'_> {
         self.out.push(b']');
     }
 
+    #[inline]
     fn nested(&mut self, body: impl FnOnce(&mut Fields<'_>)) {
         self.out.push(b'{');
         body(&mut Fields {
@@ -240,23 +251,32 @@ impl Fields<'_> {
     }
 }
 
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let (digits, unused) = digits_of(number);
+    out.extend_from_slice(digits.get(unused..).unwrap_or_default());
+}
+
+/// The digits of a number, behind so many that are not of it.
+fn digits_of(mut number: u64) -> ([u8; 20], usize) {
     let mut digits = [b'0'; 20];
-    let mut used = 0;
+    let mut unused = digits.len();
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
         number /= 10;
-        used += 1;
+        unused -= 1;
         if number == 0 {
             break;
         }
     }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+    (digits, unused)
 }
 
 fn push_text(out: &mut Vec<u8>, text: &str) {
-    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\' && byte != 0x7f;
-    if text.bytes().all(is_plain) {
+    // Every byte is looked at, which is done to many at once; to stop at the first that is not plain is not.
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\' || byte == 0x7f;
+    let is_plain = !text.bytes().fold(false, |found, byte| found | is_special(byte));
+    if is_plain {
+        out.reserve(text.len() + 2);
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');

@@ -9,6 +9,7 @@
 //! A line that is dropped instead, because its caller went away, is written too: with `outcome_unknown`.
 
 use std::fmt;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -134,9 +135,9 @@ impl Recorder {
     /// # Errors
     ///
     /// `overloaded` if the line could not be written, and that is reason to refuse requests.
-    pub(crate) fn begin(
+    pub(crate) fn begin<W: Deref<Target = Principal>>(
         &self,
-        who: impl FnOnce() -> Option<Arc<Principal>>,
+        who: impl FnOnce() -> Option<W>,
         request: &impl Audited,
     ) -> Result<Line<'_>, Error> {
         let Some(active) = &self.active else {
@@ -166,9 +167,9 @@ impl Recorder {
     /// # Errors
     ///
     /// `overloaded` if the line could not be written, and that is reason to refuse requests.
-    pub(crate) fn read<T>(
+    pub(crate) fn read<T, W: Deref<Target = Principal>>(
         &self,
-        who: impl FnOnce() -> Option<Arc<Principal>>,
+        who: impl FnOnce() -> Option<W>,
         request: &Read<'_>,
         outcome: &Result<T, Error>,
     ) -> Result<Line<'_>, Error> {

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::chain::{Hash, Keys, Seal};
 use super::files::{self, Ending};
 use super::line::{Chain, Fields, Kind, Sealed};
+use super::time::Stamp;
 
 /// What the header of a file says about why it was opened.
 #[derive(Debug)]
@@ -83,6 +84,7 @@ pub(super) fn recover(dir: &Path, node: u64, keys: Option<&Keys>, new_log: Strin
             seal,
             seq: judged.seq,
             head: judged.hash,
+            stamp: Stamp::new(),
         };
         let mut damage = judged.damage;
         if let Some((_, head)) = head.filter(|(log, head)| *log == chain.log && head.seq > chain.seq) {
@@ -130,6 +132,7 @@ fn first(
             seal,
             seq: 0,
             head: Hash::NONE,
+            stamp: Stamp::new(),
         };
         return Recovered {
             chain,
@@ -147,6 +150,7 @@ fn first(
             seal,
             seq,
             head: hash,
+            stamp: Stamp::new(),
         },
         next_file: file + 1,
         opening: Opening {

@@ -13,19 +13,37 @@ pub(super) const fn day(micros: u64) -> u64 {
     micros / MICROS_A_DAY
 }
 
-/// Appends `2026-11-22T05:49:09.123456Z`.
-pub(super) fn write(micros: u64, out: &mut Vec<u8>) {
-    let (year, month, of_month) = date(day(micros));
-    let seconds = micros / MICROS_A_SECOND % SECONDS_A_DAY;
-    let mut text = *b"0000-00-00T00:00:00.000000Z";
-    digits(&mut text, 0..4, year);
-    digits(&mut text, 5..7, month);
-    digits(&mut text, 8..10, of_month);
-    digits(&mut text, 11..13, seconds / 3_600);
-    digits(&mut text, 14..16, seconds / 60 % 60);
-    digits(&mut text, 17..19, seconds % 60);
-    digits(&mut text, 20..26, micros % MICROS_A_SECOND);
-    out.extend_from_slice(&text);
+/// Times as text, such as `2026-11-22T05:49:09.123456Z`. Of times that follow each other only the end is made anew.
+#[derive(Clone, Debug)]
+pub(super) struct Stamp {
+    second: u64,
+    text: [u8; 27],
+}
+
+impl Stamp {
+    pub(super) const fn new() -> Self {
+        let text = *b"1970-01-01T00:00:00.000000Z";
+        Self { second: 0, text }
+    }
+
+    /// This many microseconds after the Unix epoch.
+    pub(super) fn of(&mut self, micros: u64) -> &[u8] {
+        let second = micros / MICROS_A_SECOND;
+        let text = &mut self.text;
+        if second != self.second {
+            self.second = second;
+            let (year, month, of_month) = date(day(micros));
+            let of_day = second % SECONDS_A_DAY;
+            digits(text, 0..4, year);
+            digits(text, 5..7, month);
+            digits(text, 8..10, of_month);
+            digits(text, 11..13, of_day / 3_600);
+            digits(text, 14..16, of_day / 60 % 60);
+            digits(text, 17..19, of_day % 60);
+        }
+        digits(text, 20..26, micros % MICROS_A_SECOND);
+        text
+    }
 }
 
 /// A day since the Unix epoch as a date.
@@ -38,9 +56,7 @@ pub(crate) fn date_of(day: u32) -> String {
 
 /// The same as text.
 pub(super) fn text(micros: u64) -> String {
-    let mut out = Vec::with_capacity(27);
-    write(micros, &mut out);
-    String::from_utf8(out).unwrap_or_default()
+    String::from_utf8_lossy(Stamp::new().of(micros)).into_owned()
 }
 
 fn digits(text: &mut [u8; 27], place: Range<usize>, mut number: u64) {
@@ -172,6 +188,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_stamp_writes_the_same_whatever_it_wrote_before() {
+        const DAY: u64 = 86_400_000_000;
+        let mut stamp = Stamp::new();
+        for micros in [
+            0,
+            7,
+            1_000_000,
+            999_999,
+            DAY - 1,
+            DAY,
+            800 * DAY + 5,
+            800 * DAY + 1_000_004,
+            0,
+        ] {
+            let written = String::from_utf8(stamp.of(micros).to_vec()).unwrap();
+            assert_eq!(written, text(micros));
+        }
+        assert_eq!(text(800 * DAY + 1_000_004), "1972-03-11T00:00:01.000004Z");
+    }
 
     #[test]
     fn known_times_are_written_as_everybody_writes_them() {

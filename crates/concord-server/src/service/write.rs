@@ -42,9 +42,8 @@ impl Service {
     ) -> Result<Reply, Error> {
         let about = Named::in_command(&command);
         let answered = |outcome: Result<Reply, Rejection>| outcome.map_err(|found| refusal(found, about));
-        if !caller.is_judged() {
-            let principal = self.judge.principal(caller, &self.views.load().view)?;
-            let command = authorize(&principal, command)?;
+        if let Some(principal) = self.judge.standing(caller) {
+            let command = authorize(principal, command)?;
             return answered(self.propose(command, packing, deadline).await?);
         }
         let mut who = None;

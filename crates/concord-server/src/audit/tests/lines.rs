@@ -12,6 +12,7 @@ use crate::audit::chain::{Hash, Keys, Seal};
 use crate::audit::event::{Audited as _, Facts, write_target};
 use crate::audit::filter::Filter;
 use crate::audit::line::{Chain, Fields, Sealed};
+use crate::audit::time::Stamp;
 use crate::config::AuditKeyMode;
 use crate::error::{Detail, ErrorKind};
 
@@ -22,6 +23,7 @@ fn chain(seal: Seal) -> Chain {
         seal,
         seq: 4,
         head: Hash::NONE,
+        stamp: Stamp::new(),
     }
 }
 
@@ -214,7 +216,7 @@ async fn what_came_of_a_request_is_in_its_line() {
     let dir = tempdir().unwrap();
     let recorder = open(dir.path(), &AuditConfig::new());
     record(&recorder, "a").await.unwrap();
-    let line = recorder.begin(|| None, &delete("b")).unwrap();
+    let line = recorder.begin(|| None::<Arc<Principal>>, &delete("b")).unwrap();
     let refused: Result<(), Error> = Err(Error::new(ErrorKind::Forbidden, "SECRET-TEXT"));
     line.finish(refused, |()| None).await.unwrap_err();
     // The caller went away before there was an answer.
