@@ -53,6 +53,7 @@ impl Root {
             let Some(concord) = concord.upgrade() else { return };
             match self.attempt(concord.service()).await {
                 Ok(is_made) => {
+                    concord.running().root_is_there();
                     let shown = is_made && self.is_drawn;
                     // Whoever wants to see it asks before.
                     let _ = made.send(shown.then_some(self.secret));

@@ -16,6 +16,7 @@ mod lonely;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use concord_core::Store;
@@ -167,6 +168,8 @@ pub(crate) struct Running {
     renewing: Mutex<Option<JoinHandle<()>>>,
     /// Whether the first token was made here, once that is known.
     root: Mutex<Option<oneshot::Receiver<Option<Secret>>>>,
+    /// Whether it is not known yet that there are tokens.
+    waits_for_root: AtomicBool,
     #[cfg(feature = "http")]
     http: Mutex<Vec<crate::http::HttpServer>>,
     http_address: std::sync::OnceLock<SocketAddr>,
@@ -236,6 +239,16 @@ impl Running {
     /// Who asks first learns of the first token.
     pub(crate) fn take_root(&self) -> Option<oneshot::Receiver<Option<Secret>>> {
         self.root.lock().take()
+    }
+
+    /// Whether nobody can be let in yet, because there may be no token.
+    pub(crate) fn waits_for_root(&self) -> bool {
+        self.waits_for_root.load(Ordering::Relaxed)
+    }
+
+    /// There are tokens.
+    pub(crate) fn root_is_there(&self) {
+        self.waits_for_root.store(false, Ordering::Relaxed);
     }
 
     /// Whether a shutdown has been through.
@@ -335,6 +348,7 @@ pub(crate) async fn open(config: Config) -> Result<Concord, OpenError> {
         certificates: Arc::clone(&certificates),
         renewing: Mutex::new(None),
         root: Mutex::new(None),
+        waits_for_root: AtomicBool::new(false),
         #[cfg(feature = "http")]
         http: Mutex::default(),
         http_address: std::sync::OnceLock::new(),
@@ -421,6 +435,7 @@ fn warn(config: &Config) {
 fn make_root(concord: &Concord, root: Root) {
     let (made, known) = oneshot::channel();
     *concord.running().root.lock() = Some(known);
+    concord.running().waits_for_root.store(true, Ordering::Relaxed);
     tokio::spawn(root.make(concord.downgrade(), made));
 }
 

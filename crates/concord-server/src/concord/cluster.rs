@@ -23,7 +23,7 @@ type Change<'a, T> = BoxFuture<'a, Result<T, MembershipError>>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readiness {
-    /// It is a member, knows a leader and has applied what it knows to be committed.
+    /// It is a member, knows a leader, has applied what it knows to be committed, and somebody can be let in.
     Ready,
     /// It cannot serve everything yet, or any more.
     NotReady {
@@ -35,8 +35,13 @@ pub enum Readiness {
 impl Concord {
     /// Whether this node can serve, without any wait.
     pub fn readiness(&self) -> Readiness {
-        let status = self.service().node().status();
-        readiness(&status, self.running().trouble(), self.running().patience())
+        let (status, running) = (self.service().node().status(), self.running());
+        let judged = readiness(&status, running.trouble(), running.patience());
+        if judged == Readiness::Ready && running.waits_for_root() {
+            let reason = "the first token is not made yet".to_owned();
+            return Readiness::NotReady { reason };
+        }
+        judged
     }
 
     /// Waits until this node can serve.

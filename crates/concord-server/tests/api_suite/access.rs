@@ -272,6 +272,21 @@ async fn the_first_start_makes_a_root_token_once() {
     db.shutdown().await.unwrap();
 }
 
+/// A node is ready when somebody can be let in, and not before.
+#[tokio::test]
+async fn a_node_that_is_ready_knows_its_first_token() {
+    use concord_server::{Config, RootToken, Secret};
+    for _ in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let given = RootToken::Given(Secret::new(super::cluster::ROOT));
+        let config = Config::at(dir.path()).with_auth().root_token(given);
+        let db = Concord::open(config).await.unwrap();
+        db.wait_until_ready(Duration::from_secs(30)).await.unwrap();
+        assert!(db.as_principal(super::cluster::ROOT).whoami().await.is_ok());
+        db.shutdown().await.unwrap();
+    }
+}
+
 /// A file for the root token is written for its owner alone, before the token is made, and read again.
 #[tokio::test]
 async fn the_root_token_can_come_from_a_file() {
