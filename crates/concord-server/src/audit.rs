@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Every node writes the requests that it took itself, of every interface. Format and use: `docs/audit.md`;
-//! what it protects against: `docs/adr/0013-the-audit-log-is-a-chain.md`. Not here: who may do what
+//! what it protects against: `docs/adr/0019-the-audit-log-is-a-chain.md`. Not here: who may do what
 //! (`concord-auth`), and what each interface makes of a log.
 
 mod body;

@@ -53,6 +53,28 @@ impl Where {
     }
 }
 
+/// Appends what a request is about. Says whether that is one key, which is there as it is; otherwise it is there as text.
+pub(super) fn put_target(bytes: &mut Vec<u8>, request: &impl Audited, hide: Option<&Keys>) -> bool {
+    let begin = bytes.len();
+    let (mut count, mut is_key) = (0, false);
+    request.places(&mut |place| {
+        count += 1;
+        if let Place::Key(key) = place
+            && count == 1
+            && hide.is_none()
+        {
+            bytes.extend_from_slice(key);
+            is_key = true;
+        }
+    });
+    if is_key && count == 1 {
+        return true;
+    }
+    bytes.truncate(begin);
+    write_target(&mut Fields::more(bytes), request, hide);
+    false
+}
+
 /// Writes what a request is about. `hide`: keys are written as their hashes under these.
 pub(super) fn write_target(line: &mut Fields<'_>, request: &(impl Audited + ?Sized), hide: Option<&Keys>) {
     let mut count = 0;

@@ -10,6 +10,7 @@
 
 use concord_auth::Place;
 
+use super::body::Event;
 use super::chain::{HASH_CHARS, Hash, Keys, NameHash, Seal, hex_digits};
 use super::time::Stamp;
 use crate::error::Detail;
@@ -18,8 +19,8 @@ use crate::limits::AUDIT_BOUND_BYTES_MAX;
 /// The version of the format, in the header of each file.
 pub(super) const FORMAT: u64 = 1;
 
-/// What a line has around what was asked: its head, and its hash.
-const BYTES_AROUND: usize = 224;
+/// What a line has besides what comes with its event, mostly.
+const BYTES_EXPECTED: usize = 416;
 
 /// What stands before the hash of a line, and behind it.
 const BEFORE_HASH: &[u8] = b",\"hash\":\"";
@@ -100,10 +101,13 @@ impl Chain {
         out.push(b'\n');
     }
 
-    /// Appends what was asked and what came of it.
-    pub(super) fn append_event(&mut self, out: &mut Vec<u8>, micros: u64, body: &[u8]) {
-        out.reserve(body.len() + BYTES_AROUND);
-        self.append(out, Kind::Event, micros, |line| line.out.extend_from_slice(body));
+    /// Appends what was asked and what came of it. `bytes`: those that came with it.
+    pub(super) fn append_event(&mut self, out: &mut Vec<u8>, event: &Event, bytes: &[u8]) {
+        out.reserve(bytes.len() + BYTES_EXPECTED);
+        let node = self.node;
+        self.append(out, Kind::Event, event.time(), |line| {
+            event.write(bytes, node, line.out)
+        });
     }
 }
 
@@ -167,6 +171,21 @@ impl Fields<'_> {
         push_text(self.out, text);
     }
 
+    /// A text of ours, in which there is nothing to escape.
+    #[inline]
+    pub(super) fn word(&mut self, name: &str, word: &str) {
+        self.name(name);
+        self.out.push(b'"');
+        self.out.extend_from_slice(word.as_bytes());
+        self.out.push(b'"');
+    }
+
+    /// Fields that were written by another, as more of an object.
+    #[inline]
+    pub(super) fn written(&mut self, fields: &[u8]) {
+        self.out.extend_from_slice(fields);
+    }
+
     #[inline]
     pub(super) fn object(&mut self, name: &str, body: impl FnOnce(&mut Fields<'_>)) {
         self.name(name);
@@ -193,6 +212,11 @@ impl Fields<'_> {
             is_first: true,
         });
         self.out.push(b'}');
+    }
+
+    /// A key, where those are shown.
+    pub(super) fn shown_key(&mut self, key: &[u8]) {
+        self.place(Place::Key(key), None);
     }
 
     /// A key or a run of keys; of other places nothing.
@@ -260,13 +284,18 @@ fn push_number(out: &mut Vec<u8>, number: u64) {
 fn digits_of(mut number: u64) -> ([u8; 20], usize) {
     let mut digits = [b'0'; 20];
     let mut unused = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
-        number /= 10;
-        unused -= 1;
+    for pair in digits.rchunks_exact_mut(2) {
+        let low = u8::try_from(number % 100).unwrap_or_default();
+        pair.copy_from_slice(&[b'0' + low / 10, b'0' + low % 10]);
+        number /= 100;
+        unused -= 2;
         if number == 0 {
             break;
         }
+    }
+    // A zero alone stays.
+    if digits.get(unused) == Some(&b'0') {
+        unused += 1;
     }
     (digits, unused)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use super::body::Event;
 use super::refusals::{Refusal, Untold};
 use crate::limits::{AUDIT_QUEUE_BYTES_MAX, AUDIT_WRITE_BYTES};
 
@@ -18,10 +19,9 @@ pub(super) type Waiter = oneshot::Sender<bool>;
 /// What the thread is to do next.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// Write a line, whose body is the next of the text; and tell this one, once it is on disk.
+    /// Write a line, with so many of the next bytes; and tell this one, once it is on disk.
     Event {
-        /// Microseconds since the Unix epoch, by this node's clock.
-        time: u64,
+        event: Event,
         bytes: usize,
         waiter: Option<Waiter>,
     },
@@ -48,8 +48,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     items: VecDeque<Item>,
-    /// The bodies of events among them, one behind the other.
-    text: Vec<u8>,
+    /// Those of events among them, one behind the other.
+    bytes: Vec<u8>,
     lost: u64,
     lost_since: u64,
     untold: Untold,
@@ -62,13 +62,13 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     pub(super) items: VecDeque<Item>,
-    /// The bodies of events among them, behind what was written.
-    pub(super) text: Vec<u8>,
+    /// Those of events among them, behind what was written.
+    pub(super) bytes: Vec<u8>,
     pub(super) written: usize,
 }
 
 impl Backlog {
-    /// Takes off the items that were written, with their text. Says who waits for them.
+    /// Takes off the items that were written, with their bytes. Says who waits for them.
     pub(super) fn drain(&mut self, count: usize) -> impl Iterator<Item = Waiter> {
         let written = &mut self.written;
         self.items.drain(..count).filter_map(|item| match item {
@@ -84,16 +84,16 @@ impl Backlog {
     /// Takes what is in the queue.
     fn take(&mut self, state: &mut State) {
         if self.items.is_empty() {
-            self.text.clear();
+            self.bytes.clear();
             self.written = 0;
             // What a stall has taken is not kept.
-            self.text.shrink_to(AUDIT_WRITE_BYTES);
+            self.bytes.shrink_to(AUDIT_WRITE_BYTES);
             self.items.shrink_to(AUDIT_WRITE_BYTES / size_of::<Item>());
             std::mem::swap(&mut self.items, &mut state.items);
-            std::mem::swap(&mut self.text, &mut state.text);
+            std::mem::swap(&mut self.bytes, &mut state.bytes);
         } else {
             self.items.append(&mut state.items);
-            self.text.append(&mut state.text);
+            self.bytes.append(&mut state.bytes);
         }
     }
 }
@@ -107,21 +107,20 @@ impl Queue {
         }
     }
 
-    /// Takes the event of this time, whose body is appended by `write`. `false`: there is no room, and the line is lost.
-    pub(super) fn push(&self, time: u64, waiter: Option<Waiter>, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Takes an event with its bytes. `false`: there is no room, and the line is lost.
+    pub(super) fn push(&self, event: Event, bytes: &[u8], waiter: Option<Waiter>) -> bool {
         let mut state = self.state.lock();
         if state.is_closed || state.is_full(self.lines_max) {
             if state.lost == 0 {
-                state.lost_since = time;
+                state.lost_since = event.time();
             }
             state.lost += 1;
             return false;
         }
-        let before = state.text.len();
-        write(&mut state.text);
-        let bytes = state.text.len() - before;
+        state.bytes.extend_from_slice(bytes);
         state.is_urgent |= waiter.is_some();
-        state.items.push_back(Item::Event { time, bytes, waiter });
+        let bytes = bytes.len();
+        state.items.push_back(Item::Event { event, bytes, waiter });
         self.rouse(&mut state);
         true
     }
@@ -214,7 +213,7 @@ impl Queue {
 impl State {
     /// One line is a little more at most than there is room for.
     fn is_full(&self, lines_max: usize) -> bool {
-        let bytes = self.text.len() + self.items.len() * size_of::<Item>();
+        let bytes = self.bytes.len() + self.items.len() * size_of::<Item>();
         self.items.len() >= lines_max || bytes >= AUDIT_QUEUE_BYTES_MAX
     }
 }

@@ -13,7 +13,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use concord_auth::{Principal, Read};
 use concord_core::ids::{NodeId, Revision};
@@ -53,7 +53,6 @@ pub(crate) struct Recorder {
 struct Active {
     shared: Arc<Shared>,
     dir: PathBuf,
-    node: u64,
     keys: Option<Keys>,
     /// Keys of requests are hashed under these.
     hide: Option<Keys>,
@@ -118,7 +117,6 @@ impl Recorder {
             active: Some(Active {
                 shared,
                 dir,
-                node: node.get(),
                 keys,
                 hide,
                 sync: config.sync,
@@ -140,11 +138,28 @@ impl Recorder {
         who: impl FnOnce() -> Option<W>,
         request: &impl Audited,
     ) -> Result<Line<'_>, Error> {
+        if self.active.is_none() {
+            return Ok(Line(None));
+        }
+        self.begin_at(Instant::now(), who, request)
+    }
+
+    /// The same of a request that began at this time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Recorder::begin`].
+    pub(crate) fn begin_at<W: Deref<Target = Principal>>(
+        &self,
+        began: Instant,
+        who: impl FnOnce() -> Option<W>,
+        request: &impl Audited,
+    ) -> Result<Line<'_>, Error> {
         let Some(active) = &self.active else {
             return Ok(Line(None));
         };
         active.check()?;
-        Ok(Line(Some(active.line(who().as_deref(), request))))
+        Ok(Line(Some(active.line(began, who().as_deref(), request))))
     }
 
     /// Whether there is a log.
@@ -184,10 +199,10 @@ impl Recorder {
                 Ok(Line(None))
             }
             // It is refused anyway.
-            Some(_) => Ok(Line(Some(active.line(who().as_deref(), request)))),
+            Some(_) => Ok(Line(Some(active.line(Instant::now(), who().as_deref(), request)))),
             None if active.log_reads => {
                 active.check()?;
-                Ok(Line(Some(active.line(who().as_deref(), request))))
+                Ok(Line(Some(active.line(Instant::now(), who().as_deref(), request))))
             }
             None => Ok(Line(None)),
         }
@@ -200,8 +215,8 @@ impl Recorder {
             && let Some(refusal) = Refusal::of(error.kind())
             && active.has_room(refusal)
         {
-            let body = Body::new("authenticate", |_| {}, None, active.node, &Vec::new());
-            active.draft(body).push(error.code(), None, None);
+            let body = Body::new("authenticate", |_| false, None, &Vec::new());
+            active.draft(Instant::now(), body).push(error.code(), None, None);
         }
     }
 
@@ -285,14 +300,15 @@ impl Active {
         }
     }
 
-    fn line(&self, principal: Option<&Principal>, request: &impl Audited) -> Draft<'_> {
-        self.draft(Body::of(request, principal, self.node, self.hide.as_ref()))
+    fn line(&self, began: Instant, principal: Option<&Principal>, request: &impl Audited) -> Draft<'_> {
+        self.draft(began, Body::of(request, principal, self.hide.as_ref()))
     }
 
-    fn draft(&self, body: Body) -> Draft<'_> {
+    fn draft(&self, began: Instant, body: Body) -> Draft<'_> {
         Draft {
             active: self,
-            began: Instant::now(),
+            began,
+            took: None,
             body,
             is_open: true,
             origin: origin::current(),
@@ -318,6 +334,8 @@ pub(crate) struct Line<'a>(Option<Draft<'a>>);
 struct Draft<'a> {
     active: &'a Active,
     began: Instant,
+    /// If somebody has measured that already.
+    took: Option<Duration>,
     body: Body,
     /// Until the line is finished.
     is_open: bool,
@@ -325,6 +343,14 @@ struct Draft<'a> {
 }
 
 impl Line<'_> {
+    /// How long the request has taken, so that the clock is not asked again.
+    pub(crate) fn took(mut self, took: Duration) -> Self {
+        if let Some(draft) = &mut self.0 {
+            draft.took = Some(took);
+        }
+        self
+    }
+
     /// Finishes the line. In `strict` mode this returns when it is on disk.
     ///
     /// # Errors
@@ -400,21 +426,21 @@ impl Draft<'_> {
     }
 
     fn hand_over(
-        &self,
+        &mut self,
         result: &'static str,
         revision: Option<Revision>,
         waiter: Option<oneshot::Sender<bool>>,
     ) -> bool {
-        let answered = Answered {
+        let took = self.took.unwrap_or_else(|| self.began.elapsed());
+        let (event, bytes) = self.body.answered(&Answered {
+            time: now_micros(),
             result,
             revision,
-            took_micros: u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            took_micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             origin: self.origin.as_deref(),
-        };
+        });
         let shared = &self.active.shared;
-        let is_kept = shared
-            .queue
-            .push(now_micros(), waiter, |out| self.body.write(&answered, out));
+        let is_kept = shared.queue.push(event, bytes, waiter);
         if !is_kept {
             shared.lost_one();
         }

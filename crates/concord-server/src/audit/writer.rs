@@ -183,7 +183,7 @@ impl Writer {
             let room = self.config.rotate_bytes.saturating_sub(current.len);
             let before = self.chain.clone();
             let mut staged = 0;
-            let mut text = self.backlog.text.get(self.backlog.written..).unwrap_or_default();
+            let mut unwritten = self.backlog.bytes.get(self.backlog.written..).unwrap_or_default();
             self.buffer.clear();
             for item in &self.backlog.items {
                 let bytes = self.buffer.len();
@@ -194,10 +194,10 @@ impl Writer {
                     break;
                 }
                 match item {
-                    Item::Event { time, bytes, .. } => {
-                        let (body, rest) = text.split_at_checked(*bytes).unwrap_or_default();
-                        self.chain.append_event(&mut self.buffer, *time, body);
-                        text = rest;
+                    Item::Event { event, bytes, .. } => {
+                        let (own, rest) = unwritten.split_at_checked(*bytes).unwrap_or_default();
+                        self.chain.append_event(&mut self.buffer, event, own);
+                        unwritten = rest;
                     }
                     Item::Lost { count, since } => {
                         append_lost(&mut self.chain, &mut self.buffer, *count, *since)
@@ -433,7 +433,7 @@ impl Writer {
 
 fn time_of(item: &Item) -> Option<u64> {
     match item {
-        Item::Event { time, .. } => Some(*time),
+        Item::Event { event, .. } => Some(event.time()),
         Item::Lost { .. } | Item::Refused { .. } | Item::Barrier(_) => None,
     }
 }

@@ -9,9 +9,9 @@ use tempfile::tempdir;
 use super::*;
 use crate::audit::body::{Answered, Body};
 use crate::audit::chain::{Hash, Keys, Seal};
-use crate::audit::event::{Audited as _, Facts, write_target};
+use crate::audit::event::{Audited as _, Facts, put_target};
 use crate::audit::filter::Filter;
-use crate::audit::line::{Chain, Fields, Sealed};
+use crate::audit::line::{Chain, Sealed};
 use crate::audit::time::Stamp;
 use crate::config::AuditKeyMode;
 use crate::error::{Detail, ErrorKind};
@@ -35,17 +35,18 @@ fn line_with(command: &Command, hide: Option<&Keys>, more: Facts) -> String {
     let mut facts = command.facts();
     facts.extend(more);
     let operation = concord_auth::Request::action(command).name();
-    let about = |line: &mut Fields<'_>| write_target(line, command, hide);
-    let body = Body::new(operation, about, somebody().as_deref(), 7, &facts);
+    let about = |bytes: &mut Vec<u8>| put_target(bytes, command, hide);
+    let mut body = Body::new(operation, about, somebody().as_deref(), &facts);
     let answered = Answered {
+        time: 1_795_326_549_123_456,
         result: "ok",
         revision: Some(Revision::new(9)),
         took_micros: 250,
         origin: None,
     };
-    let (mut text, mut out) = (Vec::new(), Vec::new());
-    body.write(&answered, &mut text);
-    chain(Seal::Plain).append_event(&mut out, 1_795_326_549_123_456, &text);
+    let (event, bytes) = body.answered(&answered);
+    let mut out = Vec::new();
+    chain(Seal::Plain).append_event(&mut out, &event, bytes);
     String::from_utf8(out).unwrap()
 }
 
@@ -56,6 +57,18 @@ fn put(key: &str) -> Command {
         lifetime: Lifetime::Ttl(concord_core::Millis::new(1_500)),
         condition: None,
         return_previous: false,
+    }
+}
+
+#[test]
+fn numbers_have_all_their_digits_and_no_more() {
+    let mut numbers = vec![0, u64::MAX];
+    let powers = (0..20).map(|digits| 10_u64.pow(digits));
+    numbers.extend(powers.flat_map(|power| [power - 1, power, power + 1, power.saturating_mul(7)]));
+    for number in numbers {
+        let mut text = Vec::new();
+        crate::audit::line::Fields::more(&mut text).number("n", number);
+        assert_eq!(String::from_utf8(text).unwrap(), format!(",\"n\":{number}"));
     }
 }
 

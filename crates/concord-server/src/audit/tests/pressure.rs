@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
 
 use super::*;
+use crate::audit::body::{Answered, Body, OK};
 use crate::audit::disk::{Appender, Disk};
 use crate::config::{AuditFailure, AuditSync};
 use crate::error::ErrorKind;
@@ -146,8 +147,15 @@ async fn a_new_day_begins_a_new_file() {
     let today = crate::audit::writer::now_micros();
     let shared = recorder.shared().unwrap();
     for time in [today, today + DAY, today + DAY, today + 2 * DAY] {
-        let body = br#","operation":"put","result":"ok""#;
-        assert!(shared.queue.push(time, None, |out| out.extend_from_slice(body)));
+        let mut body = Body::new("put", |_| false, None, &Vec::new());
+        let (event, bytes) = body.answered(&Answered {
+            time,
+            result: OK,
+            revision: None,
+            took_micros: 1,
+            origin: None,
+        });
+        assert!(shared.queue.push(event, bytes, None));
     }
     recorder.close().await;
     let in_files: Vec<usize> = files::list(dir.path())
