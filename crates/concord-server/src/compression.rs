@@ -32,28 +32,27 @@ impl From<Option<bool>> for Packing {
     }
 }
 
-/// The encoded command with its values packed as they should be, and the command. Long work is not done here
-/// but on a thread for it.
+/// The encoded command with its values packed as they should be. Long work is not done here but on a thread for it.
 pub(crate) async fn encode(
     config: CompressionConfig,
     packing: Packing,
     mut command: Command,
-) -> Result<(Bytes, Command), Error> {
+) -> Result<Bytes, Error> {
     let Some(bytes_min) = threshold(config, packing) else {
-        return Ok((command.to_bytes(), command));
+        return Ok(command.to_bytes());
     };
     let mut work = 0_usize;
     command.each_value(&mut |value| work = work.saturating_add(work_of(value, bytes_min)));
     if work == 0 {
-        return Ok((command.to_bytes(), command));
+        return Ok(command.to_bytes());
     }
-    let pack = move || {
+    let mut pack = move || {
         command.each_value(&mut |value| {
             if work_of(value, bytes_min) > 0 {
                 value.pack(config.level);
             }
         });
-        (command.to_bytes(), command)
+        command.to_bytes()
     };
     if work <= PACK_INLINE_BYTES {
         return Ok(pack());

@@ -337,8 +337,10 @@ impl Service {
         packing: Packing,
         timeout: Duration,
     ) -> Result<Reply, Error> {
-        let line = self.audit.begin(|| self.identified(caller), &command)?;
         let (began, operation) = (Instant::now(), Operation::of(&command));
+        let line = self
+            .audit
+            .begin_at(began.into_std(), || self.identified(caller), &command)?;
         let shape = self.telemetry.is_on().then(|| Shape::of(&command));
         let span = self.traces.begin("concord.write");
         let writing = pin!(self.write(caller, command, packing, began + timeout));
@@ -354,7 +356,7 @@ impl Service {
         if let Some(shape) = shape {
             self.told_write(shape, operation, took, &outcome);
         }
-        line.finish(outcome, revision_of).await
+        line.took(took).finish(outcome, revision_of).await
     }
 
     /// Judges a change of the cluster by the policy that the whole cluster has now, makes it, and records what came

@@ -62,21 +62,28 @@ impl Service {
     async fn write_guarded(
         &self,
         caller: &Caller,
-        mut command: Box<Command>,
+        command: Box<Command>,
         packing: Packing,
         deadline: Instant,
         who: &mut Option<Arc<Principal>>,
     ) -> Result<Result<Reply, Rejection>, Error> {
-        let mut wanted = 0;
+        let mut judged = match self
+            .views
+            .peek(|latest| self.judge_write(caller, command, &latest.view))
+        {
+            Ok(judged) => judged,
+            // Rare, so the room that it takes is not made for every write.
+            Err(refused) => Box::pin(self.confirm(caller, refused, deadline)).await?,
+        };
         loop {
-            let judged = self.guarded(caller, command, wanted, deadline).await?;
+            let judged_by = judged.policy_revision;
             *who = Some(judged.principal);
-            let (request, guarded) = self.prepare(judged.command, packing).await?;
-            command = unguarded(guarded);
-            match self.send(request, deadline).await? {
+            // The command ends here, where it was made: to keep it for another judgement would have another thread free it.
+            let request = self.prepare(judged.command, packing).await?;
+            match self.send(request.clone(), deadline).await? {
                 Err(Rejection::PolicyChanged { policy_revision }) => {
-                    self.check_again(judged.policy_revision, policy_revision, deadline)?;
-                    wanted = policy_revision;
+                    self.check_again(judged_by, policy_revision, deadline)?;
+                    judged = Box::pin(self.judge_again(caller, &request, policy_revision, deadline)).await?;
                 }
                 outcome => return Ok(outcome),
             }
@@ -96,23 +103,32 @@ impl Service {
         Ok(())
     }
 
-    /// Judges a command by the newest view here that has this revision of the policy.
-    async fn guarded(
+    /// Judges what was sent before once more, by the newest view here that has this revision of the policy.
+    async fn judge_again(
         &self,
         caller: &Caller,
-        command: Box<Command>,
+        request: &Bytes,
         wanted: u64,
         deadline: Instant,
     ) -> Result<Judged, Error> {
+        let command = Command::decode(request).map_err(Rejection::from)?;
         let mut snapshot = self.views.load();
         if snapshot.view.policy_revision() < wanted {
             snapshot = self.node.read(FRESH, deadline).await?;
         }
-        let (refused, command) = match self.judge_write(caller, command, &snapshot.view) {
-            Ok(judged) => return Ok(judged),
-            Err(refused) => refused,
-        };
-        drop(snapshot);
+        match self.judge_write(caller, unguarded(command), &snapshot.view) {
+            Ok(judged) => Ok(judged),
+            Err(refused) => self.confirm(caller, refused, deadline).await,
+        }
+    }
+
+    /// Has what was refused by a view that may lag behind judged by one that does not.
+    async fn confirm(
+        &self,
+        caller: &Caller,
+        (refused, command): Refused,
+        deadline: Instant,
+    ) -> Result<Judged, Error> {
         if is_refusal(&refused)
             && let Some(fresh) = self.confirmed(caller, deadline).await
         {
@@ -152,16 +168,12 @@ impl Service {
         packing: Packing,
         deadline: Instant,
     ) -> Result<Result<Reply, Rejection>, Error> {
-        let (request, _) = self.prepare(command, packing).await?;
+        let request = self.prepare(command, packing).await?;
         self.send(request, deadline).await
     }
 
-    /// The bytes of a command as the log keeps it, and the command.
-    async fn prepare(
-        &self,
-        command: Authorized<Command>,
-        packing: Packing,
-    ) -> Result<(Bytes, Command), Error> {
+    /// The bytes of a command as the log keeps it.
+    async fn prepare(&self, command: Authorized<Command>, packing: Packing) -> Result<Bytes, Error> {
         let command = command.into_request();
         // What apply would refuse is refused before it costs the log its space.
         command.check(number(self.value_bytes_max))?;
