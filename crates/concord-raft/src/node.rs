@@ -11,6 +11,7 @@
 
 pub(crate) mod report;
 mod rollout;
+mod stand_down;
 mod upkeep;
 
 use std::sync::Arc;

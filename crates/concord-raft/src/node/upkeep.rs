@@ -7,7 +7,7 @@ use std::sync::Arc;
 use concord_core::machine::Machine;
 use tokio::time::Instant;
 
-use super::{Inner, Node, rollout};
+use super::{Inner, Node, rollout, stand_down};
 use crate::bootstrap;
 use crate::error::{MembershipError, StopReason};
 use crate::message::admin::{Acquaintance, MembershipChange};
@@ -40,6 +40,7 @@ pub(super) async fn run<M: Machine>(node: &Node<M>, is_restart: bool) {
     tokio::spawn(notice_removal(Arc::clone(inner)));
     tokio::spawn(take_snapshots(Arc::clone(inner)));
     tokio::spawn(rollout::run(Arc::clone(inner)));
+    tokio::spawn(stand_down::run(Arc::clone(inner)));
     tokio::spawn(supervise(Arc::clone(inner)));
 }
 

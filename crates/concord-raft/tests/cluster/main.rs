@@ -12,6 +12,7 @@
 mod cluster;
 mod discovery;
 mod formation;
+mod full_disk;
 mod membership;
 mod network;
 mod newer_wire;
