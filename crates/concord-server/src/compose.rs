@@ -10,14 +10,13 @@
 //!
 //! Stopping goes the other way round, so that nothing is asked that cannot be answered.
 
+mod error;
 mod gossip;
 mod lonely;
+mod running;
 
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use concord_core::Store;
 use concord_core::ids::NodeId;
@@ -28,273 +27,23 @@ use concord_raft::os::{OsClock, OsDisk, OsEntropy};
 use concord_raft::ports::{Ports, Transport};
 use concord_raft::{
     DataDirectory, LogConfig, Node, NodeConfig, Observer, SnapshotConfig, StartError, StartMode, StopReason,
-    StorageError, Timing,
+    Timing,
 };
 use futures::FutureExt as _;
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, oneshot};
-use tokio::task::JoinHandle;
 
+pub use self::error::{OpenError, OpenErrorKind};
 use self::lonely::Lonely;
-use crate::audit::{AuditOpenError, Recorder};
+pub(crate) use self::running::Running;
+use crate::audit::Recorder;
 use crate::bootstrap::Root;
 use crate::certificates::Certificates;
-use crate::concord::access::Secret;
 use crate::concord::{BackupPlace, Concord};
 use crate::config::{self, Config, ConfigError, PeerConfig, Start};
-use crate::error::Error;
 use crate::service::{Service, uses};
 use crate::telemetry::{Telemetry, Watchman, watch_state};
 use crate::trace::Traces;
-
-/// Why a node did not start. Nothing runs; what was stored before is unharmed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The configuration cannot be.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The data directory cannot be used: in use, another node's, damaged, of a newer
-    /// version, read-only, full.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The node did not recover or was refused by its peers.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The audit log cannot be opened. A node that is to keep one does not run without.
-    #[error(transparent)]
-    Audit(#[from] AuditOpenError),
-    /// An address cannot be listened on.
-    #[error("cannot listen for {purpose} on {address}")]
-    Listen {
-        /// For whom.
-        purpose: &'static str,
-        /// Where.
-        address: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The data belongs to a cluster of several nodes and no peer listener is configured.
-    #[error("the data directory belongs to a cluster of {members} members: set peers.listen to reach them")]
-    PeersMissing {
-        /// How many.
-        members: usize,
-    },
-    /// This build lacks what the configuration asks for.
-    #[error("this build has no {what}")]
-    Unsupported {
-        /// What.
-        what: &'static str,
-    },
-}
-
-/// Why a node did not start, in kind. Stable, unlike the message text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OpenErrorKind {
-    /// The configuration must be corrected.
-    Config,
-    /// Another process has the data directory open.
-    InUse,
-    /// The data directory belongs to another node or cluster, or the peers refuse this node.
-    Refused,
-    /// Stored data is damaged.
-    Corrupt,
-    /// Stored data is of a newer version.
-    NewerVersion,
-    /// The file system is full, read-only, or fails.
-    StorageFailed,
-    /// An address is in use or not this machine's.
-    Address,
-}
-
-impl OpenError {
-    /// What is in the way.
-    pub fn kind(&self) -> OpenErrorKind {
-        match self {
-            Self::Config(_) | Self::Unsupported { .. } | Self::PeersMissing { .. } => OpenErrorKind::Config,
-            Self::Listen { .. } => OpenErrorKind::Address,
-            Self::Audit(_) => OpenErrorKind::StorageFailed,
-            Self::Storage(error) => storage_kind(error),
-            Self::Start(StartError::TooOld { .. }) => OpenErrorKind::NewerVersion,
-            Self::Start(error) => match error.kind() {
-                concord_raft::ErrorKind::Invalid => OpenErrorKind::Config,
-                concord_raft::ErrorKind::Corrupt => OpenErrorKind::Corrupt,
-                concord_raft::ErrorKind::Fatal => OpenErrorKind::StorageFailed,
-                concord_raft::ErrorKind::Retry
-                | concord_raft::ErrorKind::Timeout
-                | concord_raft::ErrorKind::OutcomeUnknown
-                | concord_raft::ErrorKind::NotFound
-                | concord_raft::ErrorKind::Conflict
-                | concord_raft::ErrorKind::Refused
-                | concord_raft::ErrorKind::ShuttingDown
-                | _ => OpenErrorKind::Refused,
-            },
-        }
-    }
-}
-
-fn storage_kind(error: &StorageError) -> OpenErrorKind {
-    match error {
-        StorageError::Locked { .. } => OpenErrorKind::InUse,
-        StorageError::Version { .. } | StorageError::NewerMachine { .. } => OpenErrorKind::NewerVersion,
-        StorageError::Corrupt { .. } => OpenErrorKind::Corrupt,
-        StorageError::Foreign { .. } | StorageError::OtherNode { .. } | StorageError::OtherCluster { .. } => {
-            OpenErrorKind::Refused
-        }
-        StorageError::Full { .. }
-        | StorageError::Io { .. }
-        | StorageError::TooLarge { .. }
-        | StorageError::Misuse { .. }
-        | StorageError::Closed
-        | _ => OpenErrorKind::StorageFailed,
-    }
-}
-
-/// What runs beside the node, and what is known of it.
-pub(crate) struct Running {
-    node_id: NodeId,
-    peer_address: Option<String>,
-    /// Silence of a quorum after which a leader does not count as one any more.
-    patience: Duration,
-    transport: Option<Arc<TcpTransport>>,
-    serving: Mutex<Option<Serving>>,
-    gossip: Option<Gossip>,
-    forming: Mutex<Option<JoinHandle<()>>>,
-    trouble: Arc<Mutex<Option<String>>>,
-    certificates: Arc<Certificates>,
-    /// Looks for new certificates.
-    renewing: Mutex<Option<JoinHandle<()>>>,
-    /// Whether the first token was made here, once that is known.
-    root: Mutex<Option<oneshot::Receiver<Option<Secret>>>>,
-    /// Whether it is not known yet that there are tokens.
-    waits_for_root: AtomicBool,
-    #[cfg(feature = "http")]
-    http: Mutex<Vec<crate::http::HttpServer>>,
-    http_address: std::sync::OnceLock<SocketAddr>,
-    metrics_address: std::sync::OnceLock<SocketAddr>,
-    stopped: OnceCell<Result<(), Error>>,
-}
-
-impl Running {
-    pub(crate) fn node_id(&self) -> NodeId {
-        self.node_id
-    }
-
-    pub(crate) fn peer_address(&self) -> Option<&str> {
-        self.peer_address.as_deref()
-    }
-
-    /// What the connections with other nodes count: those that this one made, and those that it took.
-    #[cfg(feature = "http")]
-    pub(crate) fn peer_stats(&self) -> Vec<(&'static str, concord_net::NetStats)> {
-        let out = self
-            .transport
-            .as_ref()
-            .map(|transport| ("out", transport.stats()));
-        let serving = self.serving.lock();
-        let taken = serving.as_ref().map(|serving| ("in", serving.stats()));
-        out.into_iter().chain(taken).collect()
-    }
-
-    /// Where this node gossips, if it does.
-    pub(crate) fn gossip_address(&self) -> Option<SocketAddr> {
-        self.gossip.as_ref().map(Gossip::local_addr)
-    }
-
-    /// What gossip counts, if there is any.
-    #[cfg(feature = "http")]
-    pub(crate) fn gossip_stats(&self) -> Option<concord_net::gossip::GossipStats> {
-        self.gossip.as_ref().map(Gossip::stats)
-    }
-
-    /// What the HTTP listener counts, if there is one.
-    #[cfg(feature = "http")]
-    pub(crate) fn http_stats(&self) -> Option<Arc<crate::metrics::HttpStats>> {
-        self.http.lock().iter().find_map(|server| server.stats().cloned())
-    }
-
-    pub(crate) fn http_address(&self) -> Option<SocketAddr> {
-        self.http_address.get().copied()
-    }
-
-    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
-        self.metrics_address.get().copied()
-    }
-
-    pub(crate) fn patience(&self) -> Duration {
-        self.patience
-    }
-
-    /// Why the node cannot come to belong to a cluster, if it was refused.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
-    }
-
-    pub(crate) fn certificates(&self) -> &Arc<Certificates> {
-        &self.certificates
-    }
-
-    /// Who asks first learns of the first token.
-    pub(crate) fn take_root(&self) -> Option<oneshot::Receiver<Option<Secret>>> {
-        self.root.lock().take()
-    }
-
-    /// Whether nobody can be let in yet, because there may be no token.
-    pub(crate) fn waits_for_root(&self) -> bool {
-        self.waits_for_root.load(Ordering::Relaxed)
-    }
-
-    /// There are tokens.
-    pub(crate) fn root_is_there(&self) {
-        self.waits_for_root.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether a shutdown has been through.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.initialized()
-    }
-
-    /// Stops everything, once; later callers wait for the first.
-    pub(crate) async fn shutdown(&self, node: &Node<Store>) -> Result<(), Error> {
-        self.stopped.get_or_init(|| self.stop(node)).await.clone()
-    }
-
-    async fn stop(&self, node: &Node<Store>) -> Result<(), Error> {
-        #[cfg(feature = "http")]
-        {
-            // Requests in flight need the node, so they go first.
-            let listeners = std::mem::take(&mut *self.http.lock());
-            for listener in listeners {
-                listener.shutdown().await;
-            }
-        }
-        for task in [&self.forming, &self.renewing] {
-            if let Some(task) = task.lock().take() {
-                task.abort();
-            }
-        }
-        if let Some(gossip) = &self.gossip {
-            gossip.stop();
-        }
-        let stopped = node.stopped();
-        // Boxed, like every call into the engine: its futures are too deep to nest.
-        node.shutdown().boxed().await;
-        let serving = self.serving.lock().take();
-        if let Some(serving) = serving {
-            serving.shutdown().await;
-        }
-        if let Some(transport) = &self.transport {
-            transport.close();
-        }
-        let reason = stopped.borrow().clone();
-        match reason {
-            None | Some(StopReason::Shutdown) => Ok(()),
-            Some(reason) => Err(reason.into()),
-        }
-    }
-}
 
 /// The peer side of a node, before it starts.
 struct Peers {
