@@ -236,9 +236,11 @@ fn check_leases(store: &Store) -> Result<(), Violation> {
             length(keys.len()),
         )?;
         entries += keys.len() + usize::from(!keys.is_empty());
-        hold("I19", attached::keys(&state.lease_keys, lease).eq(keys), || {
-            format!("keys of lease {lease} differ from the records")
-        })?;
+        hold(
+            "I19",
+            attached::keys(&state.lease_keys, lease, None).eq(keys),
+            || format!("keys of lease {lease} differ from the records"),
+        )?;
     }
     hold("I19", counted.is_empty(), || "keys on no lease".into())?;
     equal("I19", "entries", state.lease_keys.len(), entries)?;

@@ -87,6 +87,7 @@ pub(crate) fn decode_lease_key(key: &[u8]) -> Result<LeaseId, DecodeError> {
 /// Derived from the live records.
 pub(crate) mod attached {
     use alloc::vec::Vec;
+    use core::ops::Bound;
 
     use super::{Reader, lease_key, writer};
     use crate::ids::LeaseId;
@@ -116,11 +117,16 @@ pub(crate) mod attached {
         tree.remove(&entry(lease, key));
     }
 
-    /// The keys that hang on a lease, in order.
-    pub(crate) fn keys(tree: &Tree, lease: LeaseId) -> impl Iterator<Item = &[u8]> {
-        let entries = tree.prefix(&lease_key(lease));
+    /// The keys that hang on a lease, in order: those behind `after`, or all.
+    pub(crate) fn keys<'a>(
+        tree: &'a Tree,
+        lease: LeaseId,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         // The number of them lies at the prefix itself.
-        entries.skip(1).filter_map(|(entry, _)| entry.get(8..))
+        let start = entry(lease, after.unwrap_or_default());
+        let entries = tree.range((Bound::Excluded(start.as_slice()), Bound::Unbounded));
+        entries.map_while(move |(entry, _)| entry.strip_prefix(lease_key(lease).as_slice()))
     }
 
     fn set_count(tree: &mut Tree, lease: LeaseId, count: u64) {

@@ -10,6 +10,8 @@ mod backups;
 mod bench;
 #[path = "cli/contexts.rs"]
 mod contexts;
+#[path = "cli/leases.rs"]
+mod leases;
 #[path = "process/mod.rs"]
 #[expect(dead_code, reason = "these tests start single nodes and kill none")]
 mod process;
@@ -500,33 +502,6 @@ async fn transactions_are_read_from_files_and_answered_step_by_step() {
         4,
         "invalid_request",
     );
-}
-
-#[tokio::test]
-async fn leases_carry_keys_until_they_are_revoked() {
-    let cluster = Cluster::start(1).await;
-    let node = &cluster.nodes[0];
-    let lease = ok(node, &["lease", "grant", "1h"]).trim().to_owned();
-    ok(node, &["put", "k", "v", "--lease", &lease]);
-    let info = ok(node, &["lease", "info", &lease]);
-    assert!(
-        info.contains("1h") && info.lines().any(|line| line == "k"),
-        "{info}"
-    );
-    assert!(ok(node, &["lease", "keep-alive", &lease]).contains(&lease));
-    assert!(ok(node, &["lease", "list"]).contains(&lease));
-    assert!(ok(node, &["lease", "revoke", &lease]).contains("1 keys deleted"));
-    fails(node, &["get", "k"], 3, "not_found");
-    for words in [
-        &["lease", "info", &lease][..],
-        &["lease", "keep-alive", &lease, "--forever"],
-        &["put", "k", "v", "--lease", &lease],
-    ] {
-        fails(node, words, 3, "lease_not_found");
-    }
-    fails(node, &["lease", "grant", "0"], 4, "invalid_ttl");
-    ok(node, &["lease", "grant", "1m", "--id", "9"]);
-    fails(node, &["lease", "grant", "1m", "--id", "9"], 5, "already_exists");
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ impl Store {
 
     /// The keys that hang on a lease, in order.
     pub(super) fn keys_on(&self, lease: LeaseId) -> Vec<Vec<u8>> {
-        attached::keys(&self.state.lease_keys, lease)
+        attached::keys(&self.state.lease_keys, lease, None)
             .map(<[u8]>::to_vec)
             .collect()
     }

@@ -33,9 +33,9 @@ impl ReadView {
         self.state.leases.len()
     }
 
-    /// The keys that hang on a lease, in order.
-    pub fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = &[u8]> {
-        attached::keys(&self.state.lease_keys, id)
+    /// The keys that hang on a lease, in order: those behind `after`, or all.
+    pub fn lease_keys(&self, id: LeaseId, after: Option<&[u8]>) -> impl Iterator<Item = &[u8]> {
+        attached::keys(&self.state.lease_keys, id, after)
     }
 
     fn shown(&self, id: LeaseId, cell: LeaseCell) -> Lease {

@@ -42,7 +42,7 @@ fn many_on(lease: u64, keys: std::ops::Range<usize>) -> Vec<Command> {
 fn keys_on(log: &Log, lease: u64) -> Vec<String> {
     let view = log.view();
     let text = |key: &[u8]| String::from_utf8(key.to_vec()).unwrap();
-    view.lease_keys(id(lease)).map(text).collect()
+    view.lease_keys(id(lease), None).map(text).collect()
 }
 
 fn events(log: &Log, after: u64) -> Vec<(u64, Vec<u8>, ChangeKind)> {

@@ -552,6 +552,24 @@ fn unpacked(mut replies: Vec<Reply>) -> Vec<Reply> {
     replies
 }
 
+fn check_leases(view: &ReadView, model: &Model) -> Result<(), TestCaseError> {
+    let leases: Vec<_> = view.leases(None).collect();
+    prop_assert_eq!(leases.len(), view.lease_count());
+    for lease in leases {
+        let known = model.leases.get(&lease.id).copied();
+        prop_assert_eq!(known, Some((lease.ttl, lease.expires_at)));
+        let keys: Vec<_> = view.lease_keys(lease.id, None).map(<[u8]>::to_vec).collect();
+        for (place, key) in keys.iter().enumerate() {
+            let behind = view.lease_keys(lease.id, Some(key));
+            prop_assert!(behind.eq(&keys[place + 1..]), "those behind {key:?}");
+        }
+        prop_assert_eq!(keys.len() as u64, lease.keys);
+        prop_assert_eq!(keys, model.keys_on(lease.id));
+    }
+    prop_assert_eq!(view.lease_count(), model.leases.len());
+    Ok(())
+}
+
 fn check_history(steps: Vec<Step>, cut: &Index, packs: bool) -> Result<(), TestCaseError> {
     let cut = cut.index(steps.len());
     let mut world = World::new(packs);
@@ -574,16 +592,7 @@ fn check_history(steps: Vec<Step>, cut: &Index, packs: bool) -> Result<(), TestC
         prop_assert_eq!(unpacked(store.apply(meta, &batch)), expected.clone());
         prop_assert_eq!(invariants::check(&store), Ok(()));
         let view = store.view();
-        let leases: Vec<_> = view.leases(None).collect();
-        prop_assert_eq!(leases.len(), view.lease_count());
-        for lease in leases {
-            let known = world.model.leases.get(&lease.id).copied();
-            prop_assert_eq!(known, Some((lease.ttl, lease.expires_at)));
-            let keys: Vec<_> = view.lease_keys(lease.id).map(<[u8]>::to_vec).collect();
-            prop_assert_eq!(keys.len() as u64, lease.keys);
-            prop_assert_eq!(keys, world.model.keys_on(lease.id));
-        }
-        prop_assert_eq!(view.lease_count(), world.model.leases.len());
+        check_leases(&view, &world.model)?;
         for key in KEYS {
             let read = view.get(key).map(|record| record.to_record().unwrap());
             prop_assert_eq!(read.as_ref(), world.model.live.get(key), "I17");

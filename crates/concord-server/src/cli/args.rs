@@ -45,7 +45,7 @@ pub(crate) use self::key::{
     ConditionArgs, DeleteArgs, GetArgs, HistoryArgs, IncrArgs, KeyArgs, PutArgs, PutManyArgs, ScanArgs,
     TouchArgs, TxnArgs,
 };
-pub(crate) use self::lease::LeaseCommand;
+pub(crate) use self::lease::{LeaseCommand, PageArgs};
 pub(crate) use self::query::QueryArgs;
 pub(crate) use self::start::{ConfigCommand, StartArgs};
 pub(crate) use self::subscription::{ConsumeArgs, CreateSubscriptionArgs, SubscriptionCommand};

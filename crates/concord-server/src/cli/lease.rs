@@ -6,8 +6,9 @@ use concord_query::duration;
 use serde_json::{Value, json};
 
 use super::Session;
-use super::args::{ClientArgs, LeaseCommand};
+use super::args::{ClientArgs, LeaseCommand, OnceArgs, PageArgs};
 use super::error::CliError;
+use super::keyspace::next_cursor;
 use super::output::{cell, plain};
 use crate::client::Request;
 
@@ -15,33 +16,94 @@ const LEASES: &str = "/api/v1/leases";
 
 /// `concord lease ...`
 pub(super) async fn run(session: &mut Session, command: &LeaseCommand) -> Result<(), CliError> {
-    let answer: Value = session.client.send(&request(command)).await?.data()?;
-    if let LeaseCommand::KeepAlive { forever: true, .. } = command {
-        return keep_alive(session, command, answer).await;
-    }
-    if session.out.is_json() {
-        return session.out.json(&answer);
-    }
     match command {
-        LeaseCommand::Grant { .. } => session.out.line(plain(answer.get("id"))),
-        LeaseCommand::KeepAlive { .. } => print_kept(session, &answer),
-        LeaseCommand::Revoke { .. } => session.out.line(format!(
-            "revision {}, {} keys deleted",
-            plain(answer.get("revision")),
-            plain(answer.get("keys"))
-        )),
-        LeaseCommand::Info { .. } => {
-            session.out.facts([
-                ("lease", plain(answer.get("id"))),
-                ("time to live", length(&answer, "ttl_ms")),
-                ("left", length(&answer, "remaining_ms")),
-            ])?;
-            let keys = answer.get("keys").and_then(Value::as_array);
-            keys.into_iter()
-                .flatten()
-                .try_for_each(|key| session.out.line(cell(&plain(Some(key)))))
+        LeaseCommand::Grant { ttl, id, once, .. } => {
+            let answer = session.client.send(&grant(ttl, *id, once)).await?.data()?;
+            print(session, &answer, |answer| plain(answer.get("id")))
         }
-        LeaseCommand::List(_) => {
+        LeaseCommand::KeepAlive {
+            id, forever, once, ..
+        } => keep_alive(session, *id, *forever, once).await,
+        LeaseCommand::Revoke { id, once, .. } => {
+            let request = Request::delete(format!("{LEASES}/{id}")).once(once.idempotency_key.as_ref());
+            let answer = session.client.send(&request).await?.data()?;
+            print(session, &answer, |answer| {
+                let of = |name| plain(answer.get(name));
+                format!("revision {}, {} keys deleted", of("revision"), of("keys"))
+            })
+        }
+        LeaseCommand::Info { id, page, cursor, .. } => info(session, *id, page, cursor.clone()).await,
+        LeaseCommand::List { page, after, .. } => list(session, page, *after).await,
+    }
+}
+
+fn grant(ttl: &str, id: Option<u64>, once: &OnceArgs) -> Request {
+    let mut body = json!({ "ttl": ttl });
+    if let (Some(id), Some(body)) = (id, body.as_object_mut()) {
+        body.insert("id".to_owned(), json!(id));
+    }
+    Request::post(LEASES)
+        .json(&body)
+        .once(once.idempotency_key.as_ref())
+}
+
+/// An answer as it is, or as one line.
+fn print(session: &mut Session, answer: &Value, line: impl FnOnce(&Value) -> String) -> Result<(), CliError> {
+    if session.out.is_json() {
+        return session.out.json(answer);
+    }
+    session.out.line(line(answer))
+}
+
+/// A lease, and its keys page by page.
+async fn info(
+    session: &mut Session,
+    id: u64,
+    page: &PageArgs,
+    mut cursor: Option<String>,
+) -> Result<(), CliError> {
+    let mut is_first = true;
+    loop {
+        let request = Request::get(format!("{LEASES}/{id}"))
+            .query("limit", page.limit)
+            .query("cursor", cursor.as_deref());
+        let answer: Value = session.client.send(&request).await?.data()?;
+        if session.out.is_json() {
+            session.out.json(&answer)?;
+        } else {
+            if is_first {
+                session.out.facts([
+                    ("lease", plain(answer.get("id"))),
+                    ("time to live", length(&answer, "ttl_ms")),
+                    ("left", length(&answer, "remaining_ms")),
+                ])?;
+            }
+            let keys = answer.get("keys").and_then(Value::as_array);
+            let mut keys = keys.into_iter().flatten();
+            keys.try_for_each(|key| session.out.line(cell(&plain(Some(key)))))?;
+        }
+        is_first = false;
+        match next_cursor(session, &answer, cursor.as_deref())? {
+            Some(next) if page.all => cursor = Some(next),
+            Some(next) if !session.out.is_json() => {
+                return session.out.line(format!("more: --cursor {next}"));
+            }
+            Some(_) | None => return Ok(()),
+        }
+    }
+}
+
+/// Leases, page by page.
+async fn list(session: &mut Session, page: &PageArgs, mut after: Option<u64>) -> Result<(), CliError> {
+    let mut head: &[&str] = &["LEASE", "TTL", "LEFT", "KEYS"];
+    loop {
+        let request = Request::get(LEASES)
+            .query("limit", page.limit)
+            .query("after", after);
+        let answer: Value = session.client.send(&request).await?.data()?;
+        if session.out.is_json() {
+            session.out.json(&answer)?;
+        } else {
             let leases = answer.get("leases").and_then(Value::as_array);
             let rows = leases.into_iter().flatten().map(|lease| {
                 vec![
@@ -51,7 +113,17 @@ pub(super) async fn run(session: &mut Session, command: &LeaseCommand) -> Result
                     plain(lease.get("keys")),
                 ]
             });
-            session.out.table(&["LEASE", "TTL", "LEFT", "KEYS"], rows)
+            session.out.table(head, rows)?;
+        }
+        head = &[];
+        // The ids of a list only grow: one that does not would be asked for for ever.
+        let next = answer.get("next").and_then(Value::as_u64);
+        match next.filter(|next| Some(*next) > after) {
+            Some(next) if page.all => after = Some(next),
+            Some(next) if !session.out.is_json() => {
+                return session.out.line(format!("more: --after {next}"));
+            }
+            Some(_) | None => return Ok(()),
         }
     }
 }
@@ -61,51 +133,24 @@ fn length(answer: &Value, name: &str) -> String {
     duration::format(Duration::from_millis(millis))
 }
 
-fn print_kept(session: &mut Session, answer: &Value) -> Result<(), CliError> {
-    let left = length(answer, "ttl_ms");
-    session
-        .out
-        .line(format!("lease {} lives for {left}", plain(answer.get("id"))))
-}
-
-/// Asks again three times in the life of the lease, until it has ended or somebody interrupts.
-async fn keep_alive(
-    session: &mut Session,
-    command: &LeaseCommand,
-    mut answer: Value,
-) -> Result<(), CliError> {
+/// Asks again three times in the life of the lease, if it is to go on, until it has ended or somebody interrupts.
+async fn keep_alive(session: &mut Session, id: u64, forever: bool, once: &OnceArgs) -> Result<(), CliError> {
+    let request = Request::post(format!("{LEASES}/{id}/keep_alive")).once(once.idempotency_key.as_ref());
     loop {
-        if session.out.is_json() {
-            session.out.json(&answer)?;
-        } else {
-            print_kept(session, &answer)?;
+        let answer: Value = session.client.send(&request).await?.data()?;
+        print(session, &answer, |answer| {
+            format!(
+                "lease {} lives for {}",
+                plain(answer.get("id")),
+                length(answer, "ttl_ms")
+            )
+        })?;
+        if !forever {
+            return Ok(());
         }
         session.out.flush()?;
         let ttl_ms = answer.get("ttl_ms").and_then(Value::as_u64).unwrap_or_default();
         tokio::time::sleep(Duration::from_millis(ttl_ms / 3)).await;
-        answer = session.client.send(&request(command)).await?.data()?;
-    }
-}
-
-fn request(command: &LeaseCommand) -> Request {
-    match command {
-        LeaseCommand::Grant { ttl, id, once, .. } => {
-            let mut body = json!({ "ttl": ttl });
-            if let (Some(id), Some(body)) = (id, body.as_object_mut()) {
-                body.insert("id".to_owned(), json!(id));
-            }
-            Request::post(LEASES)
-                .json(&body)
-                .once(once.idempotency_key.as_ref())
-        }
-        LeaseCommand::KeepAlive { id, once, .. } => {
-            Request::post(format!("{LEASES}/{id}/keep_alive")).once(once.idempotency_key.as_ref())
-        }
-        LeaseCommand::Revoke { id, once, .. } => {
-            Request::delete(format!("{LEASES}/{id}")).once(once.idempotency_key.as_ref())
-        }
-        LeaseCommand::Info { id, .. } => Request::get(format!("{LEASES}/{id}")),
-        LeaseCommand::List(_) => Request::get(LEASES),
     }
 }
 
@@ -116,7 +161,7 @@ impl LeaseCommand {
             | Self::KeepAlive { client, .. }
             | Self::Revoke { client, .. }
             | Self::Info { client, .. }
-            | Self::List(client) => client,
+            | Self::List { client, .. } => client,
         }
     }
 }

@@ -86,7 +86,7 @@ impl Concord {
         self.draft(LeaseRevoke { id })
     }
 
-    /// A lease and the keys that hang on it. Consistency as [`Concord::get`].
+    /// A lease and the keys that hang on it, up to 10,000 at once. Consistency as [`Concord::get`].
     ///
     /// # Errors
     ///
@@ -95,6 +95,8 @@ impl Concord {
         GetLease {
             concord: self,
             id,
+            after: None,
+            limit: limits::SCAN_PAGE_DEFAULT,
             plan: self.read_plan(),
         }
     }
@@ -148,8 +150,13 @@ pub struct Revoked {
 pub struct LeaseInfo {
     /// The lease.
     pub lease: Leased,
-    /// Its keys, in order.
+    /// Its keys, in order: a page of them.
     pub keys: Vec<Key>,
+    /// The last one of the page, for [`GetLease::after`]; `None`: there are no more.
+    pub next: Option<Key>,
+    /// Whether any key hangs on it, shown or not.
+    #[cfg(feature = "http")]
+    pub(crate) is_used: bool,
 }
 
 /// See [`Concord::lease_grant`].
@@ -245,12 +252,26 @@ impl WriteKind for LeaseRevoke {
 pub struct GetLease<'a> {
     concord: &'a Concord,
     id: LeaseId,
+    after: Option<Key>,
+    limit: usize,
     plan: ReadPlan,
 }
 
 impl GetLease<'_> {
     read_options!(plan);
     takes_plan!();
+
+    /// Goes on behind this key: [`LeaseInfo::next`] of the page before.
+    pub fn after(mut self, key: Key) -> Self {
+        self.after = Some(key);
+        self
+    }
+
+    /// At most this many keys: 1,000 if not set, 10,000 at most.
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
 }
 
 impl<'a> IntoFuture for GetLease<'a> {
@@ -258,7 +279,13 @@ impl<'a> IntoFuture for GetLease<'a> {
     type IntoFuture = Operation<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { concord, id, plan } = self;
+        let Self {
+            concord,
+            id,
+            after,
+            limit,
+            plan,
+        } = self;
         concord.read(
             (),
             |()| Read::Lease,
@@ -270,16 +297,34 @@ impl<'a> IntoFuture for GetLease<'a> {
                     Error::new(ErrorKind::LeaseNotFound, format!("lease {id} not found"))
                         .with("lease", id.get())
                 })?;
-                // Keys in the store are keys.
-                let keys = view.lease_keys(id).filter(|key| seen.sight().shows(key));
-                let keys = keys.filter_map(|key| Key::copy_of(key).ok());
+                let keys = view.lease_keys(id, after.as_ref().map(Key::as_bytes));
+                let (keys, next) = page(keys.filter(|key| seen.sight().shows(key)), limit);
                 Ok(LeaseInfo {
                     lease: Leased::new(lease.id, lease.ttl, lease.expires_at),
-                    keys: keys.collect(),
+                    keys,
+                    next,
+                    #[cfg(feature = "http")]
+                    is_used: lease.keys > 0,
                 })
             },
         )
     }
+}
+
+/// The first of these keys, and the last one of them if there are more.
+fn page<'a>(keys: impl Iterator<Item = &'a [u8]>, limit: usize) -> (Vec<Key>, Option<Key>) {
+    let limit = limit.clamp(1, concord_core::limits::SCAN_PAGE_RECORDS_MAX);
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    // Keys in the store are keys.
+    for key in keys.filter_map(|key| Key::copy_of(key).ok()) {
+        if page.len() == limit || bytes >= concord_core::limits::SCAN_PAGE_BYTES {
+            let next = page.last().cloned();
+            return (page, next);
+        }
+        bytes += key.as_bytes().len();
+        page.push(key);
+    }
+    (page, None)
 }
 
 /// Who is not shown every key is shown no leases but their own: what hangs on others' is others' concern.
@@ -337,7 +382,9 @@ impl<'a> IntoFuture for ListLeases<'a> {
                 let shown = found.take(limit).map(|lease| {
                     let leased = Leased::new(lease.id, lease.ttl, lease.expires_at);
                     let keys = if seen.sight().is_confined() {
-                        let shown = view.lease_keys(lease.id).filter(|key| seen.sight().shows(key));
+                        let shown = view
+                            .lease_keys(lease.id, None)
+                            .filter(|key| seen.sight().shows(key));
                         u64::try_from(shown.count()).unwrap_or(u64::MAX)
                     } else {
                         lease.keys

@@ -301,11 +301,8 @@ pub(crate) async fn release(app: &App, name: &str, held: &str, lease: u64) -> Ap
 /// A lease that was made for one key is of no use without it. If it is not ended here it
 /// ends by its time.
 async fn end_if_unused(concord: &Concord, lease: LeaseId) {
-    if concord
-        .lease_info(lease)
-        .await
-        .is_ok_and(|info| info.keys.is_empty())
-    {
+    let info = concord.lease_info(lease).limit(1).await;
+    if info.is_ok_and(|info| !info.is_used) {
         concord.lease_revoke(lease).await.ok();
     }
 }

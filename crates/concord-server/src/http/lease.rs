@@ -2,6 +2,9 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use concord_core::Key;
 use concord_core::ids::{LeaseId, Timestamp};
 use concord_core::limits::SCAN_PAGE_RECORDS_MAX;
 use serde::{Deserialize, Serialize};
@@ -153,6 +156,16 @@ pub(crate) async fn revoke(
     ok(answer, revoked.revision)
 }
 
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct KeysParams {
+    /// Keys on the page, 1 to 10,000; 1,000 if missing.
+    limit: Option<u64>,
+    /// Go on behind an earlier page: its `next_cursor`.
+    cursor: Option<String>,
+}
+
 /// A lease with its keys.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LeaseInfoBody {
@@ -163,6 +176,8 @@ pub(crate) struct LeaseInfoBody {
     remaining_ms: u64,
     /// The keys that hang on it, in order.
     keys: Vec<String>,
+    /// `cursor` of the next page of keys; null: this was the last.
+    next_cursor: Option<String>,
 }
 
 fn remaining_ms(lease: Leased, now: Timestamp) -> u64 {
@@ -172,22 +187,41 @@ fn remaining_ms(lease: Leased, now: Timestamp) -> u64 {
 /// A lease and the keys that hang on it.
 #[utoipa::path(
     get, path = "/api/v1/leases/{id}", tag = "leases",
-    params(("id" = u64, Path, description = "The lease"), ReadParams),
+    params(("id" = u64, Path, description = "The lease"), KeysParams, ReadParams),
     responses(
         (status = 200, description = "It lives", body = super::answer::Ok<LeaseInfoBody>),
         ReadRefusals))]
 pub(crate) async fn info(
     app: App,
     PathLease(id): PathLease,
-    Query(Nothing {}, common, _): Query<Nothing, ReadParams>,
+    Query(params, common, _): Query<KeysParams, ReadParams>,
 ) -> ApiResult {
-    let found = app.concord.lease_info(id).plan(common.plan(&app)?).await?;
+    let limit = limit(params.limit, SCAN_PAGE_DEFAULT as u64, SCAN_PAGE_RECORDS_MAX)?;
+    let mut info = app.concord.lease_info(id).limit(limit).plan(common.plan(&app)?);
+    if let Some(cursor) = &params.cursor {
+        info = info.after(last_key(cursor)?);
+    }
+    let found = info.await?;
     let answer = LeaseInfoBody {
         lease: LeaseBody::new(found.lease),
         remaining_ms: remaining_ms(found.lease, found.now),
         keys: found.keys.iter().map(ToString::to_string).collect(),
+        next_cursor: found
+            .next
+            .as_ref()
+            .map(|key| BASE64_URL_SAFE_NO_PAD.encode(key.as_bytes())),
     };
     ok(answer, found.revision)
+}
+
+/// Whatever the key is made of, its cursor can stand in a URL.
+fn last_key(cursor: &str) -> ApiResult<Key> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
+    let key = bytes.and_then(|bytes| Key::copy_of(&bytes).ok());
+    key.ok_or_else(|| {
+        ApiError::invalid_request("query parameter `cursor` must be the `next_cursor` of an earlier page")
+            .with("parameter", "cursor".to_owned())
+    })
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]

@@ -85,6 +85,35 @@ impl Door {
         }
     }
 
+    /// The same, asked for one by one.
+    async fn pages_of(&self, lease: u64) -> Outcome<Vec<String>> {
+        let mut keys = Vec::new();
+        match self {
+            Self::Embedded(db) => {
+                let mut info = db.lease_info(LeaseId::new(lease)).limit(1).await?.into_inner();
+                keys.extend(info.keys.iter().map(ToString::to_string));
+                while let Some(last) = info.next {
+                    let next = db.lease_info(LeaseId::new(lease)).limit(1).after(last);
+                    info = next.await?.into_inner();
+                    keys.extend(info.keys.iter().map(ToString::to_string));
+                }
+            }
+            Self::Http { .. } => {
+                let mut place = String::new();
+                loop {
+                    let data = self.fetch(&format!("leases/{lease}?limit=1{place}")).await?;
+                    let page = data["keys"].as_array().unwrap();
+                    keys.extend(page.iter().map(|key| key.as_str().unwrap().to_owned()));
+                    match data["next_cursor"].as_str() {
+                        Some(cursor) => place = format!("&cursor={cursor}"),
+                        None => break,
+                    }
+                }
+            }
+        }
+        Ok(keys)
+    }
+
     /// Every lease with the number of its keys.
     async fn all_leases(&self) -> Outcome<Vec<(u64, u64)>> {
         match self {
@@ -117,6 +146,7 @@ async fn keys_go_with_their_lease(door: &Door) {
     door.put_on_lease("lease:a", lease).await.unwrap();
     let last = door.put_on_lease("lease:b", lease).await.unwrap();
     assert_eq!(door.keys_of(lease).await.unwrap(), ["lease:a", "lease:b"]);
+    assert_eq!(door.pages_of(lease).await.unwrap(), ["lease:a", "lease:b"]);
     assert!(door.all_leases().await.unwrap().contains(&(lease, 2)));
     door.keep_alive(lease).await.unwrap();
     // A put without the lease takes the key off it.

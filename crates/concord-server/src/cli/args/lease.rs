@@ -1,6 +1,6 @@
 //! The shapes of `concord lease`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{ClientArgs, OnceArgs};
 
@@ -45,8 +45,32 @@ pub(crate) enum LeaseCommand {
         /// The lease.
         id: u64,
         #[command(flatten)]
+        page: PageArgs,
+        /// Go on from where an earlier page of keys stopped.
+        #[arg(long)]
+        cursor: Option<String>,
+        #[command(flatten)]
         client: ClientArgs,
     },
-    /// List leases.
-    List(ClientArgs),
+    /// List leases, in order of their ids.
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+        /// Go on behind this lease.
+        #[arg(long)]
+        after: Option<u64>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+/// How much of what there is.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// At most this many; with --all, this many a request.
+    #[arg(long)]
+    pub(crate) limit: Option<u32>,
+    /// Everything, page after page.
+    #[arg(long)]
+    pub(crate) all: bool,
 }

@@ -52,6 +52,8 @@ const FORMS: &[&str] = &[
     "concord scan a",
     "concord --endpoints http://a,http://b --timeout 1s -o json get k",
     "concord --output json lease grant 5s",
+    "concord lease info 7 --limit 5 --all",
+    "concord lease list --after 7 --limit 5",
     "concord put k v --idempotency-key order-7",
     "concord ttl k",
     "concord history k --limit 3",
