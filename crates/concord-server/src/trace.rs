@@ -18,6 +18,7 @@ mod export;
 mod json;
 #[cfg(feature = "otlp")]
 mod otlp;
+mod queue;
 mod sampler;
 mod span;
 mod steps;
@@ -32,15 +33,15 @@ use std::time::{Duration, SystemTime};
 
 use concord_core::ids::NodeId;
 use concord_core::trace::TraceContext;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub use self::context::TraceParent;
+use self::queue::SpanQueue;
 use self::sampler::Sampler;
 pub use self::span::{Span, SpanKind, SpanValue};
 use crate::config::TracesConfig;
 use crate::error::Error;
-use crate::limits;
 
 /// What the current task works on, where somebody has decided.
 #[derive(Clone, Copy, Debug)]
@@ -65,18 +66,16 @@ pub(crate) struct Traces {
 #[derive(Debug)]
 struct Shared {
     sampler: Sampler,
-    queue: mpsc::Sender<Queued>,
+    queue: Arc<SpanQueue>,
     counts: Arc<Counts>,
     /// The same moment by both clocks.
     began: (Instant, SystemTime),
 }
 
-/// What waits for the exporter.
-#[derive(Debug)]
-enum Queued {
-    Span(Span),
-    /// Everything before it has been sent when this is dropped.
-    Flush(oneshot::Sender<()>),
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
 }
 
 /// What became of spans.
@@ -110,9 +109,9 @@ impl Traces {
     /// Starts an exporter. Must be called inside a tokio runtime.
     pub(crate) fn start(config: &TracesConfig, node_id: NodeId) -> Result<Self, export::ExportError> {
         let counts = Arc::new(Counts::default());
-        let (queue, spans) = mpsc::channel(limits::TRACE_QUEUE_SPANS);
+        let queue = Arc::new(SpanQueue::default());
         let exporter = export::Exporter::new(config, node_id)?;
-        tokio::spawn(export::run(exporter, spans, Arc::clone(&counts)));
+        tokio::spawn(export::run(exporter, Arc::clone(&queue), Arc::clone(&counts)));
         let shared = Shared {
             sampler: Sampler::new(config.sample, config.follow),
             queue,
@@ -138,13 +137,9 @@ impl Traces {
     pub(crate) async fn flush(&self) {
         let Some(shared) = &self.shared else { return };
         let (sent, flushed) = oneshot::channel();
-        let flushing = async {
-            if shared.queue.send(Queued::Flush(sent)).await.is_ok() {
-                // It is dropped, never used.
-                let _ = flushed.await;
-            }
-        };
-        drop(tokio::time::timeout(FLUSH, flushing).await);
+        shared.queue.flush(sent);
+        // It is dropped, never used.
+        drop(tokio::time::timeout(FLUSH, flushed).await);
     }
 
     /// A request comes in by a door, perhaps as a part of somebody's trace.
@@ -184,7 +179,7 @@ impl Traces {
 
 impl Shared {
     fn send(&self, span: Span) {
-        if self.queue.try_send(Queued::Span(span)).is_err() {
+        if !self.queue.push(span) {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }

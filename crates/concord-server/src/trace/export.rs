@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use concord_core::ids::NodeId;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
 
+use super::queue::{Gathered, SpanQueue};
 use super::span::Span;
-use super::{Counts, GATHER, Queued, json};
+use super::{Counts, json};
 use crate::config::{SpanSink, TraceExporter, TracesConfig};
-use crate::limits;
 
 /// Why spans cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,10 +79,13 @@ fn print(spans: &[Span]) -> Result<(), ExportError> {
 }
 
 /// Runs until the node is gone, and sends what it has left.
-pub(super) async fn run(exporter: Exporter, mut queue: mpsc::Receiver<Queued>, counts: Arc<Counts>) {
+pub(super) async fn run(exporter: Exporter, queue: Arc<SpanQueue>, counts: Arc<Counts>) {
     let mut is_failing = false;
-    while let Some(first) = queue.recv().await {
-        let (spans, flush) = gather(first, &mut queue).await;
+    while let Some(Gathered { spans, flushes }) = queue.gather().await {
+        if spans.is_empty() {
+            // All that a flush waits for was sent already.
+            continue;
+        }
         let count = u64::try_from(spans.len()).unwrap_or(u64::MAX);
         match exporter.send(spans).await {
             Ok(()) => {
@@ -100,27 +101,6 @@ pub(super) async fn run(exporter: Exporter, mut queue: mpsc::Receiver<Queued>, c
                 is_failing = true;
             }
         }
-        drop(flush);
+        drop(flushes);
     }
-}
-
-/// What comes within a moment, so that a span each is not a request each.
-async fn gather(
-    first: Queued,
-    queue: &mut mpsc::Receiver<Queued>,
-) -> (Vec<Span>, Option<oneshot::Sender<()>>) {
-    let end = Instant::now() + GATHER;
-    let mut spans = Vec::new();
-    let mut next = Some(first);
-    while let Some(queued) = next {
-        match queued {
-            Queued::Span(span) => spans.push(span),
-            Queued::Flush(flush) => return (spans, Some(flush)),
-        }
-        if spans.len() >= limits::TRACE_EXPORT_SPANS {
-            break;
-        }
-        next = timeout_at(end, queue.recv()).await.ok().flatten();
-    }
-    (spans, None)
 }
