@@ -8,7 +8,7 @@ mod reads;
 use std::time::Duration;
 
 use concord_server::access::{Permission, Permissions};
-use concord_server::{Concord, ErrorKind};
+use concord_server::{Concord, ErrorKind, LeaseId};
 
 use crate::cluster::Cluster;
 
@@ -252,6 +252,32 @@ async fn a_confined_token_uses_its_own_leases_and_sees_no_others() {
     assert!(guard.is_held());
     guard.release().await.unwrap();
     a.lease_revoke(own.id).await.unwrap();
+    cluster.stop().await;
+}
+
+/// A lock that is released ends its lease, but not where a key hangs on it that its holder may not see.
+#[tokio::test]
+async fn a_release_ends_no_lease_that_carries_a_key_unseen() {
+    let cluster = Cluster::start_with_auth(1).await;
+    let url = &cluster.url(0);
+    let db = cluster.node(0).as_principal(super::cluster::ROOT);
+    drop(confined(&db, "team-a", &["lock:a*"]).await);
+    let token = db.rotate_token("team-a", Duration::ZERO).await.unwrap();
+    for (name, carries) in [("a1", false), ("a2", true)] {
+        let ask = async |method, target: String| {
+            let reply = paths::ask(url, token.secret.expose(), method, &target, "{}").await;
+            assert_eq!(reply.status, 200, "{target}: {}", reply.code());
+            reply.json()["data"].clone()
+        };
+        let held = ask("POST", format!("/locks/{name}")).await;
+        let lease = LeaseId::new(held["lease"].as_u64().unwrap());
+        if carries {
+            db.put("b:1", "x").lease(lease).await.unwrap();
+        }
+        ask("DELETE", format!("/locks/{name}?lease={}", lease.get())).await;
+        assert_eq!(db.lease_info(lease).await.is_ok(), carries, "{name}");
+        assert_eq!(db.exists("b:1").await.unwrap().into_inner(), carries, "{name}");
+    }
     cluster.stop().await;
 }
 
