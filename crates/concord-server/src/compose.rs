@@ -1,4 +1,4 @@
-//! Builds a running node out of its parts, and takes it apart again.
+//! Builds a running node out of its parts.
 //!
 //! ```text
 //!   Config ─▶ DataDirectory (lock, identity)
@@ -8,7 +8,7 @@
 //!                          └─▶ Concord ─▶ HTTP listener
 //! ```
 //!
-//! Stopping goes the other way round, so that nothing is asked that cannot be answered.
+//! Stopping (`running`) goes the other way round, so that nothing is asked that cannot be answered.
 
 mod error;
 mod gossip;

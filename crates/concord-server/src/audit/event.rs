@@ -54,37 +54,26 @@ impl Where {
 }
 
 /// Appends what a request is about. Says whether that is one key, which is there as it is; otherwise it is there as text.
+/// `hide`: keys are there as their hashes under these.
 pub(super) fn put_target(bytes: &mut Vec<u8>, request: &impl Audited, hide: Option<&Keys>) -> bool {
     let begin = bytes.len();
-    let (mut count, mut is_key) = (0, false);
-    request.places(&mut |place| {
-        count += 1;
-        if let Place::Key(key) = place
-            && count == 1
-            && hide.is_none()
-        {
-            bytes.extend_from_slice(key);
-            is_key = true;
-        }
-    });
-    if is_key && count == 1 {
-        return true;
-    }
-    bytes.truncate(begin);
-    write_target(&mut Fields::more(bytes), request, hide);
-    false
-}
-
-/// Writes what a request is about. `hide`: keys are written as their hashes under these.
-pub(super) fn write_target(line: &mut Fields<'_>, request: &(impl Audited + ?Sized), hide: Option<&Keys>) {
-    let mut count = 0;
+    let (mut count, mut is_key) = (0_u64, false);
+    // Most requests are about one key: that is copied from where it is.
     request.places(&mut |place| {
         count += u64::from(matches!(place, Place::Key(_) | Place::Range(_)));
+        match place {
+            _ if count > 1 => {}
+            Place::Key(key) if hide.is_none() => {
+                bytes.extend_from_slice(key);
+                is_key = true;
+            }
+            _ => Fields::more(bytes).place(place, hide),
+        }
     });
-    // Most requests are about one key: that is written from where it is.
     if count <= 1 {
-        return request.places(&mut |place| line.place(place, hide));
+        return is_key;
     }
+    bytes.truncate(begin);
     let (mut first, mut hash) = (Vec::new(), NameHash::new(hide));
     request.places(&mut |place| {
         if let Some(place) = Where::of(place) {
@@ -94,11 +83,12 @@ pub(super) fn write_target(line: &mut Fields<'_>, request: &(impl Audited + ?Siz
             }
         }
     });
-    line.object("keys", |line| {
+    Fields::more(bytes).object("keys", |line| {
         line.number("count", count);
         line.array("first", &first, |line, one| line.place(one.place(), hide));
         line.text("hash", hash.finish().as_str());
     });
+    false
 }
 
 /// A request that leaves a line in the audit log.

@@ -19,31 +19,31 @@ pub(super) async fn scan(session: &mut Session, args: &ScanArgs) -> Result<(), C
             .send(&page_request(args, cursor.as_deref()))
             .await?
             .data()?;
-        let next = next_cursor(session, &page, cursor.as_deref())?;
         if session.out.is_json() {
             session.out.json(&page)?;
         } else {
             print_page(session, args.keys_only, &page, is_first)?;
         }
         is_first = false;
-        match next {
-            Some(_) if args.all => cursor = next,
-            Some(next) if !session.out.is_json() => {
-                return session.out.line(format!("more: --cursor {next}"));
-            }
-            Some(_) | None => return Ok(()),
+        cursor = go_on(session, &page, cursor.as_deref(), args.all)?;
+        if cursor.is_none() {
+            return Ok(());
         }
     }
 }
 
-/// Where the next page begins; it must be another place than where this one began.
-pub(super) fn next_cursor(
-    session: &Session,
+/// Where the page after this one begins, if all are asked for; otherwise it is only told. It must be another place than
+/// where this one began.
+pub(super) fn go_on(
+    session: &mut Session,
     page: &Value,
     cursor: Option<&str>,
+    all: bool,
 ) -> Result<Option<String>, CliError> {
-    let next = page.get("next_cursor").and_then(Value::as_str);
-    if next.is_some() && next == cursor {
+    let Some(next) = page.get("next_cursor").and_then(Value::as_str) else {
+        return Ok(None);
+    };
+    if Some(next) == cursor {
         let reason = "the cursor does not move".to_owned();
         let endpoint = session.client.endpoints().first().cloned().unwrap_or_default();
         return Err(CliError::Client(ClientError::Garbled {
@@ -52,7 +52,13 @@ pub(super) fn next_cursor(
             reason,
         }));
     }
-    Ok(next.map(str::to_owned))
+    if all {
+        return Ok(Some(next.to_owned()));
+    }
+    if !session.out.is_json() {
+        session.out.line(format!("more: --cursor {next}"))?;
+    }
+    Ok(None)
 }
 
 fn page_request(args: &ScanArgs, cursor: Option<&str>) -> Request {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Session;
 use super::args::{ClientArgs, LeaseCommand, OnceArgs, PageArgs};
 use super::error::CliError;
-use super::keyspace::next_cursor;
+use super::keyspace::go_on;
 use super::output::{cell, plain};
 use crate::client::Request;
 
@@ -83,12 +83,9 @@ async fn info(
             keys.try_for_each(|key| session.out.line(cell(&plain(Some(key)))))?;
         }
         is_first = false;
-        match next_cursor(session, &answer, cursor.as_deref())? {
-            Some(next) if page.all => cursor = Some(next),
-            Some(next) if !session.out.is_json() => {
-                return session.out.line(format!("more: --cursor {next}"));
-            }
-            Some(_) | None => return Ok(()),
+        cursor = go_on(session, &answer, cursor.as_deref(), page.all)?;
+        if cursor.is_none() {
+            return Ok(());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::Session;
 use super::args::QueryArgs;
 use super::error::CliError;
 use super::key::with_read;
-use super::keyspace::{next_cursor, print_page};
+use super::keyspace::{go_on, print_page};
 use super::output::{cell, plain};
 use crate::client::{ClientError, Request};
 
@@ -44,12 +44,9 @@ pub(super) async fn query(session: &mut Session, args: &QueryArgs) -> Result<(),
             print_page(session, args.keys_only, &page, is_first)?;
         }
         is_first = false;
-        match next_cursor(session, &page, cursor.as_deref())? {
-            Some(next) if args.all => cursor = Some(next),
-            Some(next) if !session.out.is_json() => {
-                return session.out.line(format!("more: --cursor {next}"));
-            }
-            Some(_) | None => return Ok(()),
+        cursor = go_on(session, &page, cursor.as_deref(), args.all)?;
+        if cursor.is_none() {
+            return Ok(());
         }
     }
 }
