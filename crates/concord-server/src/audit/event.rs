@@ -61,13 +61,15 @@ pub(super) fn put_target(bytes: &mut Vec<u8>, request: &impl Audited, hide: Opti
     // Most requests are about one key: that is copied from where it is.
     request.places(&mut |place| {
         count += u64::from(matches!(place, Place::Key(_) | Place::Range(_)));
-        match place {
-            _ if count > 1 => {}
-            Place::Key(key) if hide.is_none() => {
+        if count > 1 {
+            return;
+        }
+        match (place, hide) {
+            (Place::Key(key), None) => {
                 bytes.extend_from_slice(key);
                 is_key = true;
             }
-            _ => Fields::more(bytes).place(place, hide),
+            (place, hide) => Fields::more(bytes).place(place, hide),
         }
     });
     if count <= 1 {

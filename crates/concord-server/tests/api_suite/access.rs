@@ -11,6 +11,7 @@ use concord_server::access::{Permission, Permissions};
 use concord_server::{Concord, ErrorKind, LeaseId};
 
 use crate::cluster::Cluster;
+use crate::patience::eventually;
 
 pub(crate) const READ: Permissions = Permissions::of(&[Permission::Read]);
 pub(crate) const EDIT: Permissions =
@@ -157,15 +158,10 @@ async fn the_last_day_of_a_token_is_noted_and_changes_no_rights() {
     let mut watcher = reader.watch().await.unwrap();
     let revision = db.revision();
     reader.get("k").await.unwrap();
-    let noted = async {
-        while db.token("shown").await.unwrap().last_used_day.is_none() {
-            // tidy-allow(sleep): it is noted by and by, which nothing announces.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), noted)
-        .await
-        .expect("it is noted");
+    eventually("it is noted", async || {
+        db.token("shown").await.unwrap().last_used_day
+    })
+    .await;
     let days = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400;
     for node in 0..3 {
         let listed = cluster.node(node).tokens(None).await.unwrap();

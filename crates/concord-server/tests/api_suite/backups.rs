@@ -15,9 +15,8 @@ use concord_server::{Concord, Config, Entry, ErrorKind, KeepBackups, PeerConfig,
 use tempfile::TempDir;
 
 use crate::cluster::secret;
+use crate::patience::{PATIENCE, eventually};
 use crate::wire::send;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config(dir: &Path) -> Config {
     let mut config = Config::at(dir);
@@ -259,17 +258,11 @@ async fn a_schedule_makes_backups_and_keeps_so_many() {
     config.backup.keep_count = Some(1);
     let node = Concord::open(config).await.unwrap();
     let first = node.backups().create().await.unwrap().name;
-    let replaced = async {
-        loop {
-            let names = node.backups().list().await.unwrap();
-            if names.len() == 1 && names[0].name != first {
-                return;
-            }
-            // tidy-allow(sleep): a schedule goes by time.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, replaced).await.unwrap();
+    eventually("another has taken its place", async || {
+        let names = node.backups().list().await.unwrap();
+        (names.len() == 1 && names[0].name != first).then_some(())
+    })
+    .await;
     let none = node
         .backups()
         .clean_up(KeepBackups::default(), false)

@@ -1,11 +1,9 @@
 //! Nodes in this process, on free ports, in directories that go with the test.
 
-use std::time::Duration;
-
 use concord_server::{Concord, Config, NodeId, PeerConfig, RootToken, Secret};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::patience::{PATIENCE, eventually};
 
 /// The first token of clusters with authentication.
 pub(crate) const ROOT: &str = "sk_concord_cm9vdC1yb290LXJvb3Qtcm9vdC1yb290LXJvb3Qtcm8";
@@ -62,19 +60,11 @@ impl Cluster {
     }
 
     async fn wait_for_voters(&self, count: usize) {
-        let all_vote = async {
-            loop {
-                let votes = |node: &Concord| node.status().unwrap().voters().count() == count;
-                if self.nodes.iter().all(votes) {
-                    return;
-                }
-                // tidy-allow(sleep): looks at the status of nodes, which announces nothing.
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, all_vote)
-            .await
-            .expect("all nodes come to vote");
+        eventually("all nodes vote", async || {
+            let votes = |node: &Concord| node.status().unwrap().voters().count() == count;
+            self.nodes.iter().all(votes).then_some(())
+        })
+        .await;
     }
 
     pub(crate) fn node(&self, place: usize) -> &Concord {

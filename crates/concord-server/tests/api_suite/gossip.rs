@@ -1,16 +1,14 @@
 //! Nodes that find their cluster by gossip.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use concord_server::{Concord, Config, NodeStatus, OpenErrorKind, PeerConfig, Readiness, Secret};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 
 use crate::cluster::secret;
+use crate::patience::{PATIENCE, eventually};
 use crate::wire::send;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A node that gossips, and asks these whom they know.
 fn peers(secret: Secret, seeds: &[SocketAddr]) -> PeerConfig {
@@ -34,15 +32,10 @@ async fn figure(node: &Concord, series: &str) -> Option<f64> {
 }
 
 async fn until_at_least(node: &Concord, series: &str, least: f64) {
-    let asking = async {
-        while figure(node, series).await < Some(least) {
-            // tidy-allow(sleep): looks at metrics, which announce nothing.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking)
-        .await
-        .unwrap_or_else(|_| panic!("{series} never came to {least}"));
+    eventually(&format!("{series} at {least}"), async || {
+        (figure(node, series).await >= Some(least)).then_some(())
+    })
+    .await;
 }
 
 fn cluster_of(status: &NodeStatus) -> (Option<u128>, usize) {

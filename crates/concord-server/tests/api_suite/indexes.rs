@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use crate::door::{Door, Outcome, encode, number};
+use crate::patience::eventually;
 
 /// A page of a lookup.
 #[derive(Debug)]
@@ -144,10 +145,10 @@ impl Door {
 
     /// Waits until an index is filled.
     async fn filled(&self, name: &str) {
-        while self.index(name).await.unwrap().0 == "filling" {
-            // tidy-allow(sleep): a fill goes on in apply and announces nothing.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("the index is filled", async || {
+            (self.index(name).await.unwrap().0 != "filling").then_some(())
+        })
+        .await;
     }
 }
 

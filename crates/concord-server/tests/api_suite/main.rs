@@ -27,6 +27,7 @@ mod lifecycle;
 mod membership;
 mod metrics;
 mod old_data;
+mod patience;
 mod protocol;
 mod queries;
 mod recipes;

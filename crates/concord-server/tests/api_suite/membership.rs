@@ -8,9 +8,8 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::cluster::{Cluster, secret};
+use crate::patience::{PATIENCE, eventually};
 use crate::wire::{Reply, send};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn post(url: &str, target: &str, body: Json) -> Reply {
     let body = if body.is_null() {
@@ -33,21 +32,6 @@ fn url(node: &Concord) -> String {
 }
 
 /// Asks until the answer is what it should be.
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
-    let asking = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            // tidy-allow(sleep): looks at the status of nodes, which announces nothing.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
-}
-
 /// A name stands for whatever addresses it has when a connection is made, of which each is tried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_joins_by_a_dns_name() {

@@ -24,9 +24,9 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 
 use crate::cluster::secret;
+use crate::patience::{PATIENCE, eventually};
 use crate::wire::send;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const OLD: MachineVersion = MachineVersion::BASE;
 const NEW: MachineVersion = MachineVersion::NEWEST;
 /// All kinds of requests that a machine of version 1 knows, or did then. Never changed.
@@ -130,13 +130,10 @@ async fn answers_as_before(node: &Concord) {
 }
 
 async fn is_raised(node: &Concord) {
-    let raised = async {
-        while node.status().unwrap().machine.version != NEW {
-            // tidy-allow(sleep): looks at the status of a node, which announces nothing.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, raised).await.unwrap();
+    eventually("the machine is raised", async || {
+        (node.status().unwrap().machine.version == NEW).then_some(())
+    })
+    .await;
 }
 
 async fn worst(dir: &Path) -> Option<Severity> {

@@ -9,9 +9,8 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use crate::cluster::{Cluster, ROOT};
+use crate::patience::{PATIENCE, eventually};
 use crate::wire::send;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const ANY: RestoreOptions = RestoreOptions {
     keep_policy: false,
@@ -43,20 +42,6 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 }
 
 /// Asks until the answer is what it should be.
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
-    let asking = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            // tidy-allow(sleep): looks at what a node has applied, which announces nothing.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    let answer = tokio::time::timeout(PATIENCE, asking).await;
-    answer.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
-}
-
 /// D-BAK-1, D-BAK-3: what was there gives way to the backup; watchers are told that they missed something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d_bak_1_a_restore_shows_the_backup_and_tells_watchers() {

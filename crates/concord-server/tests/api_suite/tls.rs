@@ -13,8 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::certificates::{Authority, Holder};
 use crate::cluster::secret;
-
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::patience::{PATIENCE, eventually};
 
 struct Node {
     concord: Concord,
@@ -193,11 +192,12 @@ async fn new_certificates_are_taken_up_while_connections_stay_open() {
     // Half a set: nothing changes but the warnings.
     let (certificate, key) = new.sign(&Holder::default());
     std::fs::write(&settings.certificate, certificate).unwrap();
-    eventually(async || {
+    eventually("half a set is told", async || {
         let warnings = node.concord.status().unwrap().warnings;
+        let mut warnings = warnings.iter();
         warnings
-            .iter()
             .any(|warning| warning.contains("http: new certificates are not used"))
+            .then_some(())
     })
     .await;
     assert!(
@@ -206,7 +206,10 @@ async fn new_certificates_are_taken_up_while_connections_stay_open() {
     );
     std::fs::write(&settings.key, key).unwrap();
     let late = client(&new, None);
-    eventually(async || node.get(&late, "/health").await.is_ok()).await;
+    eventually("the new one is in use", async || {
+        node.get(&late, "/health").await.ok()
+    })
+    .await;
     let warnings = node.concord.status().unwrap().warnings;
     assert!(
         warnings.iter().all(|warning| !warning.contains("certificates")),
@@ -306,16 +309,4 @@ async fn certificate_of_another_node_or_a_missing_file_stops_the_start() {
             .contains("`peers.tls.key` cannot be used: cannot read"),
         "{error}"
     );
-}
-
-async fn eventually(mut holds: impl AsyncFnMut() -> bool) {
-    let looking = async {
-        while !holds().await {
-            // tidy-allow(sleep): files are looked at by another task, which announces nothing.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking)
-        .await
-        .expect("what the test waits for never came");
 }

@@ -7,9 +7,8 @@ use serde_json::{Value as Json, json};
 
 use crate::cluster::Cluster;
 use crate::door::{Door, Narrowing, Outcome, Refusal, encode, of_record};
+use crate::patience::PATIENCE;
 use crate::wire::send;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An event, as far as both doors can tell.
 #[derive(Clone, Debug, PartialEq)]
