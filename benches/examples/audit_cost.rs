@@ -1,6 +1,7 @@
-//! What the audit log costs writes, and how fast it is checked. Two nodes in this process, fsync on, the same callers
-//! in turns, so that other work on the machine meets both: one without an audit log, one with. Once by the handle of
-//! whoever embeds the node, and once over HTTP, where the callers share the machine, too. Linux only.
+//! What the audit log costs writes, and how fast it is checked. Three nodes in this process, fsync on, the same callers
+//! in turns, so that other work on the machine meets all: two without an audit log, whose difference is what the machine
+//! makes by itself, and one with. Once by the handle of whoever embeds the node, and once over HTTP, where the callers
+//! share the machine, too. Linux only.
 //!
 //! `cargo run --release -p concord-benches --example audit_cost [async|batch|strict]`
 
@@ -16,14 +17,17 @@ use concord_benches::load::driver::{Driver as _, Session as _};
 use concord_benches::load::http::{Http, HttpSession};
 use concord_server::{AuditConfig, AuditDirectory, AuditSync, Concord, Config};
 
-const ROUNDS: usize = 31;
+const ROUNDS: usize = 30;
 const CALLERS: usize = 256;
 /// How many writes a caller makes in a round, of both kinds for some tenths of a second.
-const WRITES: [(Door, usize); 2] = [(Door::Handle, 100), (Door::Http, 40)];
+const WRITES: [(Door, usize); 2] = [(Door::Handle, 400), (Door::Http, 100)];
 
 /// As in the server's binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Each node comes as often behind each other one.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -43,13 +47,16 @@ async fn main() -> Result<(), Failure> {
         Some("strict") => AuditSync::Strict,
         Some(other) => return Err(format!("no such mode: {other}").into()),
     };
-    let dirs = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let config = |dir: &Path| Config::at(dir).http("127.0.0.1:0");
-    let plain = Concord::open(config(dirs.0.path())).await?;
-    let audited = Concord::open(config(dirs.1.path()).audit(audit)).await?;
-    let keys = Arc::new(KeySpace::new(CALLERS * 100, 100, 1));
+    let dirs = [tempfile::tempdir()?, tempfile::tempdir()?, tempfile::tempdir()?];
+    let [plain, other, audited] = dirs
+        .each_ref()
+        .map(|dir| Config::at(dir.path()).http("127.0.0.1:0"));
+    let plain = Concord::open(plain).await?;
+    let other = Concord::open(other).await?;
+    let audited = Concord::open(audited.audit(audit)).await?;
+    let keys = Arc::new(KeySpace::new(CALLERS * WRITES[0].1, 100, 1));
     for (door, writes) in WRITES {
-        compare(door, writes, &keys, &plain, &audited).await?;
+        compare(door, writes, &keys, [&plain, &other, &audited]).await?;
     }
     let status = audited.audit().status()?;
     println!(
@@ -58,65 +65,87 @@ async fn main() -> Result<(), Failure> {
         status.bytes / status.lines.max(1),
         status.lost
     );
-    plain.shutdown().await?;
-    audited.shutdown().await?;
-    verify(&dirs.1.path().join("audit"))
+    for node in [plain, other, audited] {
+        node.shutdown().await?;
+    }
+    let [_, _, dir] = dirs;
+    verify(&dir.path().join("audit"))
 }
 
-/// Pairs of rounds, of which the medians of the ratios count.
+/// Rounds in turns, of which the medians of the ratios count. The last node has an audit log.
 async fn compare(
     door: Door,
     writes: usize,
     keys: &Arc<KeySpace>,
-    plain: &Concord,
-    audited: &Concord,
+    nodes: [&Concord; 3],
 ) -> Result<(), Failure> {
     let each = (CALLERS * writes) as f64;
-    let (mut plain, mut recorded) = (Node::new(plain).await?, Node::new(audited).await?);
-    for node in [&mut plain, &mut recorded] {
+    let [plain, other, audited] = nodes;
+    let mut nodes = [
+        Node::new(plain).await?,
+        Node::new(other).await?,
+        Node::new(audited).await?,
+    ];
+    for node in &mut nodes {
         node.round(door, writes, keys).await?;
     }
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for number in 0..ROUNDS {
-        // Neither always has the other's writes behind it.
-        for is_audited in [number % 2 == 0, number % 2 != 0] {
+    let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
+    for order in ORDERS.iter().cycle().take(ROUNDS) {
+        for &place in order {
             let lines = audited.audit().status()?.lines;
             let before = Used::now()?;
-            let node = if is_audited { &mut recorded } else { &mut plain };
+            let (Some(node), Some(rounds)) = (nodes.get_mut(place), rounds.get_mut(place)) else {
+                return Err("three nodes".into());
+            };
             let took = node.round(door, writes, keys).await?;
             // What a round leaves to be written is its own.
-            while is_audited && audited.audit().status()?.lines < lines + (CALLERS * writes) as u64 {
+            while place == 2 && audited.audit().status()?.lines < lines + (CALLERS * writes) as u64 {
                 // tidy-allow(sleep): looks at what a thread does, which announces nothing.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            let used = Used::now()?.since(&before);
-            let all = if is_audited { &mut with } else { &mut without };
-            all.push((took.as_secs_f64(), used));
+            rounds.push((took.as_secs_f64(), Used::now()?.since(&before)));
         }
     }
-    let ratios = |of: fn(&(f64, Used)) -> f64| {
-        let pairs = with.iter().zip(&without);
-        let mut ratios: Vec<f64> = pairs.map(|(with, without)| of(with) / of(without)).collect();
-        ratios.sort_by(f64::total_cmp);
-        [1, 2, 3].map(|quarter| ratios.get(ROUNDS * quarter / 4).copied().unwrap_or_default())
-    };
+    let [plain, other, audited] = rounds;
     let middle = |all: &[(f64, Used)], of: fn(&(f64, Used)) -> f64| median(all.iter().map(of).collect());
-    let [low, half, high] = ratios(|(took, _)| *took);
     println!(
-        "{door:?}, {CALLERS} callers: {:.0} writes/s without, {:.0} with an audit log; time of a round with, over without: \
-         {half:.3} (median of {ROUNDS} pairs; half of them within {low:.3} and {high:.3})",
-        each / middle(&without, |(took, _)| *took),
-        each / middle(&with, |(took, _)| *took),
+        "{door:?}, {CALLERS} callers: {:.0} and {:.0} writes/s without, {:.0} with an audit log",
+        each / middle(&plain, |(took, _)| *took),
+        each / middle(&other, |(took, _)| *took),
+        each / middle(&audited, |(took, _)| *took),
     );
-    let [_, half, _] = ratios(|(_, used)| used.all);
+    for (what, rounds) in [
+        ("with, over without", &audited),
+        ("without, over without", &other),
+    ] {
+        let [low, half, high] = ratios(rounds, &plain, |(took, _)| *took);
+        let [_, used, _] = ratios(rounds, &plain, |(_, used)| used.all);
+        println!(
+            "  {what}: time of a round {half:.3} (median of {ROUNDS} pairs; half of them within {low:.3} and {high:.3}), processor {used:.3}"
+        );
+    }
     let nanos = |seconds: f64| seconds * 1e9 / each;
-    let used = nanos(middle(&without, |(_, used)| used.all));
     println!(
-        "  ns of processor a write: {used:.0} without, {:+.0} with an audit log, {:.0} of them by the thread that writes it; ratio {half:.3}",
-        nanos(middle(&with, |(_, used)| used.all)) - used,
-        nanos(middle(&with, |(_, used)| used.writer))
+        "  ns of processor a write: {:.0} and {:.0} without, {:.0} with an audit log, {:.0} of them by the thread that writes it",
+        nanos(middle(&plain, |(_, used)| used.all)),
+        nanos(middle(&other, |(_, used)| used.all)),
+        nanos(middle(&audited, |(_, used)| used.all)),
+        nanos(middle(&audited, |(_, used)| used.writer))
     );
     Ok(())
+}
+
+/// The quartiles of one over the other, round by round.
+fn ratios(of: &[(f64, Used)], over: &[(f64, Used)], figure: fn(&(f64, Used)) -> f64) -> [f64; 3] {
+    let pairs = of.iter().zip(over);
+    let mut ratios: Vec<f64> = pairs.map(|(one, other)| figure(one) / figure(other)).collect();
+    ratios.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| {
+        ratios
+            .get(ratios.len() * quarter / 4)
+            .copied()
+            .unwrap_or_default()
+    })
 }
 
 /// Every line is there, and how long it takes to see that.
