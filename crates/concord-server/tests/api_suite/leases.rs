@@ -197,11 +197,12 @@ async fn open() -> (Concord, tempfile::TempDir) {
 #[tokio::test]
 async fn a_held_lease_outlives_its_time_and_ends_when_dropped() {
     let (db, _dir) = open().await;
-    let lease = db.lease(Duration::from_millis(300)).await.unwrap();
+    let ttl = Duration::from_secs(1);
+    let lease = db.lease(ttl).await.unwrap();
     let id = lease.id();
     db.put("held", "x").lease(id).await.unwrap();
     let started = tokio::time::Instant::now();
-    while started.elapsed() < Duration::from_secs(1) {
+    while started.elapsed() < 2 * ttl {
         assert!(db.get("held").await.unwrap().is_some(), "kept alive");
         tokio::task::yield_now().await;
     }
