@@ -18,9 +18,14 @@ use concord_benches::load::http::{Http, HttpSession};
 use concord_server::{AuditConfig, AuditDirectory, AuditSync, Concord, Config};
 
 const ROUNDS: usize = 30;
-const CALLERS: usize = 256;
-/// How many writes a caller makes in a round, of both kinds for some tenths of a second.
-const WRITES: [(Door, usize); 2] = [(Door::Handle, 400), (Door::Http, 100)];
+/// How many callers there are at a time, and writes of each in a round: some tenths of a second.
+const LOADS: [Load; 4] = [
+    Load::new(Door::Handle, 64, 1_000),
+    Load::new(Door::Handle, 256, 400),
+    Load::new(Door::Http, 64, 300),
+    Load::new(Door::Http, 256, 100),
+];
+const KEYS: usize = 100_000;
 
 /// As in the server's binary.
 #[global_allocator]
@@ -36,6 +41,28 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 enum Door {
     Handle,
     Http,
+}
+
+/// Writes, all at once from many callers.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    door: Door,
+    callers: usize,
+    writes_each: usize,
+}
+
+impl Load {
+    const fn new(door: Door, callers: usize, writes_each: usize) -> Self {
+        Self {
+            door,
+            callers,
+            writes_each,
+        }
+    }
+
+    const fn writes(self) -> usize {
+        self.callers * self.writes_each
+    }
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -54,9 +81,9 @@ async fn main() -> Result<(), Failure> {
     let plain = Concord::open(plain).await?;
     let other = Concord::open(other).await?;
     let audited = Concord::open(audited.audit(audit)).await?;
-    let keys = Arc::new(KeySpace::new(CALLERS * WRITES[0].1, 100, 1));
-    for (door, writes) in WRITES {
-        compare(door, writes, &keys, [&plain, &other, &audited]).await?;
+    let keys = Arc::new(KeySpace::new(KEYS, 100, 1));
+    for load in LOADS {
+        compare(load, &keys, [&plain, &other, &audited]).await?;
     }
     let status = audited.audit().status()?;
     println!(
@@ -73,21 +100,16 @@ async fn main() -> Result<(), Failure> {
 }
 
 /// Rounds in turns, of which the medians of the ratios count. The last node has an audit log.
-async fn compare(
-    door: Door,
-    writes: usize,
-    keys: &Arc<KeySpace>,
-    nodes: [&Concord; 3],
-) -> Result<(), Failure> {
-    let each = (CALLERS * writes) as f64;
+async fn compare(load: Load, keys: &Arc<KeySpace>, nodes: [&Concord; 3]) -> Result<(), Failure> {
+    let each = load.writes() as f64;
     let [plain, other, audited] = nodes;
     let mut nodes = [
-        Node::new(plain).await?,
-        Node::new(other).await?,
-        Node::new(audited).await?,
+        Node::new(plain, load).await?,
+        Node::new(other, load).await?,
+        Node::new(audited, load).await?,
     ];
     for node in &mut nodes {
-        node.round(door, writes, keys).await?;
+        node.round(load, keys).await?;
     }
     let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
     for order in ORDERS.iter().cycle().take(ROUNDS) {
@@ -97,9 +119,9 @@ async fn compare(
             let (Some(node), Some(rounds)) = (nodes.get_mut(place), rounds.get_mut(place)) else {
                 return Err("three nodes".into());
             };
-            let took = node.round(door, writes, keys).await?;
+            let took = node.round(load, keys).await?;
             // What a round leaves to be written is its own.
-            while place == 2 && audited.audit().status()?.lines < lines + (CALLERS * writes) as u64 {
+            while place == 2 && audited.audit().status()?.lines < lines + load.writes() as u64 {
                 // tidy-allow(sleep): looks at what a thread does, which announces nothing.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -109,7 +131,9 @@ async fn compare(
     let [plain, other, audited] = rounds;
     let middle = |all: &[(f64, Used)], of: fn(&(f64, Used)) -> f64| median(all.iter().map(of).collect());
     println!(
-        "{door:?}, {CALLERS} callers: {:.0} and {:.0} writes/s without, {:.0} with an audit log",
+        "{:?}, {} callers: {:.0} and {:.0} writes/s without, {:.0} with an audit log",
+        load.door,
+        load.callers,
         each / middle(&plain, |(took, _)| *took),
         each / middle(&other, |(took, _)| *took),
         each / middle(&audited, |(took, _)| *took),
@@ -156,7 +180,7 @@ fn verify(dir: &Path) -> Result<(), Failure> {
     assert!(report.intact, "{report:?}");
     assert_eq!(
         report.events + report.lost,
-        ((ROUNDS + 1) * CALLERS * WRITES.map(|(_, writes)| writes).iter().sum::<usize>()) as u64,
+        ((ROUNDS + 1) * LOADS.map(Load::writes).iter().sum::<usize>()) as u64,
         "every write left a line"
     );
     println!(
@@ -174,11 +198,11 @@ struct Node {
 }
 
 impl Node {
-    async fn new(db: &Concord) -> Result<Self, Failure> {
+    async fn new(db: &Concord, load: Load) -> Result<Self, Failure> {
         let address = db.http_address().ok_or("it serves HTTP")?.to_string();
         let http = Http::new(vec![address], Consistency::Eventual);
-        let mut sessions = Vec::with_capacity(CALLERS);
-        for caller in 0..CALLERS {
+        let mut sessions = Vec::with_capacity(load.callers);
+        for caller in 0..load.callers {
             sessions.push(http.session(caller).await?);
         }
         Ok(Self {
@@ -188,7 +212,7 @@ impl Node {
     }
 
     /// The same writes, all at once from many callers. Each is answered with its revision.
-    async fn round(&mut self, door: Door, writes: usize, keys: &Arc<KeySpace>) -> Result<Duration, Failure> {
+    async fn round(&mut self, load: Load, keys: &Arc<KeySpace>) -> Result<Duration, Failure> {
         let began = Instant::now();
         let callers: Vec<_> = self
             .sessions
@@ -198,8 +222,9 @@ impl Node {
                 let (db, keys) = (self.db.clone(), Arc::clone(keys));
                 tokio::spawn(async move {
                     let value = [7_u8; 100];
-                    for number in (caller * writes)..(caller + 1) * writes {
-                        match door {
+                    let first = caller * load.writes_each;
+                    for number in (first..first + load.writes_each).map(|number| number % KEYS) {
+                        match load.door {
                             Door::Handle => {
                                 db.put(keys.key(number), value.as_slice()).await?;
                             }
