@@ -1,7 +1,7 @@
 //! What the audit log costs writes, and how fast it is checked. Three nodes in this process, fsync on, the same callers
 //! in turns, so that other work on the machine meets all: two without an audit log, whose difference is what the machine
-//! makes by itself, and one with. Once by the handle of whoever embeds the node, and once over HTTP, where the callers
-//! share the machine, too. Linux only.
+//! makes by itself, and one with. By the handle of whoever embeds the node, and over HTTP, where the callers share the
+//! machine, too; with callers that leave something of it, and with four times as many. Linux only.
 //!
 //! `cargo run --release -p concord-benches --example audit_cost [async|batch|strict]`
 

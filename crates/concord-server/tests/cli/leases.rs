@@ -66,16 +66,8 @@ async fn long_leases_and_lists_of_them_come_page_by_page() {
     let all = ok(node, &["lease", "info", "12", "--limit", "1", "--all"]);
     assert!(all.ends_with("\na\nb\nc\n"), "{all}");
     assert_eq!(all.matches("time to live").count(), 1, "{all}");
-    fails(
-        node,
-        &["lease", "info", "12", "--cursor", "!"],
-        4,
-        "invalid_request",
-    );
-    fails(
-        node,
-        &["lease", "info", "12", "--limit", "0"],
-        4,
-        "invalid_request",
-    );
+    for [flag, wrong] in [["--cursor", "!"], ["--limit", "0"]] {
+        let words = ["lease", "info", "12", flag, wrong];
+        fails(node, &words, 4, "invalid_request");
+    }
 }
